@@ -1,0 +1,197 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// Set is a whole file, checked and with its defaults filled in.
+type Set struct {
+	Version    int
+	Daemon     Daemon
+	TensorDock TensorDock
+	Budget     Budget
+	Limits     Limits
+	Safety     Safety
+	Ledger     Ledger
+	Policies   []Policy // sorted by Name
+}
+
+// Mode says whether tdscaler may spend money.
+type Mode string
+
+// Modes. DryRun is the default: it looks, asks and plans, and changes nothing.
+const (
+	DryRun Mode = "dry-run"
+	Live   Mode = "live"
+)
+
+// Daemon is how and when tdscaler runs.
+type Daemon struct {
+	Schedule  string // as written; see Schedule() for its meaning
+	Mode      Mode
+	Ledger    string // path; relative to the configuration file
+	Listen    string // host:port of the read-only HTTP server; "" is none
+	Owner     string // whose machines are ours: part of every machine's name
+	LogLevel  string // debug, info, warn, error
+	LogFormat string // json, console
+}
+
+// TensorDock is where and how fast the marketplace is asked.
+type TensorDock struct {
+	MarketplaceURL string  // origin of the v0 API, without /api/v0
+	InstancesURL   string  // origin of the v2 API, without /api/v2
+	MarketplaceRPS float64 // requests per second to v0
+	InstancesRPM   float64 // requests per minute to v2
+	APIKeyFile     string  // path; "" means the environment
+	APITokenFile   string
+}
+
+// Budget caps spending. Unknown means no cap of that kind.
+type Budget struct {
+	MaxHourly  market.Maybe[market.Rate]   `json:"max_hourly,omitzero"`
+	MaxDaily   market.Maybe[market.Amount] `json:"max_daily,omitzero"`
+	MaxMonthly market.Maybe[market.Amount] `json:"max_monthly,omitzero"`
+	MinBalance market.Maybe[market.Amount] `json:"min_balance,omitzero"` // global only
+	MinRunway  time.Duration               `json:"min_runway,omitempty"` // global only; 0 is none
+}
+
+// Limits bound what one cycle may do.
+type Limits struct {
+	MaxActions int `json:"max_actions_per_cycle"`
+	MaxProbes  int `json:"max_probes_per_cycle"`
+}
+
+// Safety is how much evidence is enough.
+type Safety struct {
+	UnknownLooks    int           `json:"unknown_looks"` // complete looks before a lost deploy is given up
+	UnknownAge      time.Duration `json:"unknown_age"`
+	AbsentLooks     int           `json:"absent_looks"` // complete looks before a machine counts as gone
+	AbsentAge       time.Duration `json:"absent_age"`
+	BackoffMin      time.Duration `json:"backoff_min"` // first pause for a host that failed us
+	BackoffMax      time.Duration `json:"backoff_max"`
+	BreakerFailures int           `json:"breaker_failures"` // failed writes ...
+	BreakerWindow   time.Duration `json:"breaker_window"`   // ... within this, stop growth ...
+	BreakerCooldown time.Duration `json:"breaker_cooldown"` // ... for this long
+}
+
+// Ledger bounds the history that is kept.
+type Ledger struct {
+	Retention time.Duration
+	MaxSize   int64 // bytes
+}
+
+// Kind is what a policy buys.
+type Kind string
+
+// Kinds.
+const (
+	VM        Kind = "vm"
+	Instant   Kind = "instant"
+	Container Kind = "container"
+)
+
+// Policy is one wish: this many GPUs, such ones, there, at most at this price.
+type Policy struct {
+	Name     string          `json:"name"`
+	Kind     Kind            `json:"kind"`
+	Capacity market.Capacity `json:"capacity"`
+	Priority int             `json:"priority,omitempty"` // higher is served first
+	// Target is the number of machines. Invariant: Target x Shape.GPUs is exactly
+	// the number of GPUs the user wrote.
+	Target     int           `json:"target_machines"`
+	Match      Match         `json:"match"`
+	Shape      market.Shape  `json:"shape"`
+	MaxGPUHour market.Rate   `json:"max_gpu_hour"` // all-in, per GPU
+	Image      string        `json:"image"`        // v0 name, e.g. "Ubuntu 22.04 LTS"
+	Ports      []int         `json:"ports,omitempty"`
+	Spread     Spread        `json:"spread,omitzero"`
+	Budget     Budget        `json:"budget,omitzero"`
+	Cooldown   time.Duration `json:"cooldown,omitempty"`
+	// MinLifetime protects young machines from voluntary removal.
+	MinLifetime time.Duration `json:"min_lifetime,omitempty"`
+	// BootTimeout is how long a machine may take until it runs.
+	BootTimeout time.Duration     `json:"boot_timeout,omitempty"`
+	Protected   []string          `json:"protected,omitempty"` // machine names never removed voluntarily
+	Labels      map[string]string `json:"labels,omitempty"`
+
+	// Files by name only: their contents are read by whoever applies the Set.
+	SSHKey        string `json:"-"` // a public key, inline
+	SSHKeyFile    string `json:"-"`
+	PasswordFile  string `json:"-"`
+	CloudInit     string `json:"-"` // inline
+	CloudInitFile string `json:"-"`
+}
+
+// Match says which offers a policy takes. Empty lists match everything. Names
+// compare without regard to case; gpu_models and hosts may hold * and ?.
+type Match struct {
+	GPUModels []string `json:"gpu_models,omitempty"` // in order of preference if PreferOrder
+	Countries []string `json:"countries,omitempty"`
+	Regions   []string `json:"regions,omitempty"`
+	Cities    []string `json:"cities,omitempty"`
+	Hosts     []string `json:"hosts,omitempty"`
+	MinVRAM   int      `json:"min_vram_gb,omitempty"`
+	MinUptime float64  `json:"min_uptime,omitempty"` // 0..1
+	// PreferOrder takes the models in the order written, each before any price;
+	// else the cheapest of all of them.
+	PreferOrder bool `json:"prefer_order,omitempty"`
+	Deny        Deny `json:"deny,omitzero"`
+}
+
+// Deny lists win over every match.
+type Deny struct {
+	GPUModels []string `json:"gpu_models,omitempty"`
+	Countries []string `json:"countries,omitempty"`
+	Regions   []string `json:"regions,omitempty"`
+	Cities    []string `json:"cities,omitempty"`
+	Hosts     []string `json:"hosts,omitempty"`
+}
+
+// Spread bounds how much of a policy may stand on one host.
+type Spread struct {
+	// MaxShare is a fraction of the target; 0 is no bound. At least one machine
+	// per host is always allowed.
+	MaxShare float64 `json:"max_share,omitempty"`
+}
+
+// GPUs is the policy's target in GPUs.
+func (p *Policy) GPUs() int { return p.Target * p.Shape.GPUs }
+
+// Ceiling is the most a whole machine of the policy may cost per hour, storage
+// included. It is the one conversion from per GPU to per machine.
+func (p *Policy) Ceiling() market.Rate { return p.MaxGPUHour.Mul(p.Shape.GPUs) }
+
+// BidCeiling is the highest bid (whole machine, compute only, whole cents) that
+// keeps a machine with this storage rate under the ceiling; 0 if there is none.
+func (p *Policy) BidCeiling(storage market.Rate) market.Rate {
+	b := p.Ceiling().Sub(storage).FloorCent()
+	if b < market.MinBid {
+		return 0
+	}
+	return b
+}
+
+// HourlyCap is the most the whole fleet may cost per hour: what the user wrote,
+// or, where they wrote none, the sum of targets times ceilings.
+func (s *Set) HourlyCap() market.Rate {
+	if c, ok := s.Budget.MaxHourly.Get(); ok {
+		return c
+	}
+	var sum market.Rate
+	for i := range s.Policies {
+		sum = sum.Add(s.Policies[i].Ceiling().Mul(s.Policies[i].Target))
+	}
+	return sum
+}
+
+// Find returns the policy of that name.
+func (s *Set) Find(name string) (*Policy, bool) {
+	for i := range s.Policies {
+		if s.Policies[i].Name == name {
+			return &s.Policies[i], true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,43 @@
+// Package secret holds values that must never be seen: API keys, tokens and
+// passwords. A String prints as [redacted] under fmt, JSON, YAML, zap and %#v;
+// the value leaves only through Reveal, so every use can be found by name.
+package secret
+
+import (
+	"fmt"
+	"io"
+)
+
+// Redacted is what a secret prints as.
+const Redacted = "[redacted]"
+
+// String is a secret text. The zero value is the empty secret.
+type String struct{ value string }
+
+// New wraps a secret text.
+func New(v string) String { return String{value: v} }
+
+// Reveal returns the secret. Call it only where the value leaves the process.
+func (s String) Reveal() string { return s.value }
+
+// IsEmpty says whether there is no secret.
+func (s String) IsEmpty() bool { return s.value == "" }
+
+// String implements fmt.Stringer.
+func (s String) String() string { return Redacted }
+
+// Format implements fmt.Formatter for every verb, so that %x or %#v print
+// nothing either.
+func (s String) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Redacted) }
+
+// GoString implements fmt.GoStringer.
+func (s String) GoString() string { return Redacted }
+
+// MarshalText implements encoding.TextMarshaler (JSON, zap, flag).
+func (s String) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+// MarshalJSON implements json.Marshaler.
+func (s String) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }
+
+// MarshalYAML implements yaml.Marshaler.
+func (s String) MarshalYAML() (any, error) { return Redacted, nil }
