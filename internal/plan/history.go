@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// Phase is where a machine stands in our books. The market's own word for it is
+// Machine.Status.
+//
+//	Unknown ---- seen ----> Live ---- delete accepted ----> Deleting ---- absent ----> gone
+//	   |                     ^  \------- absent long enough ------------------------> gone
+//	   |-- accepted -> Accepted
+//	   \-- absent long enough ------------------------------------------------------> gone (expired)
+type Phase string
+
+// Phases. A machine that is gone has no record any more, only its intents.
+const (
+	// PhaseUnknown: the intent is on disk; whether the machine exists only a look
+	// can tell (the request was not sent yet, is under way, or its answer was lost).
+	PhaseUnknown Phase = "unknown"
+	// PhaseAccepted: the market said yes; no look has shown the machine yet.
+	PhaseAccepted Phase = "accepted"
+	// PhaseLive: a look has shown the machine.
+	PhaseLive Phase = "live"
+	// PhaseDeleting: the market accepted the deletion; no look has confirmed it yet.
+	PhaseDeleting Phase = "deleting"
+)
+
+// Machine is one machine of ours, real or possible.
+//
+// Invariant: it stays in the History, and so in every sum of capacity and money,
+// until a look proves that it is gone.
+type Machine struct {
+	Name     string          `json:"name"`
+	Policy   string          `json:"policy"`
+	ID       string          `json:"id,omitempty"` // the market's id, once known
+	API      market.API      `json:"api,omitempty"`
+	Phase    Phase           `json:"phase"`
+	Status   market.Status   `json:"status"` // as last seen; StatusUnknown before the first sight
+	Capacity market.Capacity `json:"capacity,omitempty"`
+	Host     string          `json:"host,omitempty"`
+	Location market.Location `json:"location,omitzero"`
+	Model    market.GPUModel `json:"gpu_model,omitempty"`
+	Shape    market.Shape    `json:"shape"`
+
+	// Bid is the spot bid last agreed or read back: whole machine, compute only.
+	Bid market.Maybe[market.Rate] `json:"bid_usd_hour,omitzero"`
+	// Storage is the disk's rate; it is charged as long as the machine exists.
+	Storage market.Maybe[market.Rate] `json:"storage_usd_hour,omitzero"`
+	// Reserved is what the budget holds for this machine: bid or price plus
+	// storage once agreed, the ceiling until then. Never 0 for a possible machine.
+	Reserved market.Rate `json:"reserved_usd_hour"`
+
+	IP    string               `json:"ip,omitempty"`
+	User  string               `json:"user,omitempty"`
+	Ports []market.PortForward `json:"ports,omitempty"`
+
+	OrderedAt time.Time `json:"ordered_at,omitzero"`
+	SeenAt    time.Time `json:"seen_at,omitzero"`   // last look that showed it
+	ReadyAt   time.Time `json:"ready_at,omitzero"`  // first look that showed it running
+	StatusAt  time.Time `json:"status_at,omitzero"` // since when Status
+	// Missed counts the complete looks in a row, from MissedAt on, without it.
+	Missed   int       `json:"missed,omitempty"`
+	MissedAt time.Time `json:"missed_at,omitzero"`
+	// MeteredAt is until when its spend has been charged.
+	MeteredAt time.Time `json:"metered_at,omitzero"`
+
+	DeployIntent uint64 `json:"deploy_intent,omitempty"`
+	DeleteIntent uint64 `json:"delete_intent,omitempty"`
+	// Rebid is a change of bid that no look has confirmed yet.
+	Rebid   *PendingRebid `json:"rebid,omitempty"`
+	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
+	Outbids int           `json:"outbids,omitempty"`
+}
+
+// PendingRebid is a bid that was submitted for a machine we have.
+type PendingRebid struct {
+	Intent uint64      `json:"intent"`
+	Bid    market.Rate `json:"bid_usd_hour"`
+	At     time.Time   `json:"at"`
+	Looks  int         `json:"looks"` // complete looks since
+}
+
+// Ready says whether the machine delivers GPUs now.
+func (m *Machine) Ready() bool { return m.Phase == PhaseLive && m.Status == market.StatusRunning }
+
+// Backoff keeps us away from a host that refused or failed us.
+type Backoff struct {
+	Host     string          `json:"host"`
+	Model    market.GPUModel `json:"gpu_model"`
+	GPUs     int             `json:"gpus"`
+	Bid      market.Rate     `json:"bid_usd_hour"` // holds for bids up to this; MaxRate for all
+	Failures int             `json:"failures"`
+	Until    time.Time       `json:"until"`
+	Reason   string          `json:"reason"`
+}
+
+// Pause stops every write for one policy, or for all where Policy is empty.
+type Pause struct {
+	Policy string    `json:"policy,omitempty"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until resumed
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Active says whether the pause holds for a policy now.
+func (p Pause) Active(policy string, now time.Time) bool {
+	return (p.Policy == "" || p.Policy == policy) && (p.Until.IsZero() || now.Before(p.Until))
+}
+
+// Breaker stops growth until it cools down.
+type Breaker struct {
+	Code   string    `json:"code"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+}
+
+// Spend is what one policy cost on one day (UTC).
+type Spend struct {
+	Day    string        `json:"day"` // 2006-01-02
+	Policy string        `json:"policy"`
+	Amount market.Amount `json:"amount_usd"`
+}
+
+// Scaled is when a policy last bought or gave up a machine of its own will.
+type Scaled struct {
+	Policy string    `json:"policy"`
+	At     time.Time `json:"at"`
+}
+
+// History is what the ledger knows, as values. The order of its lists means
+// nothing.
+type History struct {
+	Machines []Machine   `json:"machines,omitempty"`
+	Backoffs []Backoff   `json:"backoffs,omitempty"`
+	Pauses   []Pause     `json:"pauses,omitempty"`
+	Breakers []Breaker   `json:"breakers,omitempty"`
+	Failures []time.Time `json:"failures,omitempty"` // writes that failed for no reason of ours, within the window
+	Spend    []Spend     `json:"spend,omitempty"`    // of the current month
+	Scaled   []Scaled    `json:"scaled,omitempty"`
+	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
+	// RebidApplies is whether the market applies a new bid to a machine we have;
+	// unknown until a read-back has shown it.
+	RebidApplies market.Maybe[bool] `json:"rebid_applies,omitzero"`
+}

@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// IntentState is how far an intent came.
+type IntentState string
+
+// States of an intent. Open is written before anything is sent; Accepted is the
+// market's word, Confirmed is what a look has shown.
+const (
+	IntentOpen      IntentState = "open"
+	IntentAccepted  IntentState = "accepted"
+	IntentUnknown   IntentState = "unknown" // the answer was lost
+	IntentConfirmed IntentState = "confirmed"
+	IntentRefused   IntentState = "refused" // a definite no: nothing happened
+	IntentFailed    IntentState = "failed"  // certainly not sent, or without the wished effect
+	IntentExpired   IntentState = "expired" // looked for long enough, never seen
+)
+
+// Settled says whether the intent needs no more attention.
+func (s IntentState) Settled() bool {
+	return s == IntentConfirmed || s == IntentRefused || s == IntentFailed || s == IntentExpired
+}
+
+// Intent is one action in the ledger: what was to be done and why, written before
+// it was done, and what became of it.
+type Intent struct {
+	ID       uint64          `json:"id"`
+	Cycle    uint64          `json:"cycle"`
+	At       time.Time       `json:"at"`
+	Kind     ActionKind      `json:"action"`
+	Policy   string          `json:"policy"`
+	Machine  string          `json:"machine"`
+	Instance string          `json:"instance,omitempty"`
+	Host     string          `json:"host,omitempty"`
+	Model    market.GPUModel `json:"gpu_model,omitempty"`
+	Shape    market.Shape    `json:"shape"`
+	Capacity market.Capacity `json:"capacity,omitempty"`
+	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`
+	Reserved market.Rate     `json:"reserved_usd_hour,omitempty"` // held in the budget when it was written
+	Reason   Reason          `json:"reason"`
+
+	State     IntentState               `json:"state"`
+	Agreed    market.Maybe[market.Rate] `json:"agreed_usd_hour,omitzero"` // all-in, as the market answered
+	Detail    string                    `json:"detail,omitempty"`
+	AnswerAt  time.Time                 `json:"answer_at,omitzero"`
+	SettledAt time.Time                 `json:"settled_at,omitzero"`
+}
+
+// EventKind names what a look taught us.
+type EventKind string
+
+// Events of Observe.
+const (
+	EventConfirmed    EventKind = "confirmed" // an ordered machine was seen
+	EventReady        EventKind = "ready"     // seen running for the first time
+	EventAdopted      EventKind = "adopted"   // carries our mark, had no record
+	EventOutbid       EventKind = "outbid"
+	EventWonBack      EventKind = "won_back"
+	EventStatus       EventKind = "status"        // any other change of status
+	EventLost         EventKind = "lost"          // absent long enough: gone without our doing
+	EventDeleted      EventKind = "deleted"       // our deletion is confirmed
+	EventExpired      EventKind = "expired"       // a lost deploy that never showed up
+	EventRebidApplied EventKind = "rebid_applied" // read back
+	EventRebidIgnored EventKind = "rebid_ignored"
+	EventSuspicious   EventKind = "suspicious_list"
+	EventBreaker      EventKind = "breaker"
+)
+
+// Event is one thing a look taught us, with the intent it settles, if any.
+type Event struct {
+	Kind    EventKind   `json:"event"`
+	At      time.Time   `json:"at"`
+	Policy  string      `json:"policy,omitempty"`
+	Machine string      `json:"machine,omitempty"`
+	Text    string      `json:"text"`
+	Intent  uint64      `json:"intent,omitempty"`
+	State   IntentState `json:"state,omitempty"` // the intent's new state
+}

@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Input is everything a decision depends on. It is recorded with every cycle, so
+// that the decision can be computed again.
+type Input struct {
+	Now      time.Time       `json:"now"`
+	Owner    string          `json:"owner"`
+	Interval time.Duration   `json:"interval"` // longest time to the next look
+	Policies []policy.Policy `json:"policies"`
+	Budget   policy.Budget   `json:"budget"`
+	// HourlyCap is the most that all machines together may cost per hour.
+	HourlyCap market.Rate     `json:"hourly_cap_usd_hour"`
+	Limits    policy.Limits   `json:"limits"` // what is left of them in this cycle
+	Safety    policy.Safety   `json:"safety"`
+	Snapshot  market.Snapshot `json:"snapshot"`
+	History   History         `json:"history"` // after Observe
+	// Verdicts are this cycle's answers, refused deploys among them.
+	Verdicts []market.Verdict `json:"verdicts,omitempty"`
+}
+
+// ActionKind is what an action does.
+type ActionKind string
+
+// Kinds of action.
+const (
+	Deploy ActionKind = "deploy"
+	Rebid  ActionKind = "rebid"
+	Delete ActionKind = "delete"
+)
+
+// Reason says why, for people (Text) and for programs (Code).
+type Reason struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// Action is one write that the plan asks for.
+type Action struct {
+	Kind     ActionKind      `json:"action"`
+	Policy   string          `json:"policy"`
+	Machine  string          `json:"machine,omitempty"`  // rebid and delete
+	Instance string          `json:"instance,omitempty"` // rebid and delete
+	Host     string          `json:"host,omitempty"`
+	Location market.Location `json:"location,omitzero"`
+	Model    market.GPUModel `json:"gpu_model,omitempty"`
+	Shape    market.Shape    `json:"shape"`
+	Capacity market.Capacity `json:"capacity,omitempty"`
+	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`     // spot: whole machine, compute only
+	Storage  market.Rate     `json:"storage_usd_hour,omitempty"` // whole machine
+	// Rate is the expected all-in rate of the machine after a deploy or rebid, and
+	// the rate it has before a delete.
+	Rate market.Rate `json:"rate_usd_hour"`
+	// Reserve is the most the budget must hold while the action is under way:
+	// Rate plus what the policy's ceiling and the caps leave beyond it.
+	Reserve market.Rate `json:"reserve_usd_hour,omitempty"`
+	Reason  Reason      `json:"reason"`
+}
+
+// Hold is a thing not done, and why.
+type Hold struct {
+	Policy  string `json:"policy,omitempty"` // "" is the whole fleet
+	Machine string `json:"machine,omitempty"`
+	Reason  Reason `json:"reason"`
+}
+
+// Standing is where one policy is, in GPUs.
+type Standing struct {
+	Policy    string      `json:"policy"`
+	Target    int         `json:"target_gpus"`
+	Ready     int         `json:"ready_gpus"`
+	Booting   int         `json:"booting_gpus"` // ordered, accepted or starting
+	Dead      int         `json:"dead_gpus"`    // outbid or stopped: no capacity, still a bill
+	Leaving   int         `json:"leaving_gpus"` // deletion accepted, not confirmed
+	Before    market.Rate `json:"rate_before_usd_hour"`
+	After     market.Rate `json:"rate_after_usd_hour"`
+	Satisfied bool        `json:"satisfied"` // ready and booting meet the target exactly, nothing to do
+	Funnel    Funnel      `json:"funnel,omitzero"`
+}
+
+// Funnel counts the offers that a policy looked at, and why they fell out, in
+// the order of the checks. It is filled only where the policy needed offers.
+type Funnel struct {
+	Hosts      int `json:"hosts"`
+	Offline    int `json:"offline,omitempty"` // offline, unlisted or reserved
+	Place      int `json:"place,omitempty"`   // country, region, city, host, denied
+	Uptime     int `json:"uptime,omitempty"`
+	Model      int `json:"model,omitempty"`    // no GPU of a wanted model or memory
+	Capacity   int `json:"capacity,omitempty"` // too few GPUs free
+	Shape      int `json:"shape,omitempty"`    // vCPU, RAM, storage, ports or restrictions
+	NoPrice    int `json:"no_price,omitempty"`
+	Ceiling    int `json:"ceiling,omitempty"` // dearer than max_gpu_hour
+	Backoff    int `json:"backoff,omitempty"`
+	Refused    int `json:"refused,omitempty"` // the market refused even the highest bid
+	Candidates int `json:"candidates"`
+}
+
+// Plan is the decision of one moment.
+type Plan struct {
+	Actions   []Action          `json:"actions"`   // in the order to carry them out
+	Questions []market.Question `json:"questions"` // answers may change the plan: Compute again with them
+	Holds     []Hold            `json:"holds"`
+	Standings []Standing        `json:"policies"`             // one per policy, by name
+	Before    market.Rate       `json:"rate_before_usd_hour"` // reserved now
+	After     market.Rate       `json:"rate_after_usd_hour"`  // when all actions are confirmed
+}
