@@ -1,0 +1,32 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Report is all there is to say about one cycle. Ledger, metrics, log and status
+// are projections of it.
+type Report struct {
+	Cycle      uint64      `json:"cycle"`
+	StartedAt  time.Time   `json:"started_at"`
+	FinishedAt time.Time   `json:"finished_at"`
+	Mode       policy.Mode `json:"mode"`
+	Input      Input       `json:"input"` // of the last Compute, verdicts included
+	Plan       Plan        `json:"plan"`  // of the last Compute
+	Intents    []Intent    `json:"intents,omitempty"` // what was done, as it stood at the end of the cycle
+	Events     []Event     `json:"events,omitempty"`
+	Problem    string      `json:"problem,omitempty"` // why the cycle ended early
+}
+
+// Price is what one look or question taught us about a host's price.
+type Price struct {
+	At     time.Time       `json:"at"`
+	Host   string          `json:"host"`
+	Model  market.GPUModel `json:"gpu_model"`
+	GPUs   int             `json:"gpus"`
+	Bid    market.Rate     `json:"bid_usd_hour"` // whole machine, compute only
+	Answer market.Answer   `json:"answer"`
+}
