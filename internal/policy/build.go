@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// build turns a raw file without errors into a Set. It decides nothing: every
+// value was checked, every default is here or in the tags.
+func (f *file) build() Set {
+	s := Set{
+		Version: f.Version.v,
+		Daemon: Daemon{
+			Schedule: f.Daemon.Schedule.v, Mode: Mode(f.Daemon.Mode.v), Ledger: f.Daemon.Ledger.v, Listen: f.Daemon.Listen.v,
+			Owner: f.Daemon.Owner.v, LogLevel: f.Daemon.LogLevel.v, LogFormat: f.Daemon.LogFormat.v,
+		},
+		TensorDock: TensorDock{
+			MarketplaceURL: f.TensorDock.MarketplaceURL.v, InstancesURL: f.TensorDock.InstancesURL.v,
+			MarketplaceRPS: f.TensorDock.MarketplaceRPS.v, InstancesRPM: f.TensorDock.InstancesRPM.v,
+			APIKeyFile: f.TensorDock.APIKeyFile.v, APITokenFile: f.TensorDock.APITokenFile.v,
+		},
+		Budget: Budget{
+			MaxHourly: f.Budget.MaxHourly.rate(), MaxDaily: f.Budget.MaxDaily.amount(), MaxMonthly: f.Budget.MaxMonthly.amount(),
+			MinBalance: f.Budget.MinBalance.amount(), MinRunway: f.Budget.MinRunway.v,
+		},
+		Limits: Limits{MaxActions: f.Limits.MaxActions.v, MaxProbes: f.Limits.MaxProbes.v},
+		Safety: Safety{
+			UnknownLooks: f.Safety.UnknownLooks.v, UnknownAge: f.Safety.UnknownAge.v,
+			AbsentLooks: f.Safety.AbsentLooks.v, AbsentAge: f.Safety.AbsentAge.v,
+			BackoffMin: f.Safety.BackoffMin.v, BackoffMax: f.Safety.BackoffMax.v,
+			BreakerFailures: f.Safety.BreakerFailures.v, BreakerWindow: f.Safety.BreakerWindow.v,
+			BreakerCooldown: f.Safety.BreakerCooldown.v,
+		},
+		Ledger: Ledger{Retention: f.Ledger.Retention.v, MaxSize: f.Ledger.MaxSize.v},
+	}
+	for i := range f.Policies {
+		s.Policies = append(s.Policies, f.Policies[i].build())
+	}
+	slices.SortFunc(s.Policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+func (p *filePolicy) build() Policy {
+	return Policy{
+		Name: p.Name.v, Kind: Kind(p.Kind.v), Capacity: market.Capacity(p.capacity()), Priority: p.Priority.v,
+		Target: p.machines(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
+		Image: p.image(), Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v},
+		Budget: Budget{
+			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
+		},
+		Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
+		Protected: p.Protected.values(), Labels: p.Labels.items,
+		SSHKey: p.SSHKey.v, SSHKeyFile: p.SSHKeyFile.v, PasswordFile: p.PasswordFile.v,
+		CloudInit: p.CloudInit.v, CloudInitFile: p.CloudInitFile.v,
+	}
+}
+
+func (m *fileMatch) build() Match {
+	return Match{
+		GPUModels: m.GPUModels.values(), Countries: m.Countries.values(), Regions: m.Regions.values(),
+		Cities: m.Cities.values(), Hosts: m.Hosts.values(),
+		MinVRAM: m.MinVRAM.v, MinUptime: m.MinUptime.v, PreferOrder: m.PreferOrder.v,
+		Deny: Deny{
+			GPUModels: m.Deny.GPUModels.values(), Countries: m.Deny.Countries.values(), Regions: m.Deny.Regions.values(),
+			Cities: m.Deny.Cities.values(), Hosts: m.Deny.Hosts.values(),
+		},
+	}
+}
+
+func (p *filePolicy) capacity() string {
+	switch {
+	case p.Capacity.set:
+		return p.Capacity.v
+	case p.Kind.v == string(VM):
+		return string(market.Spot)
+	}
+	return string(market.OnDemand)
+}
+
+// machines is the target in machines of this shape.
+func (p *filePolicy) machines() int {
+	switch t := &p.Target; {
+	case t.GPUs.ok:
+		return t.GPUs.v / max(p.Shape.GPUs.v, 1)
+	case t.Replicas.ok:
+		return t.Replicas.v
+	default:
+		return t.Instances.v
+	}
+}
+
+func (p *filePolicy) shape() market.Shape {
+	s := market.Shape{GPUs: p.Shape.GPUs.v, VCPUs: p.Shape.VCPUs.v, RAM: p.Shape.RAM.v, Storage: p.Shape.Storage.v}
+	if !p.Shape.VCPUs.set {
+		s.VCPUs = 4 * s.GPUs
+	}
+	if !p.Shape.RAM.set {
+		s.RAM = 16 * s.GPUs
+	}
+	return s
+}
+
+func (p *filePolicy) image() string {
+	if !p.Image.set {
+		return DefaultImage
+	}
+	return imageName(p.Image.v)
+}
+
+func (p *filePolicy) ports() []int {
+	if !p.Ports.set {
+		return []int{22}
+	}
+	var out []int
+	for _, i := range p.Ports.items {
+		if i.ok {
+			out = append(out, i.v)
+		}
+	}
+	return out
+}
+
+func (v *money) rate() market.Maybe[market.Rate] {
+	if !v.ok {
+		return market.Maybe[market.Rate]{}
+	}
+	return market.Some(market.Rate(v.v))
+}
+
+func (v *money) amount() market.Maybe[market.Amount] {
+	if !v.ok {
+		return market.Maybe[market.Amount]{}
+	}
+	return market.Some(market.Amount(v.v))
+}

@@ -1,0 +1,152 @@
+package policy
+
+// The raw shape of the file. These types are its only description: the decoder
+// takes keys, defaults and bounds from their tags, and so do the JSON Schema and
+// the tests of the documents. Checks that need more than one value are in
+// check.go.
+//
+// Tags: yaml is the key; jsonschema holds required, default, minimum, maximum,
+// exclusiveMinimum and enum; min and max bound durations and sizes; empty:"ok"
+// lets a text be empty.
+
+type file struct {
+	at
+	Version    integer        `yaml:"version" jsonschema:"required,enum=1" jsonschema_description:"Version of this file's format: 1."`
+	Daemon     fileDaemon     `yaml:"daemon" jsonschema_description:"How and when tdscaler runs."`
+	TensorDock fileTensorDock `yaml:"tensordock" jsonschema_description:"Where and how fast the marketplace is asked."`
+	Budget     fileBudget     `yaml:"budget" jsonschema_description:"Caps on everything together. A key that is left out is no cap of that kind."`
+	Limits     fileLimits     `yaml:"limits" jsonschema_description:"What one cycle may do at most."`
+	Safety     fileSafety     `yaml:"safety" jsonschema_description:"How much evidence is enough."`
+	Ledger     fileLedger     `yaml:"ledger" jsonschema_description:"How much history is kept."`
+	Policies   []filePolicy   `yaml:"policies" jsonschema_description:"What to buy. An empty list means that every machine known to be ours is torn down."`
+}
+
+type fileDaemon struct {
+	at
+	Schedule  text `yaml:"schedule" jsonschema:"default=@every 1m" jsonschema_description:"When a cycle starts: @every DURATION (whole seconds, at least 1s) or a cron line of five fields, UTC unless it begins with CRON_TZ=ZONE."`
+	Mode      text `yaml:"mode" jsonschema:"enum=dry-run,enum=live,default=dry-run" jsonschema_description:"dry-run looks, asks and plans but changes nothing; live spends money."`
+	Ledger    text `yaml:"ledger" jsonschema:"default=tdscaler.db" jsonschema_description:"Path of the ledger, relative to this file's folder."`
+	Listen    text `yaml:"listen" jsonschema:"default=127.0.0.1:9877" empty:"ok" jsonschema_description:"HOST:PORT of the read-only HTTP server; port 0 takes a free port, an empty text switches it off."`
+	Owner     text `yaml:"owner" jsonschema:"default=main" jsonschema_description:"Whose machines are ours: part of every machine's name. 1 to 16 lower-case letters, digits and single hyphens."`
+	LogLevel  text `yaml:"log_level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error,default=info" jsonschema_description:"The least important log lines that are written."`
+	LogFormat text `yaml:"log_format" jsonschema:"enum=json,enum=console,default=json" jsonschema_description:"json for machines, console for people."`
+}
+
+type fileTensorDock struct {
+	at
+	MarketplaceURL text   `yaml:"marketplace_url" jsonschema:"default=https://marketplace.tensordock.com" jsonschema_description:"Origin of the v0 marketplace API."`
+	InstancesURL   text   `yaml:"instances_url" jsonschema:"default=https://dashboard.tensordock.com" jsonschema_description:"Origin of the v2 instances API."`
+	MarketplaceRPS number `yaml:"marketplace_rps" jsonschema:"exclusiveMinimum=0,maximum=1000,default=1" jsonschema_description:"Requests per second to the marketplace API; TensorDock asks for 1."`
+	InstancesRPM   number `yaml:"instances_rpm" jsonschema:"exclusiveMinimum=0,maximum=60000,default=100" jsonschema_description:"Requests per minute to the instances API; TensorDock allows 100."`
+	APIKeyFile     text   `yaml:"api_key_file" jsonschema_description:"Path of a file with the API key. Without it the environment is used."`
+	APITokenFile   text   `yaml:"api_token_file" jsonschema_description:"Path of a file with the API token. Without it the environment is used."`
+}
+
+type fileBudget struct {
+	at
+	MaxHourly  money    `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that all machines together may cost per hour, in dollars per hour, storage included."`
+	MaxDaily   money    `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a day (UTC), in dollars."`
+	MaxMonthly money    `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a calendar month (UTC), in dollars."`
+	MinBalance money    `yaml:"min_balance" jsonschema:"minimum=0" jsonschema_description:"Nothing is bought when the account would hold less than this, in dollars."`
+	MinRunway  duration `yaml:"min_runway" jsonschema:"default=0s" jsonschema_description:"Nothing is bought when the balance would last less than this at the new rate. 0s is no bound."`
+}
+
+type fileLimits struct {
+	at
+	MaxActions integer `yaml:"max_actions_per_cycle" jsonschema:"minimum=1,maximum=1000,default=20" jsonschema_description:"Deploys, rebids and deletions per cycle."`
+	MaxProbes  integer `yaml:"max_probes_per_cycle" jsonschema:"minimum=0,maximum=10000,default=40" jsonschema_description:"Questions about bids per cycle. 0 asks none, so no spot machine is bought."`
+}
+
+type fileSafety struct {
+	at
+	UnknownLooks    integer  `yaml:"unknown_looks" jsonschema:"minimum=1,maximum=1000,default=3" jsonschema_description:"Complete lists without a machine before a deploy whose answer was lost is given up."`
+	UnknownAge      duration `yaml:"unknown_age" jsonschema:"default=10m" min:"1ms" jsonschema_description:"... and at least this long after it was sent."`
+	AbsentLooks     integer  `yaml:"absent_looks" jsonschema:"minimum=1,maximum=1000,default=3" jsonschema_description:"Complete lists without a machine before it counts as gone."`
+	AbsentAge       duration `yaml:"absent_age" jsonschema:"default=2m" min:"1ms" jsonschema_description:"... and at least this long after it was last seen."`
+	BackoffMin      duration `yaml:"backoff_min" jsonschema:"default=30s" min:"1ms" jsonschema_description:"The first pause for a host that failed us; it doubles with each failure."`
+	BackoffMax      duration `yaml:"backoff_max" jsonschema:"default=1h" min:"1ms" jsonschema_description:"The longest pause for a host."`
+	BreakerFailures integer  `yaml:"breaker_failures" jsonschema:"minimum=1,maximum=1000,default=5" jsonschema_description:"So many failed writes ..."`
+	BreakerWindow   duration `yaml:"breaker_window" jsonschema:"default=10m" min:"1ms" jsonschema_description:"... within this time stop all growth ..."`
+	BreakerCooldown duration `yaml:"breaker_cooldown" jsonschema:"default=15m" min:"1ms" jsonschema_description:"... for so long."`
+}
+
+type fileLedger struct {
+	at
+	Retention duration `yaml:"retention" jsonschema:"default=720h" min:"1h" jsonschema_description:"How long cycle reports and prices are kept. Open intents are kept until they are settled."`
+	MaxSize   size     `yaml:"max_size" jsonschema:"default=1GiB" min:"1MiB" jsonschema_description:"The oldest reports go when the ledger grows beyond this."`
+}
+
+type filePolicy struct {
+	at
+	Name          text             `yaml:"name" jsonschema:"required" jsonschema_description:"Unique; part of every machine's name. Letters and digits with single - _ or . between them."`
+	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought. instant and container come with a later version."`
+	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback comes with a later version. Default: spot for kind vm, on_demand for the others."`
+	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
+	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: exactly one of its keys."`
+	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
+	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine."`
+	MaxGPUHour    money            `yaml:"max_gpu_hour" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The ceiling, in dollars per GPU per hour, all-in: GPU, vCPUs, RAM and storage of the machine divided by its GPUs."`
+	Image         text             `yaml:"image" jsonschema_description:"Operating system. Default: Ubuntu 22.04 LTS."`
+	Ports         ports            `yaml:"ports" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Ports inside the machine to be opened. Default: 22."`
+	SSHKey        text             `yaml:"ssh_key" jsonschema_description:"A public SSH key, in one line."`
+	SSHKeyFile    text             `yaml:"ssh_key_file" jsonschema_description:"Path of a file with a public SSH key."`
+	PasswordFile  text             `yaml:"password_file" jsonschema_description:"Path of a file with the machines' password."`
+	CloudInit     text             `yaml:"cloud_init" jsonschema_description:"A cloud-init script that runs at the first boot."`
+	CloudInitFile text             `yaml:"cloud_init_file" jsonschema_description:"Path of a file with a cloud-init script."`
+	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How the machines are spread over hosts."`
+	Budget        filePolicyBudget `yaml:"budget" jsonschema_description:"Caps on this policy, within the global ones."`
+	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
+	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
+	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`
+	Protected     texts            `yaml:"protected" jsonschema_description:"Names of machines that are never removed voluntarily."`
+	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown in reports."`
+}
+
+type fileTarget struct {
+	at
+	GPUs      integer `yaml:"gpus" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"GPUs in all; a multiple of shape.gpus."`
+	Instances integer `yaml:"instances" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Machines in all."`
+	Replicas  integer `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Containers in all, for kind container."`
+}
+
+type fileMatch struct {
+	at
+	GPUModels   texts    `yaml:"gpu_models" jsonschema_description:"The marketplace's names, such as geforcertx4090-pcie-24gb; * and ? are wildcards."`
+	Countries   texts    `yaml:"countries" jsonschema_description:"Names or two-letter codes."`
+	Regions     texts    `yaml:"regions" jsonschema_description:"States or provinces."`
+	Cities      texts    `yaml:"cities" jsonschema_description:"Cities."`
+	Hosts       texts    `yaml:"hosts" jsonschema_description:"Ids of hosts; * and ? are wildcards."`
+	MinVRAM     integer  `yaml:"min_vram_gb" jsonschema:"minimum=0,maximum=10000,default=0" jsonschema_description:"The least memory of one GPU in GB. A GPU whose memory is not known does not match."`
+	MinUptime   number   `yaml:"min_uptime" jsonschema:"minimum=0,maximum=1,default=0" jsonschema_description:"The least uptime of a host as a fraction: 0.99 is 99 %. A host whose uptime is not known does not match."`
+	PreferOrder boolean  `yaml:"prefer_order" jsonschema:"default=false" jsonschema_description:"Take GPU models in the order written before looking at the price; otherwise the cheapest of all."`
+	Deny        fileDeny `yaml:"deny" jsonschema_description:"What is never taken; wins over every match."`
+}
+
+type fileDeny struct {
+	at
+	GPUModels texts `yaml:"gpu_models" jsonschema_description:"GPU models never taken; * and ? are wildcards."`
+	Countries texts `yaml:"countries" jsonschema_description:"Countries never taken."`
+	Regions   texts `yaml:"regions" jsonschema_description:"States or provinces never taken."`
+	Cities    texts `yaml:"cities" jsonschema_description:"Cities never taken."`
+	Hosts     texts `yaml:"hosts" jsonschema_description:"Hosts never taken; * and ? are wildcards."`
+}
+
+type fileShape struct {
+	at
+	GPUs    integer `yaml:"gpus" jsonschema:"minimum=1,maximum=64,default=1" jsonschema_description:"GPUs per machine."`
+	VCPUs   integer `yaml:"vcpus" jsonschema:"minimum=2,maximum=1024" jsonschema_description:"vCPUs per machine, an even number. Default: 4 per GPU."`
+	RAM     integer `yaml:"ram_gb" jsonschema:"minimum=1,maximum=16384" jsonschema_description:"GB of memory per machine. Default: 16 per GPU."`
+	Storage integer `yaml:"storage_gb" jsonschema:"minimum=1,maximum=65536,default=100" jsonschema_description:"GB of disk per machine; billed even while outbid."`
+}
+
+type fileSpread struct {
+	at
+	MaxShare number `yaml:"max_share" jsonschema:"exclusiveMinimum=0,maximum=1" jsonschema_description:"The greatest share of the target on one host: 0.5 is half. One machine per host is always allowed. Without it there is no bound."`
+}
+
+type filePolicyBudget struct {
+	at
+	MaxHourly  money `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that this policy's machines may cost per hour, in dollars per hour, storage included."`
+	MaxDaily   money `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a day (UTC), in dollars."`
+	MaxMonthly money `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a calendar month (UTC), in dollars."`
+}
