@@ -68,7 +68,8 @@ type Machine struct {
 	MeteredAt time.Time `json:"metered_at,omitzero"`
 
 	DeployIntent uint64 `json:"deploy_intent,omitempty"`
-	DeleteIntent uint64 `json:"delete_intent,omitempty"`
+	// Leaving is a deletion that was asked for and that no look has confirmed yet.
+	Leaving *PendingDelete `json:"leaving,omitempty"`
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid   *PendingRebid `json:"rebid,omitempty"`
 	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
@@ -81,6 +82,13 @@ type PendingRebid struct {
 	Bid    market.Rate `json:"bid_usd_hour"`
 	At     time.Time   `json:"at"`
 	Looks  int         `json:"looks"` // complete looks since
+}
+
+// PendingDelete is a deletion that no look has confirmed yet.
+type PendingDelete struct {
+	Intent uint64    `json:"intent"`
+	At     time.Time `json:"at"`
+	Looks  int       `json:"looks"` // complete looks since that still showed the machine
 }
 
 // Ready says whether the machine delivers GPUs now.

@@ -54,6 +54,9 @@ type Action struct {
 	Capacity market.Capacity `json:"capacity,omitempty"`
 	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`     // spot: whole machine, compute only
 	Storage  market.Rate     `json:"storage_usd_hour,omitempty"` // whole machine
+	// Ports are the forwards to ask for; none where the host does not say which
+	// ports are free.
+	Ports []market.PortForward `json:"ports,omitempty"`
 	// Rate is the expected all-in rate of the machine after a deploy or rebid, and
 	// the rate it has before a delete.
 	Rate market.Rate `json:"rate_usd_hour"`
@@ -87,7 +90,7 @@ type Standing struct {
 // Funnel counts the offers that a policy looked at, and why they fell out, in
 // the order of the checks. It is filled only where the policy needed offers.
 type Funnel struct {
-	Hosts      int `json:"hosts"`
+	Offers     int `json:"offers"`            // GPU models on hosts
 	Offline    int `json:"offline,omitempty"` // offline, unlisted or reserved
 	Place      int `json:"place,omitempty"`   // country, region, city, host, denied
 	Uptime     int `json:"uptime,omitempty"`

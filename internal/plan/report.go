@@ -14,8 +14,8 @@ type Report struct {
 	StartedAt  time.Time   `json:"started_at"`
 	FinishedAt time.Time   `json:"finished_at"`
 	Mode       policy.Mode `json:"mode"`
-	Input      Input       `json:"input"` // of the last Compute, verdicts included
-	Plan       Plan        `json:"plan"`  // of the last Compute
+	Input      Input       `json:"input"`             // of the last Compute, verdicts included
+	Plan       Plan        `json:"plan"`              // of the last Compute
 	Intents    []Intent    `json:"intents,omitempty"` // what was done, as it stood at the end of the cycle
 	Events     []Event     `json:"events,omitempty"`
 	Problem    string      `json:"problem,omitempty"` // why the cycle ended early

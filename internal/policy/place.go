@@ -16,3 +16,14 @@ func (m *Matcher) Place(l market.Location) bool {
 func (m *Matcher) HostID(id string) bool {
 	return firstGlob(m.deny.hosts, id) < 0 && (len(m.allow.hosts) == 0 || firstGlob(m.allow.hosts, id) >= 0)
 }
+
+// Unwanted says whether a location is certainly not wanted. Unlike Place it is
+// asked about machines that exist: what is not known of a place is no reason to
+// take a machine down.
+func (m *Matcher) Unwanted(l market.Location) bool {
+	out := func(allow, deny []string, s string) bool {
+		return s != "" && (anyFold(deny, s) || len(allow) > 0 && !anyFold(allow, s))
+	}
+	a, d := &m.allow, &m.deny
+	return out(a.countries, d.countries, l.Country) || out(a.regions, d.regions, l.Region) || out(a.cities, d.cities, l.City)
+}

@@ -1,0 +1,338 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// ErrBudget is returned by Begin when a cap does not leave enough for the action.
+var ErrBudget = errors.New("budget exhausted")
+
+// ErrStale is returned by Begin when the machine is no longer as the plan saw it.
+var ErrStale = errors.New("the machine changed since the plan was made")
+
+// Caps are the hourly caps that a booking must respect. They are checked again
+// in the transaction that writes the intent, whatever the plan thought.
+type Caps struct {
+	Hourly market.Rate
+	Policy market.Maybe[market.Rate]
+}
+
+// room is what the caps leave for a policy.
+func (c Caps) room(h *History, name string) market.Rate {
+	r := c.Hourly.Sub(h.Reserved())
+	if own, ok := c.Policy.Get(); ok {
+		r = min(r, own.Sub(h.ReservedFor(name)))
+	}
+	return r
+}
+
+// Reserved is what all machines, real and possible, may cost per hour.
+func (h *History) Reserved() market.Rate {
+	var sum market.Rate
+	for i := range h.Machines {
+		sum = sum.Add(h.Machines[i].Reserved)
+	}
+	return sum
+}
+
+// ReservedFor is Reserved for one policy.
+func (h *History) ReservedFor(name string) market.Rate {
+	var sum market.Rate
+	for i := range h.Machines {
+		if h.Machines[i].Policy == name {
+			sum = sum.Add(h.Machines[i].Reserved)
+		}
+	}
+	return sum
+}
+
+// Machine finds a machine by its name; nil if there is none.
+func (h *History) Machine(name string) *Machine {
+	for i := range h.Machines {
+		if h.Machines[i].Name == name {
+			return &h.Machines[i]
+		}
+	}
+	return nil
+}
+
+func (h *History) drop(name string) {
+	for i := range h.Machines {
+		if h.Machines[i].Name == name {
+			h.Machines = append(h.Machines[:i], h.Machines[i+1:]...)
+			return
+		}
+	}
+}
+
+// Begin books an action before anything is sent: it reserves the money and, for
+// a deploy, the machine that may come to exist under the given name. The intent
+// it returns must be on disk before the request leaves.
+func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now time.Time) (Intent, error) {
+	in := Intent{
+		ID: id, Cycle: cycle, At: now, Kind: a.Kind, Policy: a.Policy, Machine: a.Machine,
+		Instance: a.Instance, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
+		Bid: a.Bid, Reason: a.Reason, State: IntentOpen,
+	}
+	switch a.Kind {
+	case Deploy:
+		in.Machine = name
+		return in, beginDeploy(h, a, caps, &in)
+	case Rebid:
+		return in, beginRebid(h, a, caps, &in)
+	case Delete:
+		return in, beginDelete(h, &in)
+	}
+	return in, fmt.Errorf("begin: no such action %q", a.Kind)
+}
+
+func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
+	room := caps.room(h, a.Policy)
+	if a.Rate > room {
+		return fmt.Errorf("%w: %s needed for %s, %s left", ErrBudget, a.Rate, a.Policy, room)
+	}
+	if h.Machine(in.Machine) != nil {
+		return fmt.Errorf("begin deploy: a machine named %s is already booked", in.Machine)
+	}
+	in.Reserved = max(a.Rate, min(a.Reserve, room))
+	m := Machine{
+		Name: in.Machine, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
+		Capacity: a.Capacity, Host: a.Host, Location: a.Location, Model: a.Model, Shape: a.Shape,
+		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports,
+		OrderedAt: in.At, MeteredAt: in.At, DeployIntent: in.ID,
+	}
+	if a.Capacity == market.Spot {
+		m.Bid = market.Some(a.Bid)
+	}
+	h.Machines = append(h.Machines, m)
+	h.scaled(a.Policy, in.At)
+	return nil
+}
+
+func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
+	m := h.Machine(a.Machine)
+	if m == nil || m.Phase != PhaseLive || m.Rebid != nil {
+		return fmt.Errorf("rebid %s: %w", a.Machine, ErrStale)
+	}
+	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
+		return fmt.Errorf("rebid %s: %s is not above the present bid %s", a.Machine, a.Bid, bid)
+	}
+	more := a.Rate.Sub(m.Reserved)
+	if more > 0 && more > caps.room(h, a.Policy) {
+		return fmt.Errorf("%w: raising %s needs %s more, %s left", ErrBudget, a.Machine, more, caps.room(h, a.Policy))
+	}
+	m.Reserved = max(m.Reserved, a.Rate)
+	in.Reserved = m.Reserved
+	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At}
+	return nil
+}
+
+func beginDelete(h *History, in *Intent) error {
+	m := h.Machine(in.Machine)
+	if m == nil || m.ID == "" || m.Phase == PhaseDeleting {
+		return fmt.Errorf("delete %s: %w", in.Machine, ErrStale)
+	}
+	in.Reserved = m.Reserved
+	m.Leaving = &PendingDelete{Intent: in.ID, At: in.At}
+	if in.Reason.Code == ReasonOverTarget {
+		h.scaled(in.Policy, in.At)
+	}
+	return nil
+}
+
+func (h *History) scaled(name string, at time.Time) {
+	for i := range h.Scaled {
+		if h.Scaled[i].Policy == name {
+			h.Scaled[i].At = at
+			return
+		}
+	}
+	h.Scaled = append(h.Scaled, Scaled{Policy: name, At: at})
+}
+
+// Accept books the market's yes. It lowers a deploy's reservation from the
+// ceiling to what was agreed, never below it.
+func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
+	in.State, in.AnswerAt = IntentAccepted, now
+	m := h.Machine(in.Machine)
+	if m == nil {
+		return
+	}
+	switch in.Kind {
+	case Deploy:
+		acceptDeploy(m, in, d)
+	case Delete:
+		m.Phase = PhaseDeleting
+		m.Leaving = &PendingDelete{Intent: in.ID, At: now}
+		m.Missed, m.MissedAt = 0, time.Time{}
+	case Rebid:
+		// Accepted is not applied: a look must show the new bid.
+	}
+}
+
+func acceptDeploy(m *Machine, in *Intent, d market.Deployed) {
+	m.Phase, m.ID, m.IP = PhaseAccepted, d.ID, d.IP
+	in.Instance, in.Agreed = d.ID, d.Total
+	if len(d.Ports) > 0 {
+		m.Ports = d.Ports
+	}
+	if s, ok := d.Storage.Get(); ok {
+		m.Storage = market.Some(max(s, m.Storage.Or(0)))
+	}
+	agreed := d.Total.Or(0)
+	if bid, ok := m.Bid.Get(); ok {
+		agreed = max(agreed, bid.Add(m.Storage.Or(0)))
+	}
+	// Without a price in the answer the ceiling stays reserved until a look shows one.
+	if agreed > 0 {
+		m.Reserved = agreed
+	}
+}
+
+// Refuse books a definite no: nothing happened, nothing stays reserved.
+func Refuse(h *History, in *Intent, class market.Class, detail string, now time.Time) {
+	in.State, in.Detail = IntentRefused, detail
+	if class == market.ClassUnavailable {
+		in.State = IntentFailed
+	}
+	in.AnswerAt, in.SettledAt = now, now
+	m := h.Machine(in.Machine)
+	if m == nil {
+		return
+	}
+	switch in.Kind {
+	case Deploy:
+		h.drop(in.Machine)
+	case Rebid:
+		m.Rebid = nil
+		m.Reserved = m.rate()
+	case Delete:
+		m.Leaving = nil
+	}
+}
+
+// Lose books a lost answer: it may have happened. A deploy or a rebid stays
+// booked until a look decides; a deletion is simply asked for again, because
+// deleting what is gone does no harm.
+func Lose(h *History, in *Intent, detail string, now time.Time) {
+	in.State, in.Detail, in.AnswerAt = IntentUnknown, detail, now
+	if m := h.Machine(in.Machine); m != nil && in.Kind == Delete {
+		m.Leaving = nil
+		in.State, in.SettledAt = IntentFailed, now
+	}
+}
+
+// Fail counts a write that failed for no reason of ours and opens the breaker
+// when there were too many.
+func Fail(h *History, s policy.Safety, now time.Time) []Event {
+	h.Failures = append(recent(h.Failures, now.Add(-s.BreakerWindow)), now)
+	if len(h.Failures) < s.BreakerFailures || h.openBreaker(now) != nil {
+		return nil
+	}
+	b := Breaker{
+		Code: BreakerFailures, Since: now, Until: now.Add(s.BreakerCooldown),
+		Reason: fmt.Sprintf("%d writes failed within %s", len(h.Failures), s.BreakerWindow),
+	}
+	h.Failures = nil
+	h.Breakers = append(h.Breakers, b)
+	return []Event{{Kind: EventBreaker, At: now, Text: b.Reason + "; no growth until " + b.Until.UTC().Format(time.RFC3339)}}
+}
+
+// Penalise keeps us away from a host, twice as long with every failure.
+// Bids above the given one are not affected; MaxRate affects all.
+func Penalise(h *History, s policy.Safety, host string, model market.GPUModel, gpus int, bid market.Rate, why string, now time.Time) {
+	i := 0
+	for ; i < len(h.Backoffs); i++ {
+		b := &h.Backoffs[i]
+		if b.Host == host && b.Model == model && b.GPUs == gpus {
+			break
+		}
+	}
+	if i == len(h.Backoffs) {
+		h.Backoffs = append(h.Backoffs, Backoff{Host: host, Model: model, GPUs: gpus})
+	}
+	b := &h.Backoffs[i]
+	b.Failures++
+	b.Bid, b.Reason = bid, why
+	b.Until = now.Add(backoffFor(s, b))
+}
+
+// Forgive forgets a host's failures once it has served us.
+func Forgive(h *History, host string, model market.GPUModel, gpus int) {
+	kept := h.Backoffs[:0]
+	for _, b := range h.Backoffs {
+		if b.Host != host || b.Model != model || b.GPUs != gpus {
+			kept = append(kept, b)
+		}
+	}
+	h.Backoffs = kept
+}
+
+// backoffFor doubles from BackoffMin to BackoffMax and takes off up to a quarter,
+// differently for every host, so that hosts that failed together do not come
+// back together. The jitter is a hash, not a die: the same history gives the
+// same pause.
+func backoffFor(s policy.Safety, b *Backoff) time.Duration {
+	d := s.BackoffMin
+	for i := 1; i < b.Failures && d < s.BackoffMax; i++ {
+		d *= 2
+	}
+	d = min(d, s.BackoffMax)
+	hash := uint64(14695981039346656037)
+	for _, c := range []byte(b.Host) {
+		hash = (hash ^ uint64(c)) * 1099511628211
+	}
+	hash = (hash ^ uint64(b.Failures)) * 1099511628211
+	return d - time.Duration(uint64(d)/4*(hash>>40&0xff)/0xff)
+}
+
+func (h *History) openBreaker(now time.Time) *Breaker {
+	for i := range h.Breakers {
+		if now.Before(h.Breakers[i].Until) {
+			return &h.Breakers[i]
+		}
+	}
+	return nil
+}
+
+func recent(ts []time.Time, since time.Time) []time.Time {
+	kept := ts[:0]
+	for _, t := range ts {
+		if t.After(since) {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// rate is what the machine may cost per hour when it runs, from what is known of
+// it; what was reserved for it where too little is known.
+func (m *Machine) rate() market.Rate {
+	bid, ok1 := m.Bid.Get()
+	storage, ok2 := m.Storage.Get()
+	if m.Capacity != market.Spot || !ok1 || !ok2 {
+		return m.Reserved
+	}
+	r := bid.Add(storage)
+	if m.Rebid != nil {
+		r = max(r, m.Rebid.Bid.Add(storage))
+	}
+	return r
+}
+
+// Burn is what the machine costs per hour in the state last seen. What was never
+// seen costs what is reserved for it.
+func (m *Machine) Burn() market.Rate {
+	if m.SeenAt.IsZero() || m.Status.BillsCompute() {
+		return m.Reserved
+	}
+	if m.Status == market.StatusTerminated {
+		return 0
+	}
+	return m.Storage.Or(m.Reserved)
+}

@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// leastBalance is what TensorDock wants on the account before it deploys.
+const leastBalance market.Amount = 1 * market.Dollar
+
+// lagAllowance is how long money can go on flowing after the last look before
+// anything could be stopped: one slow cycle.
+const lagAllowance = 10 * time.Minute
+
+// room is how much more per hour the policy may reserve, and what binds it.
+//
+//	hourly caps             cap - reserved
+//	daily and monthly caps  (cap - spent) / (interval + 10 min) - reserved
+//	min_balance             (balance - min) / (interval + 10 min) - burn
+//	min_runway              balance / runway - burn
+//
+// An amount that must not be passed is turned into a rate over the time in which
+// nobody would notice: what is reserved could all be spent until then.
+func (w *world) room(d *desk) (market.Rate, string) {
+	r := tightest{room: w.in.HourlyCap.Sub(w.reserved), why: fmt.Sprintf("max_hourly is %s and %s are reserved", w.in.HourlyCap, w.reserved)}
+	own := w.ofPolicy[d.p.Name]
+	if c, ok := d.p.Budget.MaxHourly.Get(); ok {
+		r.take(c.Sub(own), "the policy's max_hourly is %s and %s are reserved", c, own)
+	}
+	w.spendRoom(&r, "", w.in.Budget, w.reserved)
+	w.spendRoom(&r, d.p.Name, d.p.Budget, own)
+	w.balanceRoom(&r)
+	return max(r.room, 0), r.why
+}
+
+type tightest struct {
+	room market.Rate
+	why  string
+}
+
+func (t *tightest) take(r market.Rate, format string, args ...any) {
+	if r < t.room {
+		t.room, t.why = r, fmt.Sprintf(format, args...)
+	}
+}
+
+func (w *world) spendRoom(r *tightest, name string, b policy.Budget, reserved market.Rate) {
+	if !b.MaxDaily.Known() && !b.MaxMonthly.Known() {
+		return
+	}
+	day, month := w.in.History.Spent(name, w.in.Now)
+	whose := "the fleet"
+	if name != "" {
+		whose = "the policy"
+	}
+	if c, ok := b.MaxDaily.Get(); ok {
+		r.take(perHour(c.Sub(day), w.in.Interval+lagAllowance).Sub(reserved), "%s has spent %s of max_daily %s", whose, day, c)
+	}
+	if c, ok := b.MaxMonthly.Get(); ok {
+		r.take(perHour(c.Sub(month), w.in.Interval+lagAllowance).Sub(reserved), "%s has spent %s of max_monthly %s", whose, month, c)
+	}
+}
+
+func (w *world) balanceRoom(r *tightest) {
+	b := w.in.Budget
+	balance, known := w.in.Snapshot.Balance.Value.Balance.Get()
+	if known && balance < leastBalance {
+		r.take(0, "the balance is %s and TensorDock wants at least %s for a deploy", balance, leastBalance)
+	}
+	if !b.MinBalance.Known() && b.MinRunway <= 0 {
+		return
+	}
+	if !known {
+		r.take(0, "the balance is not known: %s", w.in.Snapshot.Balance.Problem)
+		return
+	}
+	burn := max(w.reserved, w.in.Snapshot.Balance.Value.Hourly.Or(0))
+	if least, ok := b.MinBalance.Get(); ok {
+		r.take(perHour(balance.Sub(least), w.in.Interval+lagAllowance).Sub(burn), "the balance is %s and min_balance %s", balance, least)
+	}
+	if b.MinRunway > 0 {
+		r.take(perHour(balance, b.MinRunway).Sub(burn), "the balance of %s must last %s at %s", balance, b.MinRunway, burn)
+	}
+}
+
+// perHour is the rate that spends an amount in d, rounded down; 0 for nothing.
+func perHour(a market.Amount, d time.Duration) market.Rate {
+	if a <= 0 || d <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(a), uint64(time.Hour))
+	if hi >= uint64(d) {
+		return market.MaxRate
+	}
+	q, _ := bits.Div64(hi, lo, uint64(d))
+	return market.Rate(min(q, uint64(market.MaxRate)))
+}
+
+func breakerText(b *Breaker) string {
+	return fmt.Sprintf("breaker %s is open until %s: %s", b.Code, b.Until.UTC().Format(time.RFC3339), b.Reason)
+}

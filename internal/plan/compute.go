@@ -1,0 +1,516 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Compute decides what to do now. It never asks for more than the caps, the
+// limits and the evidence allow.
+//
+//	list of machines unknown            -> hold everything
+//	policy paused                       -> hold
+//	machine does not fit its policy     -> delete
+//	more GPUs than the target           -> delete, dead ones first, then the dearest
+//	outbid, a bid under the ceiling wins -> rebid
+//	outbid, nothing under the ceiling   -> delete
+//	hourly cap exceeded                 -> delete, lowest priority first
+//	fewer GPUs than the target          -> questions and deploys, cheapest first
+//
+// A machine that is to go keeps its place in target and budget until a look has
+// confirmed that it is gone: its replacement comes after that.
+func Compute(in Input) Plan {
+	w := newWorld(&in)
+	if !in.Snapshot.Instances.Complete {
+		w.holdAll(HoldInstances, "the list of machines could not be read: "+in.Snapshot.Instances.Problem)
+		return w.finish()
+	}
+	for i := range w.desks {
+		w.tend(&w.desks[i])
+	}
+	w.orphans()
+	w.shed()
+	for i := range w.desks {
+		w.grow(&w.desks[i])
+	}
+	return w.finish()
+}
+
+// world is the Input prepared for deciding, and the plan as it grows.
+type world struct {
+	in       *Input
+	desks    []desk // one per policy, in the order of service
+	machines []*Machine
+	brackets map[bracketKey]bracket
+	shelf    *shelf // offers, made when the first policy needs them
+
+	reserved market.Rate            // by machines and by what is planned
+	ofPolicy map[string]market.Rate // the same per policy
+	going    map[string]bool        // machines that this plan deletes
+	probes   int
+	plan     Plan
+}
+
+// desk is where one policy is worked on.
+type desk struct {
+	p        *policy.Policy
+	match    *policy.Matcher
+	st       Standing
+	machines []*Machine // of this policy, by name
+	need     int        // GPUs to buy
+	busy     bool       // has an action or a hold
+}
+
+func newWorld(in *Input) *world {
+	w := &world{
+		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes,
+		ofPolicy: map[string]market.Rate{}, going: map[string]bool{},
+	}
+	for i := range in.History.Machines {
+		m := &in.History.Machines[i]
+		w.machines = append(w.machines, m)
+		w.reserved = w.reserved.Add(m.Reserved)
+		w.ofPolicy[m.Policy] = w.ofPolicy[m.Policy].Add(m.Reserved)
+	}
+	slices.SortFunc(w.machines, func(a, b *Machine) int { return cmp.Compare(a.Name, b.Name) })
+	w.plan.Before = w.reserved
+	for i := range in.Policies {
+		p := &in.Policies[i]
+		w.desks = append(w.desks, desk{p: p, match: policy.NewMatcher(p.Match), st: Standing{Policy: p.Name, Target: p.GPUs(), Before: w.ofPolicy[p.Name]}})
+	}
+	slices.SortFunc(w.desks, func(a, b desk) int {
+		return cmp.Or(cmp.Compare(b.p.Priority, a.p.Priority), cmp.Compare(a.p.Name, b.p.Name))
+	})
+	byName := map[string]*desk{}
+	for i := range w.desks {
+		byName[w.desks[i].p.Name] = &w.desks[i]
+	}
+	for _, m := range w.machines {
+		if d := byName[m.Policy]; d != nil {
+			d.machines = append(d.machines, m)
+		}
+	}
+	return w
+}
+
+func (w *world) hold(d *desk, m *Machine, code, format string, args ...any) {
+	h := Hold{Reason: Reason{code, fmt.Sprintf(format, args...)}}
+	if d != nil {
+		h.Policy, d.busy = d.p.Name, true
+	}
+	if m != nil {
+		h.Machine = m.Name
+		if d == nil {
+			h.Policy = m.Policy
+		}
+	}
+	w.plan.Holds = append(w.plan.Holds, h)
+}
+
+func (w *world) holdAll(code, text string) {
+	for i := range w.desks {
+		w.count(&w.desks[i])
+		w.hold(&w.desks[i], nil, code, "%s", text)
+	}
+}
+
+func (w *world) pausedBy(name string) *Pause {
+	for i := range w.in.History.Pauses {
+		if p := &w.in.History.Pauses[i]; p.Active(name, w.in.Now) {
+			return p
+		}
+	}
+	return nil
+}
+
+// tend looks after the machines a policy has: what must go, what to raise.
+func (w *world) tend(d *desk) {
+	w.count(d)
+	if p := w.pausedBy(d.p.Name); p != nil {
+		w.hold(d, nil, HoldPaused, "%s", pauseText(p))
+		return
+	}
+	kept := w.removeUnfit(d)
+	kept = w.removeSurplus(d, kept)
+	for _, m := range kept {
+		if m.Phase == PhaseLive && m.Status == market.StatusOutbid {
+			w.outbid(d, m)
+		}
+	}
+	occupied := 0
+	for _, m := range d.machines {
+		occupied += m.Shape.GPUs
+	}
+	d.need = d.st.Target - occupied
+	w.explainWaiting(d)
+}
+
+func pauseText(p *Pause) string {
+	s := "paused since " + p.Since.UTC().Format(time.RFC3339)
+	if !p.Until.IsZero() {
+		s += " until " + p.Until.UTC().Format(time.RFC3339)
+	}
+	if p.Reason != "" {
+		s += ": " + p.Reason
+	}
+	return s
+}
+
+func (w *world) count(d *desk) {
+	for _, m := range d.machines {
+		switch {
+		case m.Leaving != nil || m.Phase == PhaseDeleting:
+			d.st.Leaving += m.Shape.GPUs
+		case m.Ready():
+			d.st.Ready += m.Shape.GPUs
+		case m.Phase != PhaseLive || m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating:
+			d.st.Booting += m.Shape.GPUs
+		default:
+			d.st.Dead += m.Shape.GPUs
+		}
+	}
+}
+
+// explainWaiting says what a policy waits for that is neither ready nor missing.
+func (w *world) explainWaiting(d *desk) {
+	if d.st.Leaving > 0 {
+		w.hold(d, nil, HoldDeleting, "%d GPUs wait for their deletion to be confirmed", d.st.Leaving)
+	}
+	if d.st.Booting > 0 {
+		w.hold(d, nil, HoldBooting, "%d GPUs are ordered or booting", d.st.Booting)
+	}
+}
+
+// removeUnfit deletes what must not or need not stay, and returns the others.
+func (w *world) removeUnfit(d *desk) []*Machine {
+	var kept []*Machine
+	for _, m := range d.machines {
+		if m.Leaving != nil || m.Phase == PhaseDeleting {
+			continue
+		}
+		why, voluntary := w.unfit(d, m)
+		switch {
+		case why.Code == "":
+			kept = append(kept, m)
+		case voluntary && w.shielded(d, m) || !w.remove(m, why):
+			kept = append(kept, m)
+		default:
+			d.busy = true
+		}
+	}
+	return kept
+}
+
+// unfit says why a machine must go; voluntary reasons yield to protection.
+func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
+	now := w.in.Now
+	if m.Phase != PhaseUnknown && m.Reserved > d.p.Ceiling() && m.Reserved < market.MaxRate {
+		return Reason{ReasonOverCeiling, fmt.Sprintf("costs %s all-in, the policy allows %s", m.Reserved, d.p.Ceiling())}, false
+	}
+	if m.Phase != PhaseLive {
+		return Reason{}, false
+	}
+	switch m.Status {
+	case market.StatusStopped, market.StatusReleased, market.StatusError:
+		if b, ok := w.in.Snapshot.Balance.Value.Balance.Get(); ok && b < leastBalance {
+			w.hold(d, m, HoldBalance, "%s while the balance is %s: deposit first, or destroy it", m.Status, b)
+			return Reason{}, false
+		}
+		return Reason{ReasonStopped, fmt.Sprintf("%s without our doing: no capacity, but a bill of %s", m.Status, m.Burn())}, false
+	case market.StatusStarting:
+		if t := d.p.BootTimeout; t > 0 && now.Sub(m.OrderedAt) > t && m.ReadyAt.IsZero() {
+			return Reason{ReasonBootTimeout, fmt.Sprintf("not running %s after its order; %s are allowed", now.Sub(m.OrderedAt).Round(time.Second), t)}, false
+		}
+	case market.StatusUnknown:
+		w.hold(d, m, HoldUnknown, "the market gives a status we do not know; it counts as capacity and as spend")
+	}
+	if text := mismatch(d, m); text != "" {
+		return Reason{ReasonNotMatching, text}, true
+	}
+	return Reason{}, false
+}
+
+// mismatch says how a machine differs from what its policy wants now. What the
+// market did not tell us differs in nothing.
+func mismatch(d *desk, m *Machine) string {
+	p := d.p
+	if m.Model != "" {
+		memory := m.Model.VRAM().Or(p.Match.MinVRAM)
+		if _, ok := d.match.GPU(market.HostGPU{Model: m.Model, VRAM: market.Some(memory)}); !ok {
+			return fmt.Sprintf("is a %s, which the policy does not want (any more)", m.Model)
+		}
+	}
+	if d.match.Unwanted(m.Location) {
+		return fmt.Sprintf("stands in %s, where the policy does not want it (any more)", m.Location)
+	}
+	if m.Capacity != market.CapacityUnknown && m.Capacity != p.Capacity {
+		return fmt.Sprintf("is %s, the policy wants %s", m.Capacity, p.Capacity)
+	}
+	if m.Shape.GPUs != 0 && m.Shape.GPUs != p.Shape.GPUs {
+		return fmt.Sprintf("has %d GPUs, the policy wants machines of %d", m.Shape.GPUs, p.Shape.GPUs)
+	}
+	return ""
+}
+
+// shielded says whether a voluntary removal must wait, and holds it.
+func (w *world) shielded(d *desk, m *Machine) bool {
+	switch age := w.in.Now.Sub(m.OrderedAt); {
+	case slices.Contains(d.p.Protected, m.Name):
+		w.hold(d, m, HoldProtected, "protected by the policy")
+	case age < d.p.MinLifetime:
+		w.hold(d, m, HoldMinLifetime, "is %s old, min_lifetime is %s", age.Round(time.Second), d.p.MinLifetime)
+	default:
+		return false
+	}
+	return true
+}
+
+// remove plans a deletion; false if the machine cannot be named to the market yet.
+func (w *world) remove(m *Machine, why Reason) bool {
+	if m.ID == "" || w.going[m.Name] || m.Leaving != nil {
+		return false
+	}
+	w.going[m.Name] = true
+	w.plan.Actions = append(w.plan.Actions, Action{
+		Kind: Delete, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+		Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: m.Bid.Or(0), Storage: m.Storage.Or(0),
+		Rate: m.Reserved, Reason: why,
+	})
+	return true
+}
+
+// removeSurplus deletes down to the target: what is no capacity first, then the
+// dearest.
+func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
+	have := 0
+	for _, m := range kept {
+		have += m.Shape.GPUs
+	}
+	surplus := have - d.st.Target
+	if surplus <= 0 {
+		return kept
+	}
+	if w.cooling(d) {
+		return kept
+	}
+	order := slices.Clone(kept)
+	slices.SortFunc(order, func(a, b *Machine) int {
+		return cmp.Or(
+			-cmp.Compare(rank(a), rank(b)),
+			-cmp.Compare(a.Reserved.PerGPU(a.Shape.GPUs), b.Reserved.PerGPU(b.Shape.GPUs)),
+			cmp.Compare(a.Name, b.Name))
+	})
+	for _, m := range order {
+		if surplus <= 0 {
+			break
+		}
+		if m.Shape.GPUs > surplus || w.shielded(d, m) {
+			continue
+		}
+		text := fmt.Sprintf("%d GPUs of %d wanted; %s a GPU is the dearest", have, d.st.Target, m.Reserved.PerGPU(m.Shape.GPUs))
+		if w.remove(m, Reason{ReasonOverTarget, text}) {
+			surplus -= m.Shape.GPUs
+			d.busy = true
+		}
+	}
+	if surplus > 0 && !d.busy {
+		w.hold(d, nil, HoldBooting, "%d GPUs too many, but none of them can be deleted yet", surplus)
+	}
+	return slices.DeleteFunc(kept, func(m *Machine) bool { return w.going[m.Name] })
+}
+
+// rank orders machines by how little they are worth.
+func rank(m *Machine) int {
+	switch {
+	case m.Phase == PhaseLive && !m.Status.BillsCompute():
+		return 1
+	default:
+		return 0
+	}
+}
+
+func (w *world) cooling(d *desk) bool {
+	if d.p.Cooldown <= 0 {
+		return false
+	}
+	for _, s := range w.in.History.Scaled {
+		if left := d.p.Cooldown - w.in.Now.Sub(s.At); s.Policy == d.p.Name && left > 0 {
+			w.hold(d, nil, HoldCooldown, "scaled %s ago, cooldown %s", w.in.Now.Sub(s.At).Round(time.Second), d.p.Cooldown)
+			return true
+		}
+	}
+	return false
+}
+
+// outbid decides over a machine that lost its auction: raise it where a bid under
+// the ceiling wins, else delete it, because its disk goes on costing and it may
+// win again on its own.
+func (w *world) outbid(d *desk, m *Machine) {
+	if m.Rebid != nil {
+		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
+		return
+	}
+	if applies, known := w.in.History.RebidApplies.Get(); known && !applies {
+		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and this market does not apply new bids to machines that exist: to be replaced"}) || d.busy
+		return
+	}
+	bid, ok1 := m.Bid.Get()
+	storage, ok2 := m.Storage.Get()
+	if !ok1 || !ok2 {
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, "outbid, and its price is not known: to be replaced"}) || d.busy
+		return
+	}
+	if b := w.in.History.openBreaker(w.in.Now); b != nil {
+		w.hold(d, m, HoldBreaker, "outbid; %s", breakerText(b))
+		return
+	}
+	w.raise(d, m, bid, storage)
+}
+
+func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
+	room, why := w.room(d)
+	top := min(d.p.BidCeiling(storage), m.Reserved.Add(room).Sub(storage).FloorCent())
+	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]
+	b.lo = max(b.lo, bid) // it is outbid at its own bid: that much is known without asking
+	if b.hi <= b.lo {
+		b.hi = 0
+	}
+	next, ok := b.next(bid, top)
+	switch {
+	case b.hi != 0 && b.hi <= top:
+		w.reserve(d, b.hi.Add(storage).Sub(m.Reserved))
+		d.busy = true
+		w.plan.Actions = append(w.plan.Actions, Action{
+			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: b.hi, Storage: storage, Rate: b.hi.Add(storage),
+			Reserve: b.hi.Add(storage),
+			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s wins, the ceiling allows %s", bid, b.hi, top)},
+		})
+	case b.silent:
+		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)
+	case !ok && top < d.p.BidCeiling(storage) && b.lo < d.p.BidCeiling(storage):
+		w.hold(d, m, HoldBudget, "outbid at %s; a higher bid is under the ceiling, but %s", bid, why)
+	case !ok:
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s, and the ceiling allows no bid that wins (up to %s): to be replaced", bid, top)}) || d.busy
+	case w.probes <= 0:
+		w.hold(d, m, HoldProbes, "outbid at %s; no questions left in this cycle", bid)
+	default:
+		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
+		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
+	}
+}
+
+func (w *world) ask(d *desk, q market.Question) {
+	w.probes--
+	w.plan.Questions = append(w.plan.Questions, q)
+	d.busy = true
+}
+
+func (w *world) reserve(d *desk, r market.Rate) {
+	w.reserved = w.reserved.Add(r)
+	w.ofPolicy[d.p.Name] = w.ofPolicy[d.p.Name].Add(r)
+}
+
+// orphans removes the machines of policies that are no longer in the file. A
+// policy that this ledger never knew may be somebody's typo or another file:
+// its machines are reported and left alone.
+func (w *world) orphans() {
+	for _, m := range w.machines {
+		if slices.ContainsFunc(w.desks, func(d desk) bool { return d.p.Name == m.Policy }) {
+			continue
+		}
+		switch p := w.pausedBy(m.Policy); {
+		case m.Leaving != nil || m.Phase == PhaseDeleting:
+		case p != nil:
+			w.hold(nil, m, HoldPaused, "%s", pauseText(p))
+		case !slices.Contains(w.in.History.Known, m.Policy):
+			w.hold(nil, m, HoldOrphan, "no policy %q in the file, and this ledger never knew one: it is left alone (destroy %s to end its bill)", m.Policy, m.Policy)
+		default:
+			w.remove(m, Reason{ReasonPolicyRemoved, fmt.Sprintf("policy %q was removed", m.Policy)})
+		}
+	}
+}
+
+// shed deletes machines while the fleet costs more than the hourly cap: the cap
+// was lowered, or machines were adopted. Lowest priority first, protected
+// machines last, then the dearest.
+func (w *world) shed() {
+	type victim struct {
+		m         *Machine
+		d         *desk
+		protected int
+	}
+	var live market.Rate
+	var victims []victim
+	for i := range w.desks {
+		d := &w.desks[i]
+		if w.pausedBy(d.p.Name) != nil {
+			continue
+		}
+		for _, m := range d.machines {
+			// A reservation that is only a worst case is no reason to shed.
+			if m.Phase != PhaseLive || m.Leaving != nil || w.going[m.Name] || m.Reserved == market.MaxRate {
+				continue
+			}
+			live = live.Add(m.Reserved)
+			v := victim{m: m, d: d}
+			if slices.Contains(d.p.Protected, m.Name) {
+				v.protected = 1
+			}
+			victims = append(victims, v)
+		}
+	}
+	slices.SortFunc(victims, func(a, b victim) int {
+		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.d.p.Priority, b.d.p.Priority),
+			-cmp.Compare(a.m.Reserved, b.m.Reserved), cmp.Compare(a.m.Name, b.m.Name))
+	})
+	for _, v := range victims {
+		if live <= w.in.HourlyCap {
+			return
+		}
+		why := Reason{ReasonOverBudget, fmt.Sprintf("the fleet costs %s, max_hourly is %s", live, w.in.HourlyCap)}
+		if w.remove(v.m, why) {
+			v.d.busy = true
+			live = live.Sub(v.m.Reserved)
+		}
+	}
+}
+
+// finish puts the plan in order, cuts it to what one cycle may do, and adds up.
+func (w *world) finish() Plan {
+	order := map[ActionKind]int{Delete: 0, Rebid: 1, Deploy: 2}
+	slices.SortStableFunc(w.plan.Actions, func(a, b Action) int { return cmp.Compare(order[a.Kind], order[b.Kind]) })
+	most := max(w.in.Limits.MaxActions, 0)
+	for i := most; i < len(w.plan.Actions); i++ {
+		a := w.plan.Actions[i]
+		w.plan.Holds = append(w.plan.Holds, Hold{Policy: a.Policy, Machine: a.Machine, Reason: Reason{
+			HoldActions, fmt.Sprintf("%s left for the next cycle: max_actions_per_cycle is used up", a.Kind)}})
+	}
+	w.plan.Actions = w.plan.Actions[:min(most, len(w.plan.Actions))]
+	w.plan.After = w.plan.Before
+	change := map[string]market.Rate{}
+	for _, a := range w.plan.Actions {
+		delta := a.Rate
+		switch a.Kind {
+		case Delete:
+			delta = -a.Rate
+		case Rebid:
+			delta = a.Rate.Sub(w.in.History.Machine(a.Machine).Reserved)
+		}
+		change[a.Policy] = change[a.Policy].Add(delta)
+		w.plan.After = w.plan.After.Add(delta)
+	}
+	for i := range w.desks {
+		d := &w.desks[i]
+		d.st.After = d.st.Before.Add(change[d.p.Name])
+		d.st.Satisfied = !d.busy && d.st.Ready == d.st.Target
+		w.plan.Standings = append(w.plan.Standings, d.st)
+	}
+	slices.SortFunc(w.plan.Standings, func(a, b Standing) int { return cmp.Compare(a.Policy, b.Policy) })
+	return w.plan
+}

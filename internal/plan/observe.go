@@ -1,0 +1,408 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Look is a snapshot with what is needed to judge it.
+type Look struct {
+	Now      time.Time
+	Owner    string
+	Safety   policy.Safety
+	Policies []policy.Policy
+	Snapshot market.Snapshot
+}
+
+// Observe books what a look showed: machines seen, changed, absent, adopted, and
+// what they cost since the last look. It decides nothing about the future.
+//
+//	machine   | list shows it       | complete list without it         | no complete list
+//	----------+---------------------+----------------------------------+-----------------
+//	unknown   | live, confirmed     | counted; expired after N and age | as it was
+//	accepted  | live, confirmed     | counted; expired after N and age | as it was
+//	live      | refreshed           | counted; lost after N and age    | as it was
+//	deleting  | live again after N  | gone: deletion confirmed         | as it was
+//	no record | adopted, if ours    |                                  |
+//
+// A list that misses at least two and at least half of the live machines is not
+// believed: it opens a breaker, and counts only once that has cooled down.
+//
+// h is changed in place.
+func Observe(h *History, l Look) []Event {
+	o := observer{h: h, l: l, before: map[string]market.Rate{}}
+	slices.SortFunc(h.Machines, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range h.Machines {
+		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
+	}
+	if l.Snapshot.Instances.Complete {
+		o.machines()
+	}
+	for i := range h.Machines {
+		o.meter(&h.Machines[i])
+	}
+	o.expire()
+	o.expireSpend()
+	return o.events
+}
+
+type observer struct {
+	h      *History
+	l      Look
+	before map[string]market.Rate // what each machine cost until this look
+	events []Event
+}
+
+func (o *observer) emit(kind EventKind, m *Machine, format string, args ...any) *Event {
+	o.events = append(o.events, Event{Kind: kind, At: o.l.Now, Policy: m.Policy, Machine: m.Name, Text: fmt.Sprintf(format, args...)})
+	return &o.events[len(o.events)-1]
+}
+
+func (o *observer) machines() {
+	seen := o.match()
+	believe := o.believable(seen)
+	for i := 0; i < len(o.h.Machines); {
+		m := &o.h.Machines[i]
+		inst, ok := seen[m.Name]
+		switch {
+		case ok && inst.Status != market.StatusTerminated:
+			o.sighted(m, inst)
+		case ok || believe:
+			if o.missed(m) {
+				o.meter(m)
+				o.h.Machines = append(o.h.Machines[:i], o.h.Machines[i+1:]...)
+				continue
+			}
+		}
+		i++
+	}
+}
+
+// match pairs the market's machines with our records, by id and then by name,
+// and adopts those of ours that have no record. Machines without our mark, or of
+// another owner, are not looked at any further.
+func (o *observer) match() map[string]*market.Instance {
+	byID := map[string]*Machine{}
+	byName := map[string]*Machine{}
+	for i := range o.h.Machines {
+		m := &o.h.Machines[i]
+		byName[m.Name] = m
+		if m.ID != "" {
+			byID[m.ID] = m
+		}
+	}
+	list := slices.Clone(o.l.Snapshot.Instances.Value)
+	slices.SortFunc(list, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	seen := map[string]*market.Instance{}
+	var adopt []*market.Instance
+	for i := range list {
+		inst := &list[i]
+		name, ours := market.ParseMachineName(inst.Name)
+		if !ours || name.Owner != o.l.Owner || i > 0 && list[i-1].ID == inst.ID {
+			continue
+		}
+		m := byID[inst.ID]
+		if m == nil {
+			if m = byName[inst.Name]; m != nil && m.ID != "" {
+				m = nil // the name is taken by another machine: a twin
+			}
+		}
+		switch {
+		case m != nil && seen[m.Name] == nil:
+			seen[m.Name] = inst
+		case inst.Status != market.StatusTerminated:
+			adopt = append(adopt, inst)
+		}
+	}
+	for _, inst := range adopt {
+		m := o.adopt(inst)
+		seen[m] = inst
+	}
+	return seen
+}
+
+// adopt takes a machine with our mark into the books. A twin, a second machine
+// under a name we know, gets its id added to the name it is booked under.
+func (o *observer) adopt(inst *market.Instance) string {
+	name, _ := market.ParseMachineName(inst.Name)
+	m := Machine{
+		Name: inst.Name, Policy: name.Policy, ID: inst.ID, API: inst.API, Phase: PhaseLive,
+		Status: market.StatusUnknown, Reserved: o.ceilingFor(name.Policy, inst),
+		OrderedAt: o.l.Now, StatusAt: o.l.Now, MeteredAt: o.l.Now, Adopted: true,
+	}
+	if !inst.Created.IsZero() && inst.Created.Before(o.l.Now) {
+		m.OrderedAt = inst.Created
+	}
+	if o.h.Machine(m.Name) != nil {
+		m.Name += "~" + inst.ID
+	}
+	o.h.Machines = append(o.h.Machines, m)
+	o.emit(EventAdopted, &m, "%s (%s) carries our name but had no record: adopted", inst.Name, inst.ID)
+	return m.Name
+}
+
+// ceilingFor is what an adopted machine may cost at most, before its price is
+// known: its policy's ceiling, or everything.
+func (o *observer) ceilingFor(name string, inst *market.Instance) market.Rate {
+	for i := range o.l.Policies {
+		p := &o.l.Policies[i]
+		if p.Name == name {
+			return p.MaxGPUHour.Mul(max(inst.Shape.GPUs, p.Shape.GPUs))
+		}
+	}
+	if t, ok := inst.Total.Get(); ok {
+		return t
+	}
+	return market.MaxRate
+}
+
+// believable says whether absences of this list may be counted at all.
+func (o *observer) believable(seen map[string]*market.Instance) bool {
+	live, absent := 0, 0
+	for i := range o.h.Machines {
+		m := &o.h.Machines[i]
+		if m.Phase != PhaseLive || m.Leaving != nil {
+			continue
+		}
+		live++
+		if seen[m.Name] == nil {
+			absent++
+		}
+	}
+	i := slices.IndexFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerDisappearance })
+	if absent < 2 || absent*2 < live {
+		if i >= 0 && !o.l.Now.Before(o.h.Breakers[i].Until) {
+			o.h.Breakers = slices.Delete(o.h.Breakers, i, i+1)
+		}
+		return true
+	}
+	if i < 0 {
+		b := Breaker{
+			Code: BreakerDisappearance, Since: o.l.Now, Until: o.l.Now.Add(o.l.Safety.BreakerCooldown),
+			Reason: fmt.Sprintf("%d of %d machines vanished from the list at once", absent, live),
+		}
+		o.h.Breakers = append(o.h.Breakers, b)
+		o.events = append(o.events, Event{Kind: EventSuspicious, At: o.l.Now, Text: b.Reason + ": not believed until " + b.Until.UTC().Format(time.RFC3339)})
+		return false
+	}
+	return !o.l.Now.Before(o.h.Breakers[i].Until)
+}
+
+// sighted books that the list shows the machine.
+func (o *observer) sighted(m *Machine, inst *market.Instance) {
+	first := m.Phase == PhaseUnknown || m.Phase == PhaseAccepted
+	m.SeenAt, m.Missed, m.MissedAt, m.ID = o.l.Now, 0, time.Time{}, inst.ID
+	refresh(m, inst)
+	if first {
+		m.Phase = PhaseLive
+		e := o.emit(EventConfirmed, m, "seen as %s", inst.ID)
+		e.Intent, e.State = m.DeployIntent, IntentConfirmed
+	}
+	o.status(m, inst.Status)
+	o.prices(m, inst)
+	if m.Leaving != nil {
+		o.stillThere(m)
+	}
+}
+
+// refresh takes over what the list knows of the machine; what it leaves out stays.
+func refresh(m *Machine, inst *market.Instance) {
+	m.API = inst.API
+	if inst.Capacity != market.CapacityUnknown {
+		m.Capacity = inst.Capacity
+	}
+	if inst.Host != "" {
+		m.Host = inst.Host
+	}
+	takeText(&m.Location.Country, inst.Location.Country)
+	takeText(&m.Location.Region, inst.Location.Region)
+	takeText(&m.Location.City, inst.Location.City)
+	if inst.Model != "" {
+		m.Model = inst.Model
+	}
+	takeInt(&m.Shape.GPUs, inst.Shape.GPUs)
+	takeInt(&m.Shape.VCPUs, inst.Shape.VCPUs)
+	takeInt(&m.Shape.RAM, inst.Shape.RAM)
+	takeInt(&m.Shape.Storage, inst.Shape.Storage)
+	if inst.IP != "" {
+		m.IP = inst.IP
+	}
+	if inst.User != "" {
+		m.User = inst.User
+	}
+	if len(inst.Ports) > 0 {
+		m.Ports = inst.Ports
+	}
+}
+
+// takeText fills in what is not known: the host's own spelling, which the
+// policy's match was made on, stays.
+func takeText(to *string, v string) {
+	if *to == "" {
+		*to = v
+	}
+}
+
+func takeInt(to *int, v int) {
+	if v != 0 {
+		*to = v
+	}
+}
+
+func (o *observer) status(m *Machine, s market.Status) {
+	if s == m.Status && !m.StatusAt.IsZero() {
+		return
+	}
+	was := m.Status
+	m.Status, m.StatusAt = s, o.l.Now
+	switch {
+	case s == market.StatusOutbid:
+		m.Outbids++
+		o.emit(EventOutbid, m, "outbid at %s", bidText(m))
+	case s == market.StatusRunning && m.ReadyAt.IsZero():
+		m.ReadyAt = o.l.Now
+		Forgive(o.h, m.Host, m.Model, m.Shape.GPUs)
+		o.emit(EventReady, m, "running after %s", o.l.Now.Sub(m.OrderedAt).Round(time.Second))
+	case s == market.StatusRunning && was == market.StatusOutbid:
+		o.emit(EventWonBack, m, "running again at %s", bidText(m))
+	default:
+		o.emit(EventStatus, m, "%s, was %s", s, was)
+	}
+}
+
+func bidText(m *Machine) string {
+	if b, ok := m.Bid.Get(); ok {
+		return "a bid of " + b.String()
+	}
+	return "an unknown bid"
+}
+
+// prices books what the market says the machine costs, and judges a pending
+// rebid by it: the read-back is the only proof that a bid was applied.
+func (o *observer) prices(m *Machine, inst *market.Instance) {
+	if s, ok := inst.Storage.Get(); ok {
+		m.Storage = market.Some(s)
+	}
+	shown, known := shownBid(m, inst)
+	if known && m.Capacity == market.Spot {
+		m.Bid = market.Some(shown)
+	}
+	if m.Rebid != nil {
+		o.judgeRebid(m, shown, known)
+	}
+	switch total, ok := inst.Total.Get(); {
+	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
+		m.Reserved = m.rate()
+	case ok:
+		m.Reserved = total
+	}
+}
+
+// shownBid is the compute rate in an answer; some answers carry only the total.
+func shownBid(m *Machine, inst *market.Instance) (market.Rate, bool) {
+	if c, ok := inst.Compute.Get(); ok {
+		return c, true
+	}
+	total, ok1 := inst.Total.Get()
+	storage, ok2 := m.Storage.Get()
+	if !ok1 || !ok2 || total < storage {
+		return 0, false
+	}
+	return total.Sub(storage), true
+}
+
+// rebidTolerance forgives the market's rounding of the bid it shows.
+const rebidTolerance = market.Cent / 2
+
+func (o *observer) judgeRebid(m *Machine, shown market.Rate, known bool) {
+	r := m.Rebid
+	r.Looks++
+	switch {
+	case known && shown >= r.Bid-rebidTolerance:
+		m.Rebid = nil
+		o.h.RebidApplies = market.Some(true)
+		e := o.emit(EventRebidApplied, m, "the market shows the new bid of %s", r.Bid)
+		e.Intent, e.State = r.Intent, IntentConfirmed
+	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
+		m.Rebid = nil
+		if known {
+			o.h.RebidApplies = market.Some(false)
+		}
+		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)
+		e.Intent, e.State = r.Intent, IntentFailed
+	}
+}
+
+// stillThere counts the looks that show a machine whose deletion was accepted;
+// after enough of them the deletion did not happen and is asked for again.
+func (o *observer) stillThere(m *Machine) {
+	d := m.Leaving
+	d.Looks++
+	if d.Looks < o.l.Safety.UnknownLooks || o.l.Now.Sub(d.At) < o.l.Safety.AbsentAge {
+		return
+	}
+	m.Phase, m.Leaving = PhaseLive, nil
+	e := o.emit(EventStatus, m, "still there after %d looks although its deletion was accepted", d.Looks)
+	e.Intent, e.State = d.Intent, IntentFailed
+}
+
+// missed books that a complete list does not show the machine; true if it is
+// gone for good.
+func (o *observer) missed(m *Machine) bool {
+	if m.Missed == 0 {
+		m.MissedAt = o.l.Now
+	}
+	m.Missed++
+	s := o.l.Safety
+	switch m.Phase {
+	case PhaseDeleting:
+		e := o.emit(EventDeleted, m, "deletion confirmed")
+		e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
+		o.closeRebid(m)
+		return true
+	case PhaseUnknown, PhaseAccepted:
+		if m.Missed < s.UnknownLooks || o.l.Now.Sub(m.OrderedAt) < s.UnknownAge {
+			return false
+		}
+		e := o.emit(EventExpired, m, "ordered %s ago and in none of %d complete lists: it does not exist",
+			o.l.Now.Sub(m.OrderedAt).Round(time.Second), m.Missed)
+		e.Intent, e.State = m.DeployIntent, IntentExpired
+		Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
+		return true
+	}
+	if m.Missed < s.AbsentLooks || o.l.Now.Sub(m.MissedAt) < s.AbsentAge {
+		return false
+	}
+	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
+	o.closeRebid(m)
+	if m.Leaving != nil { // asked to go, never answered for
+		e := o.emit(EventDeleted, m, "gone after its deletion was asked for")
+		e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
+	}
+	return true
+}
+
+func (o *observer) closeRebid(m *Machine) {
+	if m.Rebid == nil {
+		return
+	}
+	e := o.emit(EventRebidIgnored, m, "the machine is gone")
+	e.Intent, e.State = m.Rebid.Intent, IntentFailed
+}
+
+// expire drops what has served its time. A backoff is kept a while beyond its
+// end, so that the next failure is known to be a repeated one.
+func (o *observer) expire() {
+	now := o.l.Now
+	o.h.Backoffs = slices.DeleteFunc(o.h.Backoffs, func(b Backoff) bool { return now.After(b.Until.Add(o.l.Safety.BackoffMax)) })
+	o.h.Breakers = slices.DeleteFunc(o.h.Breakers, func(b Breaker) bool {
+		return b.Code != BreakerDisappearance && !now.Before(b.Until)
+	})
+	o.h.Pauses = slices.DeleteFunc(o.h.Pauses, func(p Pause) bool { return !p.Until.IsZero() && !now.Before(p.Until) })
+	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
+}

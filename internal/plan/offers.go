@@ -1,0 +1,507 @@
+package plan
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// shelf is the market's offers in the form the filters want: made once per
+// Compute, in time linear in hosts, and read once per policy. Places and models
+// are numbered so that a policy's matching is done once per place and model, not
+// once per host.
+type shelf struct {
+	offers []offer
+	places []market.Location
+	models []market.HostGPU  // model and memory only
+	taken  map[string]*taken // per host
+	backed map[backoffKey]*Backoff
+}
+
+// offer is one GPU model on one host.
+type offer struct {
+	host         *market.Host
+	gpu          *market.HostGPU
+	place, model int
+	// Prices per unit; priced is false where one of them is missing.
+	gpuRate, cpu, ram, disk market.Rate
+	priced                  bool
+	open                    bool // online, listed, not reserved
+}
+
+// taken is what our own orders use of a host beyond what the list of hosts shows.
+type taken struct {
+	gpus                map[market.GPUModel]int
+	vcpus, ram, storage int
+	ports               map[int]bool
+	blocked             bool // a machine of ours here is dead or leaving
+	ofPolicy            map[string]int
+}
+
+type backoffKey struct {
+	host  string
+	model market.GPUModel
+	gpus  int
+}
+
+func newShelf(in *Input, machines []*Machine) *shelf {
+	s := &shelf{taken: map[string]*taken{}, backed: map[backoffKey]*Backoff{}}
+	s.fill(in.Snapshot.Hosts.Value)
+	for _, m := range machines {
+		s.occupy(in, m)
+	}
+	for i := range in.History.Backoffs {
+		b := &in.History.Backoffs[i]
+		if in.Now.Before(b.Until) {
+			s.backed[backoffKey{b.Host, b.Model, b.GPUs}] = b
+		}
+	}
+	return s
+}
+
+func (s *shelf) fill(hosts []market.Host) {
+	places := map[market.Location]int{}
+	models := map[market.HostGPU]int{}
+	n := 0
+	for i := range hosts {
+		n += len(hosts[i].GPUs)
+	}
+	s.offers = make([]offer, 0, n)
+	for i := range hosts {
+		h := &hosts[i]
+		at := market.Location{Country: h.Location.Country, Region: h.Location.Region, City: h.Location.City}
+		place, ok := places[at]
+		if !ok {
+			place = len(s.places)
+			places[at] = place
+			s.places = append(s.places, at)
+		}
+		for j := range h.GPUs {
+			g := &h.GPUs[j]
+			kind := market.HostGPU{Model: g.Model, VRAM: g.VRAM}
+			model, ok := models[kind]
+			if !ok {
+				model = len(s.models)
+				models[kind] = model
+				s.models = append(s.models, kind)
+			}
+			s.offers = append(s.offers, newOffer(h, g, place, model))
+		}
+	}
+}
+
+func newOffer(h *market.Host, g *market.HostGPU, place, model int) offer {
+	o := offer{host: h, gpu: g, place: place, model: model, open: h.Online && h.Listed && !h.Reserved}
+	var ok [4]bool
+	o.gpuRate, ok[0] = g.Price.Get()
+	o.cpu, ok[1] = h.CPU.Price.Get()
+	o.ram, ok[2] = h.RAM.Price.Get()
+	o.disk, ok[3] = h.Storage.Price.Get()
+	o.priced = ok[0] && ok[1] && ok[2] && ok[3]
+	return o
+}
+
+func (s *shelf) on(host string) *taken {
+	t := s.taken[host]
+	if t == nil {
+		t = &taken{gpus: map[market.GPUModel]int{}, ports: map[int]bool{}, ofPolicy: map[string]int{}}
+		s.taken[host] = t
+	}
+	return t
+}
+
+// occupy notes what a machine of ours uses on its host. The list of hosts already
+// accounts for machines that were seen before it was made.
+func (s *shelf) occupy(in *Input, m *Machine) {
+	if m.Host == "" {
+		return
+	}
+	t := s.on(m.Host)
+	t.ofPolicy[m.Policy]++
+	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
+		t.blocked = true
+	}
+	if m.Phase == PhaseLive && m.OrderedAt.Before(in.Snapshot.Hosts.At) {
+		return
+	}
+	t.use(m.Model, m.Shape, m.Ports)
+}
+
+func (t *taken) use(model market.GPUModel, s market.Shape, ports []market.PortForward) {
+	t.gpus[model] += s.GPUs
+	t.vcpus += s.VCPUs
+	t.ram += s.RAM
+	t.storage += s.Storage
+	for _, p := range ports {
+		t.ports[p.External] = true
+	}
+}
+
+// candidate is an offer that a policy could take, at the price it would try next.
+type candidate struct {
+	*offer
+	rank     int         // by the policy's preference of models
+	bid      market.Rate // spot: to ask about, or accepted
+	storage  market.Rate
+	price    market.Rate // all-in, whole machine, at that bid
+	weighted market.Rate // price, made a little dearer by every machine we have there
+	verified bool        // may be deployed without another question
+	slots    int         // machines that still fit
+}
+
+// spreadPercent is how much dearer, for choosing only, a host looks for every
+// machine of the policy that already stands on it: enough to spread over hosts of
+// about the same price, never enough to leave a target unmet.
+const spreadPercent = 2
+
+// lowestFloor is the percentage of the on-demand price below which no host is
+// known to accept a bid: such offers are not worth a question.
+const lowestFloor = 35
+
+// grow buys what the policy lacks: cheapest offers first, as far as evidence,
+// limits and budget go.
+func (w *world) grow(d *desk) {
+	n := d.p.Shape.GPUs
+	if d.need <= 0 || !w.mayGrow(d) {
+		return
+	}
+	if d.need < n {
+		w.hold(d, nil, HoldNoOffer, "%d GPUs are missing, less than one machine of %d", d.need, n)
+		return
+	}
+	g := growth{w: w, d: d, left: d.need / n, cands: candidates{list: w.candidates(d), prefer: d.p.Match.PreferOrder}}
+	g.room, g.why = w.room(d)
+	g.run()
+}
+
+// mayGrow checks what stops all growth of a policy, and holds it.
+func (w *world) mayGrow(d *desk) bool {
+	if w.pausedBy(d.p.Name) != nil {
+		return false // held already
+	}
+	if b := w.in.History.openBreaker(w.in.Now); b != nil {
+		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", d.need, breakerText(b))
+		return false
+	}
+	if !w.in.Snapshot.Hosts.Complete {
+		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", d.need, w.in.Snapshot.Hosts.Problem)
+		return false
+	}
+	return !w.cooling(d)
+}
+
+// candidates filters the shelf for one policy; the funnel says what fell out where.
+func (w *world) candidates(d *desk) []candidate {
+	if w.shelf == nil {
+		w.shelf = newShelf(w.in, w.machines)
+	}
+	s := w.shelf
+	match := d.match
+	ranks := make([]int, len(s.models))
+	for i, m := range s.models {
+		ranks[i] = -1
+		if r, ok := match.GPU(m); ok {
+			ranks[i] = r
+		}
+	}
+	places := make([]bool, len(s.places))
+	for i := range s.places {
+		places[i] = match.Place(s.places[i])
+	}
+	f := &d.st.Funnel
+	f.Offers = len(s.offers)
+	var out []candidate
+	for i := range s.offers {
+		o := &s.offers[i]
+		switch {
+		case ranks[o.model] < 0:
+			f.Model++
+		case !places[o.place] || !match.HostID(o.host.ID):
+			f.Place++
+		case !o.open:
+			f.Offline++
+		case d.p.Match.MinUptime > 0 && o.host.Uptime.Or(0) < d.p.Match.MinUptime:
+			f.Uptime++
+		default:
+			if c, ok := w.consider(d, o, f); ok {
+				c.rank = ranks[o.model]
+				out = append(out, c)
+			}
+		}
+	}
+	f.Candidates = len(out)
+	return out
+}
+
+// consider looks at size, price and evidence of an offer that matches.
+func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
+	shape := d.p.Shape
+	t := w.shelf.taken[o.host.ID]
+	slots := freeGPUs(o, t) / shape.GPUs
+	if slots <= 0 || t != nil && t.blocked {
+		f.Capacity++
+		return candidate{}, false
+	}
+	if slots = min(slots, fits(d.p, o, t)); slots <= 0 {
+		f.Shape++
+		return candidate{}, false
+	}
+	if !o.priced {
+		f.NoPrice++
+		return candidate{}, false
+	}
+	compute := o.gpuRate.Mul(shape.GPUs).Add(o.cpu.Mul(shape.VCPUs)).Add(o.ram.Mul(shape.RAM))
+	c := candidate{offer: o, storage: o.disk.Mul(shape.Storage), slots: slots}
+	if share := d.p.Spread.MaxShare; share > 0 {
+		c.slots = min(c.slots, maxOnHost(share, d.p.Target)-ours(t, d.p.Name))
+		if c.slots <= 0 {
+			f.Capacity++
+			return candidate{}, false
+		}
+	}
+	if !w.price(d, &c, compute, f) {
+		return candidate{}, false
+	}
+	c.weighted = c.price.Scale(int64(100+spreadPercent*ours(t, d.p.Name)), 100)
+	return c, true
+}
+
+func freeGPUs(o *offer, t *taken) int {
+	if t == nil {
+		return o.gpu.Free
+	}
+	return o.gpu.Free - t.gpus[o.gpu.Model]
+}
+
+func ours(t *taken, name string) int {
+	if t == nil {
+		return 0
+	}
+	return t.ofPolicy[name]
+}
+
+// maxOnHost is the most machines of a target that may stand on one host. At least
+// one is always allowed.
+func maxOnHost(share float64, target int) int {
+	return max(1, int(math.Floor(share*float64(target)+1e-9)))
+}
+
+// fits counts the machines of this shape that the host's other resources hold.
+// What the host does not tell is not held against it: the market has the last word.
+func fits(p *policy.Policy, o *offer, t *taken) int {
+	var used taken
+	if t != nil {
+		used = *t
+	}
+	h, s := o.host, p.Shape
+	n := math.MaxInt
+	for _, c := range []struct {
+		free       market.Maybe[int]
+		used, need int
+	}{{h.CPU.Free, used.vcpus, s.VCPUs}, {h.RAM.Free, used.ram, s.RAM}, {h.Storage.Free, used.storage, s.Storage}} {
+		if free, ok := c.free.Get(); ok && c.need > 0 {
+			n = min(n, max(free-c.used, 0)/c.need)
+		}
+	}
+	if ports, ok := h.Ports.Get(); ok && len(p.Ports) > 0 {
+		n = min(n, max(len(ports)-len(used.ports), 0)/len(p.Ports))
+	}
+	if l, ok := h.Limits[s.GPUs]; ok && !within(l, s) {
+		return 0
+	}
+	return n
+}
+
+func within(l market.Restriction, s market.Shape) bool {
+	ok := func(b market.Maybe[market.Bounds], v int) bool {
+		r, known := b.Get()
+		return !known || v >= r.Min && v <= r.Max
+	}
+	return ok(l.VCPUs, s.VCPUs) && ok(l.RAM, s.RAM) && ok(l.Storage, s.Storage)
+}
+
+// price finds what the policy would pay here, and whether it may.
+func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) bool {
+	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
+	back := w.shelf.backed[backoffKey{c.host.ID, c.gpu.Model, d.p.Shape.GPUs}]
+	if d.p.Capacity == market.OnDemand {
+		c.price, c.verified = compute.Add(c.storage), true
+		return passes(&f.Ceiling, c.price > d.p.Ceiling()) &&
+			passes(&f.Backoff, back != nil) && passes(&f.Refused, b.lo > 0 || b.silent)
+	}
+	limit := d.p.BidCeiling(c.storage)
+	if !passes(&f.Ceiling, limit == 0 || limit < compute.Scale(lowestFloor, 100)) ||
+		!passes(&f.Backoff, back != nil && limit <= back.Bid) {
+		return false
+	}
+	if back != nil {
+		b.lo = max(b.lo, back.Bid)
+	}
+	if b.hi != 0 && b.hi <= limit {
+		c.bid, c.verified = b.hi, true
+	} else {
+		var ok bool
+		c.bid, ok = b.next(opening(compute), limit)
+		if !passes(&f.Refused, !ok || b.silent) {
+			return false
+		}
+	}
+	c.price = c.bid.Add(c.storage)
+	return true
+}
+
+// passes counts an offer that falls out.
+func passes(counter *int, out bool) bool {
+	if out {
+		*counter++
+	}
+	return !out
+}
+
+// growth takes candidates until the need is met or nothing is left to take.
+type growth struct {
+	w       *world
+	d       *desk
+	cands   candidates
+	left    int // machines still wanted
+	room    market.Rate
+	why     string // what binds room
+	broke   bool   // the budget ended it
+	unasked int    // candidates that no question was left for
+}
+
+func (g *growth) run() {
+	heap.Init(&g.cands)
+	for g.left > 0 && g.cands.Len() > 0 && !g.broke {
+		g.take(&g.cands.list[0])
+	}
+	g.explain()
+}
+
+// take uses the best candidate once: deploys on it, or asks about it.
+func (g *growth) take(c *candidate) {
+	switch {
+	case c.price > g.room:
+		g.broke = true
+	case c.verified:
+		g.deploy(c)
+		c.slots--
+		c.weighted = c.weighted.Add(c.price.Scale(spreadPercent, 100))
+		if c.slots == 0 {
+			heap.Pop(&g.cands)
+		} else {
+			heap.Fix(&g.cands, 0)
+		}
+	case g.w.probes <= 0:
+		g.unasked++
+		heap.Pop(&g.cands)
+	default:
+		// A yes would serve for every machine that fits here.
+		g.w.ask(g.d, market.Question{Host: c.host.ID, Model: c.gpu.Model, Shape: g.d.p.Shape, Bid: c.bid})
+		g.left -= min(c.slots, g.left)
+		heap.Pop(&g.cands)
+	}
+}
+
+func (g *growth) deploy(c *candidate) {
+	p := g.d.p
+	t := g.w.shelf.on(c.host.ID)
+	ports := pickPorts(c.host, t, p.Ports)
+	t.use(c.gpu.Model, p.Shape, ports)
+	t.ofPolicy[p.Name]++
+	g.w.plan.Actions = append(g.w.plan.Actions, Action{
+		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: p.Shape,
+		Capacity: p.Capacity, Bid: c.bid, Storage: c.storage, Ports: ports, Rate: c.price, Reserve: p.Ceiling(),
+		Reason: Reason{ReasonBelowTarget, fmt.Sprintf("%d of %d GPUs; %s a GPU, the ceiling is %s",
+			g.d.st.Target-g.left*p.Shape.GPUs, g.d.st.Target, c.price.PerGPU(p.Shape.GPUs), p.MaxGPUHour)},
+	})
+	g.w.reserve(g.d, c.price)
+	g.room = g.room.Sub(c.price)
+	g.left--
+	g.d.busy = true
+}
+
+// pickPorts takes the lowest free external ports of the host, one for each
+// internal port; none where the host does not list its ports.
+func pickPorts(h *market.Host, t *taken, internal []int) []market.PortForward {
+	free, ok := h.Ports.Get()
+	if !ok {
+		return nil
+	}
+	free = slices.Clone(free)
+	slices.Sort(free)
+	var out []market.PortForward
+	for _, ext := range free {
+		if len(out) == len(internal) {
+			break
+		}
+		if !t.ports[ext] {
+			out = append(out, market.PortForward{External: ext, Internal: internal[len(out)]})
+		}
+	}
+	return out
+}
+
+// explain says why a policy is left below its target.
+func (g *growth) explain() {
+	missing := g.left * g.d.p.Shape.GPUs
+	asked := slices.ContainsFunc(g.w.plan.Questions, func(q market.Question) bool { return q.Shape == g.d.p.Shape })
+	switch {
+	case g.left > 0 && g.broke:
+		g.w.hold(g.d, nil, HoldBudget, "%d GPUs are missing; the next costs %s and %s are left: %s",
+			missing, g.cands.list[0].price, g.room, g.why)
+	case g.left > 0 && g.unasked > 0:
+		g.w.hold(g.d, nil, HoldProbes, "%d GPUs are missing; %d offers are left to ask about, but no questions in this cycle", missing, g.unasked)
+	case g.left > 0:
+		g.w.hold(g.d, nil, HoldNoOffer, "%d GPUs are missing; %s", missing, g.d.st.Funnel)
+	case asked:
+		g.w.hold(g.d, nil, HoldAsking, "asking the market which bids win")
+	}
+}
+
+// String tells the funnel in one line.
+func (f Funnel) String() string {
+	parts := []string{fmt.Sprintf("of %d offers", f.Offers)}
+	for _, s := range []struct {
+		n    int
+		text string
+	}{
+		{f.Model, "are other GPUs"}, {f.Place, "stand elsewhere"}, {f.Offline, "are offline"}, {f.Uptime, "have too little uptime"},
+		{f.Capacity, "have too few GPUs free"}, {f.Shape, "do not fit the shape"}, {f.NoPrice, "have no price"},
+		{f.Ceiling, "are above the ceiling"}, {f.Backoff, "failed lately"}, {f.Refused, "refused every bid"},
+	} {
+		if s.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", s.n, s.text))
+		}
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d are left", f.Candidates)), ", ")
+}
+
+// candidates is a heap, the best first.
+type candidates struct {
+	list   []candidate
+	prefer bool // by the policy's order of models before any price
+}
+
+func (c *candidates) Len() int      { return len(c.list) }
+func (c *candidates) Swap(i, j int) { c.list[i], c.list[j] = c.list[j], c.list[i] }
+func (c *candidates) Push(x any)    { c.list = append(c.list, x.(candidate)) }
+func (c *candidates) Pop() any {
+	last := c.list[len(c.list)-1]
+	c.list = c.list[:len(c.list)-1]
+	return last
+}
+
+func (c *candidates) Less(i, j int) bool {
+	a, b := &c.list[i], &c.list[j]
+	if c.prefer && a.rank != b.rank {
+		return a.rank < b.rank
+	}
+	return cmp.Or(cmp.Compare(a.weighted, b.weighted), cmp.Compare(a.host.ID, b.host.ID), cmp.Compare(a.gpu.Model, b.gpu.Model)) < 0
+}

@@ -1,0 +1,45 @@
+package plan
+
+// Codes of reasons. They are stable: dashboards, alerts and scripts use them.
+const (
+	// Actions.
+	ReasonBelowTarget   = "below_target"
+	ReasonOutbid        = "outbid"
+	ReasonOverTarget    = "over_target"
+	ReasonPolicyRemoved = "policy_removed"
+	ReasonOverCeiling   = "over_ceiling"
+	ReasonOverBudget    = "over_budget"
+	ReasonNotMatching   = "no_longer_matches"
+	ReasonOutbidForGood = "outbid_beyond_ceiling"
+	ReasonRebidIgnored  = "rebid_ignored"
+	ReasonStopped       = "stopped"
+	ReasonBootTimeout   = "boot_timeout"
+	ReasonDestroy       = "destroy"
+
+	// Holds.
+	HoldInstances   = "machines_unknown" // the list of machines failed
+	HoldHosts       = "offers_unknown"   // the list of hosts failed
+	HoldPaused      = "paused"
+	HoldBreaker     = "breaker_open"
+	HoldCooldown    = "cooldown"
+	HoldMinLifetime = "min_lifetime"
+	HoldProtected   = "protected"
+	HoldNoOffer     = "no_offer"
+	HoldBudget      = "budget"
+	HoldBalance     = "balance"
+	HoldProbes      = "probes_used_up"
+	HoldActions     = "actions_used_up"
+	HoldDeleting    = "waiting_for_deletion"
+	HoldBooting     = "waiting_for_machine"
+	HoldRebid       = "waiting_for_rebid"
+	HoldNoAnswer    = "no_answer"
+	HoldUnknown     = "status_unknown"
+	HoldOrphan      = "policy_not_in_file"
+	HoldAsking      = "asking"
+)
+
+// Codes of breakers.
+const (
+	BreakerFailures      = "failures"
+	BreakerDisappearance = "mass_disappearance"
+)
