@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -211,6 +212,11 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 	case Rebid:
 		m.Rebid = nil
 		m.Reserved = m.rate()
+		if class == market.ClassRefused {
+			// Not the price, the request itself was refused: this market does not
+			// take bids for machines that exist.
+			h.RebidApplies = market.Some(false)
+		}
 	case Delete:
 		m.Leaving = nil
 	}
@@ -291,13 +297,16 @@ func backoffFor(s policy.Safety, b *Backoff) time.Duration {
 	return d - time.Duration(uint64(d)/4*(hash>>40&0xff)/0xff)
 }
 
+// openBreaker is the open breaker that cools down last.
 func (h *History) openBreaker(now time.Time) *Breaker {
+	var found *Breaker
 	for i := range h.Breakers {
-		if now.Before(h.Breakers[i].Until) {
-			return &h.Breakers[i]
+		b := &h.Breakers[i]
+		if now.Before(b.Until) && (found == nil || cmp.Or(b.Until.Compare(found.Until), cmp.Compare(b.Code, found.Code)) > 0) {
+			found = b
 		}
 	}
-	return nil
+	return found
 }
 
 func recent(ts []time.Time, since time.Time) []time.Time {

@@ -119,19 +119,20 @@ func (w *world) holdAll(code, text string) {
 	}
 }
 
+// pausedBy is the pause that holds for a policy, a teardown before any other.
 func (w *world) pausedBy(name string) *Pause {
-	for i := range w.in.History.Pauses {
-		if p := &w.in.History.Pauses[i]; p.Active(name, w.in.Now) {
-			return p
-		}
-	}
-	return nil
+	return w.in.History.PausedBy(name, w.in.Now)
 }
 
 // tend looks after the machines a policy has: what must go, what to raise.
 func (w *world) tend(d *desk) {
 	w.count(d)
 	if p := w.pausedBy(d.p.Name); p != nil {
+		for _, m := range d.machines {
+			if p.Teardown {
+				w.remove(m, Reason{ReasonDestroy, pauseText(p)})
+			}
+		}
 		w.hold(d, nil, HoldPaused, "%s", pauseText(p))
 		return
 	}
@@ -151,7 +152,11 @@ func (w *world) tend(d *desk) {
 }
 
 func pauseText(p *Pause) string {
-	s := "paused since " + p.Since.UTC().Format(time.RFC3339)
+	s := "paused since "
+	if p.Teardown {
+		s = "destroyed, and paused since "
+	}
+	s += p.Since.UTC().Format(time.RFC3339)
 	if !p.Until.IsZero() {
 		s += " until " + p.Until.UTC().Format(time.RFC3339)
 	}
@@ -426,6 +431,8 @@ func (w *world) orphans() {
 		}
 		switch p := w.pausedBy(m.Policy); {
 		case m.Leaving != nil || m.Phase == PhaseDeleting:
+		case p != nil && p.Teardown:
+			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
 		case p != nil:
 			w.hold(nil, m, HoldPaused, "%s", pauseText(p))
 		case !slices.Contains(w.in.History.Known, m.Policy):

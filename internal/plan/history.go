@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -111,12 +112,37 @@ type Pause struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"` // zero: until resumed
 	Reason string    `json:"reason,omitempty"`
+	// Teardown deletes the policy's machines, those included that only show up
+	// later, and lets nothing else through.
+	Teardown bool `json:"teardown,omitempty"`
 }
 
 // Active says whether the pause holds for a policy now.
 func (p Pause) Active(policy string, now time.Time) bool {
 	return (p.Policy == "" || p.Policy == policy) && (p.Until.IsZero() || now.Before(p.Until))
 }
+
+// PausedBy is the pause that holds for a policy now, a teardown before any other,
+// then the oldest; nil if there is none.
+func (h *History) PausedBy(policy string, now time.Time) *Pause {
+	var found *Pause
+	for i := range h.Pauses {
+		if p := &h.Pauses[i]; p.Active(policy, now) && (found == nil || p.before(found)) {
+			found = p
+		}
+	}
+	return found
+}
+
+func (p *Pause) before(o *Pause) bool {
+	if p.Teardown != o.Teardown {
+		return p.Teardown
+	}
+	return cmp.Or(p.Since.Compare(o.Since), cmp.Compare(p.Policy, o.Policy), p.Until.Compare(o.Until), cmp.Compare(p.Reason, o.Reason)) < 0
+}
+
+// OpenBreaker is a breaker that stops growth now; nil if there is none.
+func (h *History) OpenBreaker(now time.Time) *Breaker { return h.openBreaker(now) }
 
 // Breaker stops growth until it cools down.
 type Breaker struct {

@@ -1,0 +1,195 @@
+package actuator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// Writer is the part of the market that spends and saves money.
+type Writer interface {
+	Deploy(ctx context.Context, o market.Order) (market.Deployed, error)
+	Delete(ctx context.Context, id string) error
+	// ValidateExisting validates a new bid for a machine we have. It counts as a
+	// write because it may apply the bid.
+	ValidateExisting(ctx context.Context, id string, bid market.Rate) (market.Verdict, error)
+	// ModifyBid submits the machine's present size with a new bid.
+	ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error
+}
+
+// Book writes intents and outcomes, each in one transaction with the change to
+// the fleet's books.
+type Book interface {
+	// Begin reserves the money. plan.ErrBudget and plan.ErrStale mean that the
+	// action is off; nothing was written.
+	Begin(a plan.Action) (plan.Intent, error)
+	Accept(in plan.Intent, d market.Deployed, detail string) (plan.Intent, error)
+	Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error)
+	Lose(in plan.Intent, detail string) (plan.Intent, error)
+}
+
+// Gate lets a write through or says why not. It is asked before every write.
+type Gate interface {
+	Allow(a plan.Action) error
+}
+
+// Outfitter completes an order with what the planner must not know: image, keys
+// and password. Whatever it stores for the machine it removes in Strip.
+type Outfitter interface {
+	Outfit(a plan.Action, name string) (market.Order, error)
+	Strip(name string) error
+}
+
+// Actuator carries out actions.
+type Actuator struct {
+	writer Writer
+	book   Book
+	gate   Gate
+	outfit Outfitter
+}
+
+// New makes an Actuator.
+func New(w Writer, b Book, g Gate, o Outfitter) *Actuator {
+	return &Actuator{writer: w, book: b, gate: g, outfit: o}
+}
+
+// Result is what became of one action.
+type Result struct {
+	Intent plan.Intent // zero where nothing was begun
+	// Verdict is what a refusal taught us about the price, for the next Compute.
+	Verdict market.Maybe[market.Verdict]
+	Skipped string       // why nothing was begun
+	Class   market.Class // how the market failed; "" for success
+}
+
+// Retry says whether another plan in the same cycle may do better.
+func (r Result) Retry() bool {
+	return r.Class == market.ClassNoCapacity || r.Class == market.ClassBidRefused ||
+		r.Class == market.ClassRefused || r.Class == market.ClassNotFound
+}
+
+// Act carries out one action. An error means that our own books could not be
+// written: the caller must stop acting.
+func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
+	if err := a.gate.Allow(act); err != nil {
+		return Result{Skipped: err.Error()}, nil
+	}
+	in, err := a.book.Begin(act)
+	if errors.Is(err, plan.ErrBudget) || errors.Is(err, plan.ErrStale) {
+		return Result{Skipped: err.Error()}, nil
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("begin %s: %w", act.Kind, err)
+	}
+	switch act.Kind {
+	case plan.Deploy:
+		return a.deploy(ctx, act, in)
+	case plan.Rebid:
+		return a.rebid(ctx, act, in)
+	default:
+		return a.delete(ctx, act, in)
+	}
+}
+
+func (a *Actuator) deploy(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
+	order, err := a.outfit.Outfit(act, in.Machine)
+	if err != nil {
+		return a.refused(in, market.ClassUnavailable, "prepare the order: "+err.Error())
+	}
+	d, err := a.writer.Deploy(ctx, order)
+	switch class := market.ClassOf(err); {
+	case err == nil:
+		in, err = a.book.Accept(in, d, "")
+		return Result{Intent: in}, err
+	case class == market.ClassAmbiguous:
+		return a.lost(in, err)
+	default:
+		return a.deployRefused(in, act, class, err)
+	}
+}
+
+func (a *Actuator) deployRefused(in plan.Intent, act plan.Action, class market.Class, cause error) (Result, error) {
+	if err := a.outfit.Strip(in.Machine); err != nil {
+		return Result{}, err
+	}
+	r, err := a.refused(in, class, cause.Error())
+	if class == market.ClassBidRefused {
+		r.Verdict = market.Some(refusal(in, act, cause))
+	}
+	return r, err
+}
+
+func refusal(in plan.Intent, act plan.Action, cause error) market.Verdict {
+	v := market.Verdict{
+		Question: market.Question{Host: act.Host, Model: act.Model, Shape: act.Shape, Bid: act.Bid},
+		Answer:   market.Refused, At: in.AnswerAt, Detail: cause.Error(),
+	}
+	var e *market.Error
+	if errors.As(cause, &e) {
+		v.Hint = e.Hint
+	}
+	return v
+}
+
+// rebid validates the new bid on the machine and submits it. Whichever of the two
+// calls applies it, only a look can tell, so every answer but a refusal leaves the
+// rebid pending.
+func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
+	v, err := a.writer.ValidateExisting(ctx, act.Instance, act.Bid)
+	switch class := market.ClassOf(err); {
+	case class == market.ClassAmbiguous:
+		return a.lost(in, err)
+	case err != nil:
+		return a.refused(in, class, err.Error())
+	case v.Answer == market.Refused:
+		r, err := a.refused(in, market.ClassBidRefused, v.Detail)
+		v.Question = market.Question{Host: act.Host, Model: act.Model, Shape: act.Shape, Bid: act.Bid}
+		v.At = in.At
+		r.Verdict = market.Some(v)
+		return r, err
+	}
+	err = a.writer.ModifyBid(ctx, act.Instance, act.Model, act.Shape, act.Bid)
+	if market.ClassOf(err) == market.ClassAmbiguous {
+		return a.lost(in, err)
+	}
+	detail := "validated and submitted"
+	if err != nil {
+		detail = "validated; submitting it was refused: " + err.Error()
+	}
+	in, err = a.book.Accept(in, market.Deployed{}, detail)
+	return Result{Intent: in}, err
+}
+
+// delete asks for the machine's end. That it is gone already is success.
+func (a *Actuator) delete(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
+	err := a.writer.Delete(ctx, act.Instance)
+	switch class := market.ClassOf(err); class {
+	case "", market.ClassDone, market.ClassNotFound:
+		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
+		return Result{Intent: in}, err
+	case market.ClassAmbiguous:
+		return a.lost(in, err)
+	default:
+		return a.refused(in, class, err.Error())
+	}
+}
+
+func detailOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (a *Actuator) lost(in plan.Intent, cause error) (Result, error) {
+	in, err := a.book.Lose(in, cause.Error())
+	return Result{Intent: in, Class: market.ClassAmbiguous}, err
+}
+
+func (a *Actuator) refused(in plan.Intent, class market.Class, detail string) (Result, error) {
+	in, err := a.book.Refuse(in, class, detail)
+	return Result{Intent: in, Class: class}, err
+}

@@ -1,0 +1,12 @@
+// Package scanner observes: it turns the market's lists into one
+// market.Snapshot, each section with its own time and completeness.
+//
+// It owns what counts as a complete list. It decides nothing, writes nothing and
+// holds a reader that cannot write.
+//
+// Invariants:
+//   - A section that failed, in whole or in part, is not complete.
+//   - One section's failure says nothing about another.
+//   - A machine that the list leaves out but that the market shows when asked for
+//     by its id is there: lists may be stale or partial.
+package scanner

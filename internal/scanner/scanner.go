@@ -1,0 +1,82 @@
+package scanner
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// Reader is the part of the market that can be looked at.
+type Reader interface {
+	Hosts(ctx context.Context) ([]market.Host, error)
+	Instances(ctx context.Context) ([]market.Instance, error)
+	Instance(ctx context.Context, id string) (market.Instance, error)
+	Balance(ctx context.Context) (market.Balance, error)
+}
+
+// Scanner takes snapshots.
+type Scanner struct {
+	reader Reader
+	clock  clock.Clock
+}
+
+// New makes a Scanner.
+func New(r Reader, c clock.Clock) *Scanner { return &Scanner{reader: r, clock: c} }
+
+// maxLookups bounds the machines asked for one by one in a single scan.
+const maxLookups = 10
+
+// Scan looks at the whole market once. known are the ids of machines that should
+// be there; those that the list leaves out are asked for one by one.
+//
+// The machines come first: what the rest of the cycle decides rests on them.
+func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
+	var snap market.Snapshot
+	instances, err := s.reader.Instances(ctx)
+	if err == nil {
+		instances = s.withMissing(ctx, instances, known)
+		slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	snap.Instances = section(s.clock, instances, err)
+
+	hosts, err := s.reader.Hosts(ctx)
+	slices.SortFunc(hosts, func(a, b market.Host) int { return cmp.Compare(a.ID, b.ID) })
+	snap.Hosts = section(s.clock, hosts, err)
+
+	balance, err := s.reader.Balance(ctx)
+	snap.Balance = section(s.clock, balance, err)
+	return snap
+}
+
+func section[T any](c clock.Clock, v T, err error) market.Section[T] {
+	if err != nil {
+		return market.Section[T]{At: c.Now(), Problem: err.Error(), Class: market.ClassOf(err)}
+	}
+	return market.Section[T]{Value: v, At: c.Now(), Complete: true}
+}
+
+// withMissing adds the machines that the list left out but that the market still
+// shows. An error says nothing: the machine stays absent from this look, and
+// only repeated absence counts.
+func (s *Scanner) withMissing(ctx context.Context, list []market.Instance, known []string) []market.Instance {
+	listed := map[string]bool{}
+	for _, i := range list {
+		listed[i.ID] = true
+	}
+	asked := 0
+	for _, id := range slices.Sorted(slices.Values(known)) {
+		if listed[id] || asked == maxLookups {
+			continue
+		}
+		asked++
+		inst, err := s.reader.Instance(ctx, id)
+		if err == nil && inst.Status != market.StatusTerminated {
+			inst.ID = id
+			list = append(list, inst)
+		}
+	}
+	return list
+}
