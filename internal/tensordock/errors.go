@@ -49,6 +49,9 @@ func (f *failure) err(q request, s *scrubber) *market.Error {
 	return &market.Error{Op: q.op, Class: f.class, Detail: s.line(f.text), Hint: f.hint, Err: s.cause(f.cause)}
 }
 
+// errBadRequest marks refusals by HTTP 400: they certainly had no effect.
+var errBadRequest = errors.New("HTTP 400")
+
 // refuse is the error for a request that is not worth sending.
 func refuse(q request, why string) *market.Error {
 	return &market.Error{Op: q.op, Class: market.ClassRefused, Detail: why}
@@ -143,7 +146,7 @@ var (
 	vague       = regexp.MustCompile(`internal (server )?error|server error|timed? ?out|timeout|gateway|unexpected error|service (is )?(temporarily )?unavailable`)
 	badBid      = regexp.MustCompile(`outbid|\bbid|price .{0,40}(low|minimum|below|higher|rais|increas|least)|(minimum|min|low|higher|below).{0,20} price`)
 	noRoom      = regexp.MustCompile(`capacity|availab|resources?\b|stock|no (free )?(node|host)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
-	gone        = regexp.MustCompile(`not found|does not exist|doesn't exist|no such|unknown (server|machine|instance|hostnode|container)`)
+	gone        = regexp.MustCompile(`not found|does not exist|doesn't exist|(no such|unknown) (virtual )?(server|machine|vm|instance|host|hostnode|container)\b`)
 	tooMany     = regexp.MustCompile(`too many requests|rate.?limit`)
 	priceInText = regexp.MustCompile(`(?:\$\s*|(?:bid|price|least|minimum|higher than|above)\D{0,20}?)(\d*\.\d+|\d+)`)
 )
@@ -244,7 +247,7 @@ func judge(q request, a answer) (value, *failure) {
 	v, ok := parse(a.body)
 	switch {
 	case a.code == http.StatusTooManyRequests:
-		f := &failure{class: market.ClassRateLimited, text: "HTTP 429", again: true, after: a.after}
+		f := &failure{class: market.ClassRateLimited, text: "HTTP 429", again: true}
 		if ok {
 			f.text = firstText(complaintOf(v).text, f.text)
 		}
@@ -275,12 +278,16 @@ func complained(q request, a answer, code int, c complaint) *failure {
 	if q.verb == verbAuth && (class == market.ClassRefused || class == market.ClassNotFound) {
 		class = market.ClassUnauthorized
 	}
+	var cause error
+	if a.code == http.StatusBadRequest {
+		cause = errBadRequest
+	}
 	return &failure{
 		class: class,
+		cause: cause,
 		text:  firstText(c.text, "HTTP "+http.StatusText(code)),
 		hint:  hintFor(q.verb, class, c),
 		again: class == market.ClassUnavailable || class == market.ClassRateLimited,
-		after: a.after,
 	}
 }
 
@@ -300,7 +307,7 @@ func opaque(q request, a answer) *failure {
 		return &failure{class: classify(q.verb, a.code, text), text: firstText(text, http.StatusText(a.code))}
 	case !q.verb.writes() && a.code < 300:
 		// Such pages come and go, so the read is tried again first.
-		return &failure{class: market.ClassShapeChanged, text: text, again: true, after: a.after}
+		return &failure{class: market.ClassShapeChanged, text: text, again: true}
 	}
 	return lost(q, firstText(text, "HTTP "+http.StatusText(a.code)), nil)
 }

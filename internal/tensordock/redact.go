@@ -42,8 +42,10 @@ func newScrubber(secrets ...string) *scrubber {
 	return &scrubber{secrets: secrets, pattern: regexp.MustCompile("(?i)" + strings.Join(slices.Compact(forms), "|"))}
 }
 
-// with adds the secrets of one request.
+// with adds the secrets of one request. Very short ones are no secrets, and would
+// take every other letter out of the text.
 func (s *scrubber) with(more []string) *scrubber {
+	more = slices.DeleteFunc(slices.Clone(more), func(m string) bool { return len(m) < 4 })
 	if len(more) == 0 {
 		return s
 	}
@@ -90,6 +92,8 @@ func (s *scrubber) cause(err error) error {
 		return context.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		return context.DeadlineExceeded
+	case errors.Is(err, errBadRequest):
+		return errBadRequest
 	}
 	return errors.New(s.line(err.Error()))
 }

@@ -101,10 +101,11 @@ func once[T any](ctx context.Context, a *api, q request, attempt int, decode fun
 	if f == nil {
 		out, f = understand(q, ans, decode)
 	}
+	if f != nil {
+		f.after = ans.after
+	}
 	if f != nil && f.class == market.ClassRateLimited {
-		if f.after <= 0 {
-			f.after = defaultPause
-		}
+		f.after = orDefault(f.after, defaultPause)
 		a.pace.pause(f.after)
 	}
 	c := Call{API: a.name, Op: q.op, Code: ans.code, Duration: a.clk.Now().Sub(start), Attempt: attempt}

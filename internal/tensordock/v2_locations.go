@@ -1,0 +1,80 @@
+package tensordock
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// Site is a place where v2 sells machines. What it lists may be sold out: the
+// list is known to be stale.
+type Site struct {
+	Location market.Location
+	Tier     market.Maybe[int] // 0 is somebody's home
+	GPUs     []SiteGPU         // sorted by model
+}
+
+// SiteGPU is one GPU model at a Site, with the largest machine sold and what its
+// parts cost per hour.
+type SiteGPU struct {
+	Model                           market.GPUModel
+	Name                            string // as people call it
+	Max                             market.Maybe[int]
+	Price                           market.Maybe[market.Rate] // per GPU
+	MaxVCPUs, MaxRAM, MaxStorage    market.Maybe[int]
+	PerVCPU, PerRAM, PerStorage     market.Maybe[market.Rate] // per vCPU, GB, GB
+	DedicatedIP, Forwards, NetDrive market.Maybe[bool]
+}
+
+// Locations lists the sites of v2, sorted by ID. It works without credentials.
+func (r *Reader) Locations(ctx context.Context) ([]Site, error) {
+	q := request{op: "list locations", method: http.MethodGet, path: "/api/v2/locations", bearer: r.token.Reveal(), limit: hostsLimit}
+	return ask(ctx, r.v2, q, decodeLocations)
+}
+
+func decodeLocations(v value) ([]Site, error) {
+	list := layersOf(v).get("locations")
+	if data := v.get("data"); data.isArray() {
+		list = data
+	}
+	if !list.isArray() {
+		return nil, errors.New("no locations in the answer")
+	}
+	out := []Site{}
+	for f := range list.items() {
+		s := Site{Location: decodeLocation(f), Tier: f.get("tier").count(), GPUs: decodeSiteGPUs(f.get("gpus"))}
+		if f.isObject() && s.Location.ID != "" {
+			out = append(out, s)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Site) int { return strings.Compare(a.Location.ID, b.Location.ID) })
+	return out, nil
+}
+
+func decodeSiteGPUs(v value) []SiteGPU {
+	out := []SiteGPU{}
+	for g := range gpuEntries(v) {
+		most, prices, network := g.body.get("resources"), g.body.get("pricing"), g.body.get("network_features")
+		out = append(out, SiteGPU{
+			Model:       g.model,
+			Name:        g.body.get("displayName").text(),
+			Max:         amountOf(g.body),
+			Price:       priceOf(g.body),
+			MaxVCPUs:    most.get("max_vcpus").count(),
+			MaxRAM:      most.get("max_ram_gb").count(),
+			MaxStorage:  most.get("max_storage_gb").count(),
+			PerVCPU:     prices.get("per_vcpu_hr").price(),
+			PerRAM:      prices.get("per_gb_ram_hr").price(),
+			PerStorage:  prices.get("per_gb_storage_hr").price(),
+			DedicatedIP: network.get("dedicated_ip_available").flag(),
+			Forwards:    network.get("port_forwarding_available").flag(),
+			NetDrive:    network.get("network_storage_available").flag(),
+		})
+	}
+	slices.SortStableFunc(out, func(a, b SiteGPU) int { return strings.Compare(string(a.Model), string(b.Model)) })
+	return out
+}
