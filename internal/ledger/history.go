@@ -1,0 +1,211 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// Keys of the books bucket: the lists of the History that are small or change
+// rarely, one record each. A list that is empty has none.
+const (
+	bookBackoffs     = "backoffs"
+	bookPauses       = "pauses"
+	bookBreakers     = "breakers"
+	bookFailures     = "failures"
+	bookScaled       = "scaled"
+	bookKnown        = "known"
+	bookRebidApplies = "rebid_applies"
+)
+
+// cloneHistory copies everything that a holder of the History could change.
+func cloneHistory(h *plan.History) plan.History {
+	c := *h
+	c.Machines = slices.Clone(h.Machines)
+	for i := range c.Machines {
+		m := &c.Machines[i]
+		m.Ports = slices.Clone(m.Ports)
+		m.Rebid = clonePointer(m.Rebid)
+		m.Leaving = clonePointer(m.Leaving)
+	}
+	c.Backoffs = slices.Clone(h.Backoffs)
+	c.Pauses = slices.Clone(h.Pauses)
+	c.Breakers = slices.Clone(h.Breakers)
+	c.Failures = slices.Clone(h.Failures)
+	c.Spend = slices.Clone(h.Spend)
+	c.Scaled = slices.Clone(h.Scaled)
+	c.Known = slices.Clone(h.Known)
+	return c
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
+func machineKey(m *plan.Machine) string { return m.Name }
+func spendKey(s *plan.Spend) string     { return s.Day + "\x00" + s.Policy }
+
+// saveHistory writes the records that differ from those of the last commit. It
+// sorts machines and spend as they will be read again.
+func (tx *Tx) saveHistory() error {
+	old, h, w := &tx.l.state.Load().history, &tx.history, &tx.w
+	sortBy(h.Machines, machineKey)
+	sortBy(h.Spend, spendKey)
+	same := func(a, b *plan.Machine) bool { return reflect.DeepEqual(a, b) }
+	if err := saveRecords(w, bucketMachines, old.Machines, h.Machines, machineKey, same); err != nil {
+		return err
+	}
+	if err := saveRecords(w, bucketSpend, old.Spend, h.Spend, spendKey, equal[plan.Spend]); err != nil {
+		return err
+	}
+	return firstError(
+		saveList(w, bookBackoffs, old.Backoffs, h.Backoffs),
+		saveList(w, bookPauses, old.Pauses, h.Pauses),
+		saveList(w, bookBreakers, old.Breakers, h.Breakers),
+		saveList(w, bookFailures, old.Failures, h.Failures),
+		saveList(w, bookScaled, old.Scaled, h.Scaled),
+		saveList(w, bookKnown, old.Known, h.Known),
+		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
+	)
+}
+
+func equal[T comparable](a, b *T) bool { return *a == *b }
+
+func sortBy[T any](list []T, key func(*T) string) {
+	slices.SortStableFunc(list, func(a, b T) int { return cmp.Compare(key(&a), key(&b)) })
+}
+
+// firstError is the first that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maybeList is a list of one or none.
+func maybeList[T any](m market.Maybe[T]) []T {
+	if v, ok := m.Get(); ok {
+		return []T{v}
+	}
+	return nil
+}
+
+// saveRecords walks two sorted lists and writes the difference.
+func saveRecords[T any](w *writer, bucket string, old, list []T, key func(*T) string, same func(a, b *T) bool) error {
+	i := 0
+	for j := range list {
+		k := key(&list[j])
+		if j > 0 && k == key(&list[j-1]) {
+			return fmt.Errorf("two records %q in %s", k, bucket)
+		}
+		for ; i < len(old) && key(&old[i]) < k; i++ {
+			if err := w.del(bucket, []byte(key(&old[i]))); err != nil {
+				return err
+			}
+		}
+		if i < len(old) && key(&old[i]) == k {
+			i++
+			if same(&old[i-1], &list[j]) {
+				continue
+			}
+		}
+		if err := w.putJSON(bucket, []byte(k), &list[j]); err != nil {
+			return err
+		}
+	}
+	for ; i < len(old); i++ {
+		if err := w.del(bucket, []byte(key(&old[i]))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveList writes a list as one record where it changed.
+func saveList[T comparable](w *writer, key string, old, list []T) error {
+	switch {
+	case slices.Equal(old, list):
+		return nil
+	case len(list) == 0:
+		return w.del(bucketBooks, []byte(key))
+	}
+	return w.putJSON(bucketBooks, []byte(key), list)
+}
+
+// load reads the head of the ledger anew.
+func (l *Ledger) load() error {
+	s := &state{}
+	err := guard("load", func() error { return l.db.View(s.read) })
+	if err != nil {
+		return err
+	}
+	l.state.Store(s)
+	l.cycle.Store(max(l.cycle.Load(), s.counts.Cycle))
+	return nil
+}
+
+func (s *state) read(tx *bbolt.Tx) (err error) {
+	if s.counts, _, err = find[counters](tx, bucketMeta, []byte(keyCounters)); err != nil {
+		return err
+	}
+	h := &s.history
+	if h.Machines, err = loadRecords(tx, bucketMachines, machineKey); err != nil {
+		return err
+	}
+	if h.Spend, err = loadRecords(tx, bucketSpend, spendKey); err != nil {
+		return err
+	}
+	var rebid []bool
+	err = firstError(
+		loadList(tx, bookBackoffs, &h.Backoffs),
+		loadList(tx, bookPauses, &h.Pauses),
+		loadList(tx, bookBreakers, &h.Breakers),
+		loadList(tx, bookFailures, &h.Failures),
+		loadList(tx, bookScaled, &h.Scaled),
+		loadList(tx, bookKnown, &h.Known),
+		loadList(tx, bookRebidApplies, &rebid),
+	)
+	if err == nil && len(rebid) > 0 {
+		h.RebidApplies = market.Some(rebid[0])
+	}
+	return err
+}
+
+// loadRecords reads a bucket whose keys are made of its records.
+func loadRecords[T any](tx *bbolt.Tx, bucket string, key func(*T) string) (list []T, err error) {
+	b, err := open(tx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	err = b.ForEach(func(k, value []byte) error {
+		v, err := decode[T](bucket, k, value)
+		if err != nil {
+			return err
+		}
+		if key(&v) != string(k) {
+			return badRecord(bucket, k, "carries another key")
+		}
+		list = append(list, v)
+		return nil
+	})
+	return list, err
+}
+
+func loadList[T any](tx *bbolt.Tx, key string, to *[]T) error {
+	list, _, err := find[[]T](tx, bucketBooks, []byte(key))
+	*to = list
+	return err
+}
