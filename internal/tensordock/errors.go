@@ -139,16 +139,17 @@ func positive(m market.Maybe[market.Rate]) market.Maybe[market.Rate] {
 }
 
 var (
-	inState     = regexp.MustCompile(`machine is ([a-z _-]+?),? therefore`)
-	alreadyIn   = regexp.MustCompile(`already (running|started|stopped|terminated|deleted)`)
-	badKey      = regexp.MustCompile(`unauthori[sz]ed|unauthenticated|authentication (failed|required)|(invalid|incorrect|wrong|missing|unknown|bad|expired|revoked|no such)\W+(\w+\W+){0,2}(api\W?(key|token)|authori[sz]ation|credentials?|bearer)|api\W?(key|token)\b.{0,30}(invalid|incorrect|wrong|missing|required|expired|revoked|not found|does not exist)`)
-	noMoney     = regexp.MustCompile(`balance|funds|deposit|need at least \$|payment|billing`)
-	vague       = regexp.MustCompile(`internal (server )?error|server error|timed? ?out|timeout|gateway|unexpected error|service (is )?(temporarily )?unavailable`)
-	badBid      = regexp.MustCompile(`outbid|\bbid|price .{0,40}(low|minimum|below|higher|rais|increas|least)|(minimum|min|low|higher|below).{0,20} price`)
-	noRoom      = regexp.MustCompile(`capacity|availab|resources?\b|stock|no (free )?(node|host)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
-	gone        = regexp.MustCompile(`not found|does not exist|doesn't exist|(no such|unknown) (virtual )?(server|machine|vm|instance|host|hostnode|container)\b`)
-	tooMany     = regexp.MustCompile(`too many requests|rate.?limit`)
-	priceInText = regexp.MustCompile(`(?:\$\s*|(?:bid|price|least|minimum|higher than|above)\D{0,20}?)(\d*\.\d+|\d+)`)
+	inState   = regexp.MustCompile(`machine is ([a-z _-]+?),? therefore`)
+	alreadyIn = regexp.MustCompile(`already (running|started|stopped|terminated|deleted)`)
+	badKey    = regexp.MustCompile(`unauthori[sz]ed|unauthenticated|authentication (failed|required)|(invalid|incorrect|wrong|missing|unknown|bad|expired|revoked|no such)\W+(\w+\W+){0,2}(api\W?(key|token)|authori[sz]ation|credentials?|bearer)|api\W?(key|token)\b.{0,30}(invalid|incorrect|wrong|missing|required|expired|revoked|not found|does not exist)`)
+	noMoney   = regexp.MustCompile(`balance|funds|deposit|need at least \$|payment|billing`)
+	vague     = regexp.MustCompile(`internal (server )?error|server error|timed? ?out|timeout|gateway|unexpected error|service (is )?(temporarily )?unavailable`)
+	badBid    = regexp.MustCompile(`outbid|\bbid|price .{0,40}(low|minimum|below|higher|rais|increas|least)|(minimum|min|low|higher|below).{0,20} price`)
+	noRoom    = regexp.MustCompile(`capacity|availab|resources?\b|stock|no (free )?(node|host)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
+	gone      = regexp.MustCompile(`not found|does not exist|doesn't exist|(no such|unknown) (virtual )?(server|machine|vm|instance|host|hostnode|container)\b`)
+	tooMany   = regexp.MustCompile(`too many requests|rate.?limit`)
+	// A bare whole number is more likely a count ("bid for 2 GPUs") than a price.
+	priceInText = regexp.MustCompile(`(?:\$\s*(\d*\.?\d+)|(?:bid|price|least|minimum|higher than|above)\D{0,40}?(\d*\.\d+))`)
 )
 
 // classify sorts a definite answer's complaint. In this order:
@@ -239,7 +240,7 @@ func hintFor(q verb, class market.Class, c complaint) market.Maybe[market.Rate] 
 	if m == nil || class != market.ClassBidRefused || noMoney.MatchString(s) {
 		return market.Maybe[market.Rate]{}
 	}
-	return positive(value(`"` + m[1] + `"`).price())
+	return positive(value(`"` + firstText(m[1], m[2]) + `"`).price())
 }
 
 // judge decides what an answer means before anything is read from it.

@@ -236,8 +236,8 @@ func TestEveryShapeOfAnErrorIsAFailure(t *testing.T) {
 		`{"data":{"status":400,"error":"such bad luck"}}`:                      "such bad luck",
 		`{"errors":[{"status":"400","title":"such bad","detail":"luck"}]}`:     "such bad luck",
 		`[{"code":"custom","message":"such bad luck","path":["data","gpus"]}]`: "such bad luck data.gpus",
-		`{"success":false}`:                                                   "HTTP OK",
-		`{"success":"0"}`:                                                     "HTTP OK",
+		`{"success":false}`:                                                    "HTTP OK",
+		`{"success":"0"}`:                                                      "HTTP OK",
 	} {
 		_, f := judge(request{verb: verbDelete}, answer{code: 200, body: []byte(body)})
 		if f == nil || f.text != want || f.class != market.ClassRefused {

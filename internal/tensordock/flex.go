@@ -41,6 +41,9 @@ func (v value) fields() iter.Seq2[[]byte, value] {
 			end := skipValue(v, i)
 			key := unescape(v[i:end])
 			i = skipSpace(v, skipSpace(v, end)+1) // over the colon
+			if i >= len(v) {
+				return
+			}
 			end = skipValue(v, i)
 			if !yield(key, v[i:end]) {
 				return

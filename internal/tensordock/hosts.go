@@ -162,11 +162,8 @@ func decodeComponent(v value) market.Component {
 	if !v.isObject() {
 		return market.Component{Free: v.count()}
 	}
-	return market.Component{Free: amountOf(v), Price: priceOf(v)}
-}
-
-func amountOf(v value) market.Maybe[int] {
-	return v.get("amount", "count", "available", "availableCount", "free", "max_count").count()
+	free := v.get("amount", "count", "available", "availableCount", "free", "max_count").count()
+	return market.Component{Free: free, Price: priceOf(v)}
 }
 
 // decodeHostGPUs reads a map from model to GPU, an array of GPUs, or one GPU,
@@ -178,10 +175,11 @@ func decodeHostGPUs(v, prices value) []market.HostGPU {
 		if n, ok := vram.Get(); !ok || n == 0 {
 			vram = g.model.VRAM()
 		}
+		c := decodeComponent(g.body)
 		out = append(out, market.HostGPU{
 			Model: g.model,
-			Free:  firstKnown(g.body.count(), amountOf(g.body)).Or(0),
-			Price: firstKnown(priceOf(g.body), priceOf(prices.get(g.key, string(g.model))), priceOf(prices)),
+			Free:  c.Free.Or(0),
+			Price: firstKnown(c.Price, priceOf(prices.get(g.key, string(g.model))), priceOf(prices)),
 			VRAM:  vram,
 		})
 	}

@@ -288,7 +288,7 @@ func decodeShape(v value) (market.GPUModel, market.Shape) {
 	for g := range gpuEntries(v.get("gpu", "gpus")) {
 		// A machine that names a model has at least one of it: taking an absent
 		// count for none would buy what is there already.
-		s.GPUs += firstKnown(g.body.count(), amountOf(g.body)).Or(1)
+		s.GPUs += decodeComponent(g.body).Free.Or(1)
 		if model == "" || g.model < model {
 			model = g.model
 		}

@@ -58,12 +58,13 @@ func decodeLocations(v value) ([]Site, error) {
 func decodeSiteGPUs(v value) []SiteGPU {
 	out := []SiteGPU{}
 	for g := range gpuEntries(v) {
+		c := decodeComponent(g.body)
 		most, prices, network := g.body.get("resources"), g.body.get("pricing"), g.body.get("network_features")
 		out = append(out, SiteGPU{
 			Model:       g.model,
 			Name:        g.body.get("displayName").text(),
-			Max:         amountOf(g.body),
-			Price:       priceOf(g.body),
+			Max:         c.Free,
+			Price:       c.Price,
 			MaxVCPUs:    most.get("max_vcpus").count(),
 			MaxRAM:      most.get("max_ram_gb").count(),
 			MaxStorage:  most.get("max_storage_gb").count(),
