@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -263,6 +264,9 @@ func Penalise(h *History, s policy.Safety, host string, model market.GPUModel, g
 		h.Backoffs = append(h.Backoffs, Backoff{Host: host, Model: model, GPUs: gpus})
 	}
 	b := &h.Backoffs[i]
+	if now.Before(b.Until) {
+		bid = max(bid, b.Bid) // what still holds is not weakened
+	}
 	b.Failures++
 	b.Bid, b.Reason = bid, why
 	b.Until = now.Add(backoffFor(s, b))
@@ -344,4 +348,17 @@ func (m *Machine) Burn() market.Rate {
 		return 0
 	}
 	return m.Storage.Or(m.Reserved)
+}
+
+// Learn keeps the refusals of a cycle: a host that refused every bid asked about
+// is not asked about the same bids again for a while.
+func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time) {
+	for k, b := range brackets(verdicts) {
+		if b.hi == 0 && b.lo > 0 {
+			Penalise(h, s, k.host, k.model, k.shape.GPUs, b.lo, "refused every bid up to "+b.lo.String(), now)
+		}
+	}
+	slices.SortFunc(h.Backoffs, func(a, b Backoff) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model), cmp.Compare(a.GPUs, b.GPUs))
+	})
 }

@@ -2,9 +2,11 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // Phase is where a machine stands in our books. The market's own word for it is
@@ -179,4 +181,15 @@ type History struct {
 	// RebidApplies is whether the market applies a new bid to a machine we have;
 	// unknown until a read-back has shown it.
 	RebidApplies market.Maybe[bool] `json:"rebid_applies,omitzero"`
+}
+
+// Remember notes that this ledger has been given these policies: their machines
+// may be torn down when the policy leaves the file.
+func (h *History) Remember(ps []policy.Policy) {
+	for i := range ps {
+		if !slices.Contains(h.Known, ps[i].Name) {
+			h.Known = append(h.Known, ps[i].Name)
+		}
+	}
+	slices.Sort(h.Known)
 }

@@ -81,3 +81,11 @@ type Event struct {
 	Intent  uint64      `json:"intent,omitempty"`
 	State   IntentState `json:"state,omitempty"` // the intent's new state
 }
+
+// EventKinds lists every kind of event.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
+		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
+	}
+}

@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// books is the actuator's Book over the ledger: every step is one transaction
+// that writes the intent together with the change to the fleet's books.
+type books struct {
+	ledger *ledger.Ledger
+	clock  clock.Clock
+	set    *policy.Set
+	cycle  uint64
+	notice func([]plan.Event) // what a booking set off: a breaker
+}
+
+// Begin implements actuator.Book.
+func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
+	caps := plan.Caps{Hourly: b.set.HourlyCap()}
+	if p, ok := b.set.Find(a.Policy); ok {
+		caps.Policy = p.Budget.MaxHourly
+	}
+	err = b.ledger.Update(func(tx *ledger.Tx) error {
+		name := a.Machine
+		if a.Kind == plan.Deploy {
+			name = tx.NewName(b.set.Daemon.Owner, a.Policy).String()
+		}
+		in, err = plan.Begin(tx.History(), a, caps, tx.NextIntent(), b.cycle, name, b.clock.Now())
+		if err != nil {
+			return err
+		}
+		return tx.PutIntent(in)
+	})
+	return in, err
+}
+
+// Accept implements actuator.Book.
+func (b *books) Accept(in plan.Intent, d market.Deployed, detail string) (plan.Intent, error) {
+	return b.settle(in, func(h *plan.History, in *plan.Intent) []plan.Event {
+		in.Detail = detail
+		plan.Accept(h, in, d, b.clock.Now())
+		return nil
+	})
+}
+
+// Refuse implements actuator.Book. A host that refused a deploy for another
+// reason than the bid is left alone for a while; a failure that is not about
+// price or capacity counts toward the breaker.
+func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error) {
+	return b.settle(in, func(h *plan.History, in *plan.Intent) (events []plan.Event) {
+		now := b.clock.Now()
+		plan.Refuse(h, in, class, detail, now)
+		if in.Kind == plan.Deploy && class != market.ClassBidRefused && class != market.ClassUnauthorized {
+			plan.Penalise(h, b.set.Safety, in.Host, in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
+		}
+		if class == market.ClassUnavailable || class == market.ClassUnauthorized || class == market.ClassShapeChanged {
+			events = plan.Fail(h, b.set.Safety, now)
+		}
+		return events
+	})
+}
+
+// Lose implements actuator.Book.
+func (b *books) Lose(in plan.Intent, detail string) (plan.Intent, error) {
+	return b.settle(in, func(h *plan.History, in *plan.Intent) []plan.Event {
+		now := b.clock.Now()
+		plan.Lose(h, in, detail, now)
+		return plan.Fail(h, b.set.Safety, now)
+	})
+}
+
+func (b *books) settle(in plan.Intent, change func(*plan.History, *plan.Intent) []plan.Event) (plan.Intent, error) {
+	var events []plan.Event
+	err := b.ledger.Update(func(tx *ledger.Tx) error {
+		events = change(tx.History(), &in)
+		return tx.PutIntent(in)
+	})
+	if err == nil && b.notice != nil {
+		b.notice(events)
+	}
+	return in, err
+}
+
+// book writes what a look taught us: the machines and the intents that it
+// settles, in one transaction.
+func book(tx *ledger.Tx, look plan.Look, known []policy.Policy) ([]plan.Event, error) {
+	h := tx.History()
+	h.Remember(known)
+	events := plan.Observe(h, look)
+	for _, e := range events {
+		if err := settleIntent(tx, e, look.Now); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+func settleIntent(tx *ledger.Tx, e plan.Event, now time.Time) error {
+	if e.Intent == 0 {
+		return nil
+	}
+	in, ok, err := tx.Intent(e.Intent)
+	if err != nil {
+		return err
+	}
+	if !ok || in.State.Settled() {
+		return nil // retention has dropped it, or it was settled by an answer
+	}
+	in.State, in.SettledAt = e.State, now
+	if in.Detail == "" {
+		in.Detail = e.Text
+	}
+	if err := tx.PutIntent(in); err != nil {
+		return fmt.Errorf("settle intent %d: %w", in.ID, err)
+	}
+	return nil
+}

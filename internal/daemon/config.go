@@ -1,0 +1,137 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/secret"
+)
+
+// Config is a policy file with everything it refers to.
+type Config struct {
+	Path string
+	Raw  []byte
+	Set  policy.Set
+	// Materials are, by policy, what a machine is fitted out with.
+	Materials map[string]Material
+	Key       secret.String
+	Token     secret.String
+	Problems  []policy.Problem // warnings, once loading succeeded
+}
+
+// Material is what a policy's machines get beside their size: the contents of
+// the files that the policy names.
+type Material struct {
+	SSHKey    string
+	CloudInit string
+	Password  secret.String
+}
+
+// ErrConfig is wrapped by Load when the file cannot be used; the problems say why.
+var ErrConfig = errors.New("the configuration has errors")
+
+// ErrCredentials is wrapped when the API key or token cannot be had.
+var ErrCredentials = errors.New("no TensorDock credentials")
+
+// LoadConfig reads, parses and completes a configuration file. Credentials are
+// not read: many commands work without them.
+func LoadConfig(path string) (Config, []policy.Problem, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return ParseConfig(path, raw)
+}
+
+// ParseConfig is LoadConfig for a file that was read already. Relative paths in
+// it are relative to the folder of path.
+func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
+	set, problems := policy.Parse(path, raw)
+	if policy.HasErrors(problems) {
+		return Config{}, problems, ErrConfig
+	}
+	c := Config{Path: path, Raw: raw, Set: set, Materials: map[string]Material{}, Problems: problems}
+	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	for i := range set.Policies {
+		m, err := c.material(&set.Policies[i])
+		if err != nil {
+			return Config{}, problems, fmt.Errorf("policy %s: %w", set.Policies[i].Name, err)
+		}
+		c.Materials[set.Policies[i].Name] = m
+	}
+	return c, problems, nil
+}
+
+// Hash identifies the file's contents.
+func (c *Config) Hash() string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+func (c *Config) resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.Path), path)
+}
+
+func (c *Config) material(p *policy.Policy) (Material, error) {
+	m := Material{SSHKey: p.SSHKey, CloudInit: p.CloudInit}
+	for _, f := range []struct {
+		path string
+		take func(string)
+	}{
+		{p.SSHKeyFile, func(s string) { m.SSHKey = strings.TrimSpace(s) }},
+		{p.CloudInitFile, func(s string) { m.CloudInit = s }},
+		{p.PasswordFile, func(s string) { m.Password = secret.New(strings.TrimRight(s, "\r\n")) }},
+	} {
+		if f.path == "" {
+			continue
+		}
+		b, err := os.ReadFile(c.resolve(f.path))
+		if err != nil {
+			return Material{}, err
+		}
+		if len(strings.TrimSpace(string(b))) == 0 {
+			return Material{}, fmt.Errorf("%s is empty", f.path)
+		}
+		f.take(string(b))
+	}
+	return m, nil
+}
+
+// LoadCredentials reads the API key and token: from the files the configuration
+// names, else from TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN.
+func (c *Config) LoadCredentials(getenv func(string) string) error {
+	var err error
+	if c.Key, err = c.credential("api_key_file", c.Set.TensorDock.APIKeyFile, "TENSORDOCK_API_KEY", getenv); err != nil {
+		return err
+	}
+	c.Token, err = c.credential("api_token_file", c.Set.TensorDock.APITokenFile, "TENSORDOCK_API_TOKEN", getenv)
+	return err
+}
+
+func (c *Config) credential(key, file, env string, getenv func(string) string) (secret.String, error) {
+	if file == "" {
+		v := strings.TrimSpace(getenv(env))
+		if v == "" {
+			return secret.String{}, fmt.Errorf("%w: set %s in the environment, or tensordock.%s in %s", ErrCredentials, env, key, c.Path)
+		}
+		return secret.New(v), nil
+	}
+	b, err := os.ReadFile(c.resolve(file))
+	if err != nil {
+		return secret.String{}, fmt.Errorf("%w: tensordock.%s: %w", ErrCredentials, key, err)
+	}
+	v := strings.TrimSpace(string(b))
+	if v == "" {
+		return secret.String{}, fmt.Errorf("%w: tensordock.%s: %s is empty", ErrCredentials, key, file)
+	}
+	return secret.New(v), nil
+}

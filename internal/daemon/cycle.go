@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/actuator"
+	"github.com/tdscaler/tdscaler/internal/bidder"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/scanner"
+)
+
+// maxRounds bounds how often one cycle plans anew after a refusal.
+const maxRounds = 10
+
+// turn is one cycle under way.
+type turn struct {
+	*Daemon
+	c      Config
+	m      Market
+	r      plan.Report
+	look   plan.Look
+	looked bool // the market was looked at
+	booked bool // what the look taught is in the ledger
+}
+
+// cycle is one turn: observe, decide, ask, act, report. An error means that our
+// own books failed; what went wrong at the market is in the report.
+func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
+	t := turn{Daemon: d, c: d.current(), m: d.connection()}
+	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
+	err := t.run(ctx)
+	t.r.FinishedAt = d.o.Clock.Now()
+	if err == nil && t.looked {
+		err = d.o.Ledger.Update(t.record)
+	}
+	if err != nil {
+		t.r.Problem = err.Error()
+	}
+	if t.looked {
+		t.forgetPasswords()
+		d.publish(t.r)
+	}
+	return t.r, err
+}
+
+func (t *turn) run(ctx context.Context) error {
+	var err error
+	if t.r.Cycle, err = t.o.Ledger.NextCycle(); err != nil {
+		return err
+	}
+	h, err := t.o.Ledger.History()
+	if err != nil {
+		return err
+	}
+	snap := scanner.New(t.m.Reader, t.o.Clock).Scan(ctx, expected(&h))
+	if ctx.Err() != nil {
+		return nil // a scan that was cut short is no look
+	}
+	s := &t.c.Set
+	t.look = plan.Look{Now: t.o.Clock.Now(), Owner: s.Daemon.Owner, Safety: s.Safety, Policies: s.Policies, Snapshot: snap}
+	t.looked, t.r.Problem = true, problemOf(&snap)
+	h.Remember(s.Policies)
+	t.r.Events = plan.Observe(&h, t.look)
+	return t.rounds(ctx, input(s, t.look, h))
+}
+
+// book writes what the look taught us, unless that is done: before the first
+// action, or together with the report, so that a quiet cycle costs one commit.
+// The observation is repeated inside the transaction, on what the ledger holds
+// then: a pause that came in meanwhile is not overwritten.
+func (t *turn) book(tx *ledger.Tx) error {
+	if t.booked {
+		return nil
+	}
+	_, err := book(tx, t.look, t.c.Set.Policies)
+	return err
+}
+
+// record ends the cycle in the ledger, in one transaction: the look, what the
+// questions taught, the prices seen, the report.
+func (t *turn) record(tx *ledger.Tx) error {
+	if err := t.book(tx); err != nil {
+		return err
+	}
+	plan.Learn(tx.History(), t.c.Set.Safety, t.r.Input.Verdicts, t.r.FinishedAt)
+	if err := tx.PutPrices(pricesOf(t.r.Input.Verdicts)); err != nil {
+		return err
+	}
+	return tx.PutReport(t.r)
+}
+
+// forgetPasswords drops the passwords of machines that are gone.
+func (t *turn) forgetPasswords() {
+	for _, e := range t.r.Events {
+		if e.Kind != plan.EventDeleted && e.Kind != plan.EventLost && e.Kind != plan.EventExpired {
+			continue
+		}
+		if err := t.o.Credentials.Delete(e.Machine); err != nil {
+			t.o.Log.Warn("a password file could not be deleted", zap.String("machine", e.Machine), zap.Error(err))
+		}
+	}
+}
+
+// expected are the ids of the machines that a list must show.
+func expected(h *plan.History) []string {
+	var ids []string
+	for i := range h.Machines {
+		m := &h.Machines[i]
+		if m.ID != "" && m.Phase == plan.PhaseLive && m.Leaving == nil {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func problemOf(s *market.Snapshot) string {
+	switch {
+	case !s.Instances.Complete:
+		return "the list of machines: " + s.Instances.Problem
+	case !s.Hosts.Complete:
+		return "the list of hosts: " + s.Hosts.Problem
+	}
+	return ""
+}
+
+// input puts together what a decision depends on.
+func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
+	in := plan.Input{
+		Now: look.Now, Owner: s.Daemon.Owner, Policies: s.Policies, Budget: s.Budget, HourlyCap: s.HourlyCap(),
+		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h,
+	}
+	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
+		in.Interval = sched.Interval(look.Now)
+	}
+	return in
+}
+
+// rounds decides and acts. A refusal does not cost the cycle: what it taught
+// joins the input, and the plan is made again.
+func (t *turn) rounds(ctx context.Context, in plan.Input) error {
+	var act *actuator.Actuator
+	if t.m.Writer != nil {
+		act = t.actuator(&t.c, t.m, t.r.Cycle, false, func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) })
+	}
+	for range maxRounds {
+		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)
+		if act == nil || len(t.r.Plan.Actions) == 0 || ctx.Err() != nil {
+			return nil
+		}
+		if err := t.o.Ledger.Update(t.book); err != nil {
+			return err
+		}
+		t.booked = true
+		again, err := t.carryOut(ctx, act, &in)
+		if err != nil || !again {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryOut acts on the plan in order; again says that another plan may do better.
+func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.Input) (again bool, err error) {
+	*in = t.r.Input
+	for _, a := range t.r.Plan.Actions {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		res, err := t.act(ctx, act, a)
+		if err != nil {
+			return false, err
+		}
+		t.metrics.acted(a, res)
+		t.logResult(t.r.Cycle, a, res)
+		if res.Skipped != "" {
+			continue
+		}
+		in.Limits.MaxActions--
+		t.r.Intents = append(t.r.Intents, res.Intent)
+		if v, ok := res.Verdict.Get(); ok {
+			in.Verdicts = append(in.Verdicts, v)
+		}
+		again = again || res.Retry()
+		if res.Class == market.ClassUnauthorized || res.Class == market.ClassRateLimited {
+			return false, nil // nothing else would fare better
+		}
+	}
+	if again {
+		in.History, err = t.o.Ledger.History()
+		in.Now = t.o.Clock.Now()
+	}
+	return again && in.Limits.MaxActions > 0, err
+}
+
+func pricesOf(vs []market.Verdict) []plan.Price {
+	var out []plan.Price
+	for _, v := range vs {
+		if v.Answer != market.Silent {
+			out = append(out, plan.Price{At: v.At, Host: v.Host, Model: v.Model, GPUs: v.Shape.GPUs, Bid: v.Bid, Answer: v.Answer})
+		}
+	}
+	return out
+}
+
+// publish hands the report to everybody who projects it.
+func (d *Daemon) publish(r plan.Report) {
+	d.metrics.report(&r, d.o.Ledger.Stats())
+	d.logReport(&r)
+	d.mu.Lock()
+	d.last = r
+	if r.Input.Snapshot.Instances.Complete {
+		d.seen = r.Input
+	}
+	close(d.fresh)
+	d.fresh = make(chan struct{})
+	d.mu.Unlock()
+	if d.o.Report != nil {
+		d.o.Report(r)
+	}
+}
+
+func (d *Daemon) logResult(cycle uint64, a plan.Action, res actuator.Result) {
+	f := []zap.Field{
+		zap.Uint64("cycle", cycle), zap.String("policy", a.Policy), zap.String("action", string(a.Kind)),
+		zap.String("reason", a.Reason.Code), zap.String("why", a.Reason.Text), zap.String("host", a.Host),
+		zap.String("rate", a.Rate.String()),
+	}
+	if res.Skipped != "" {
+		d.o.Log.Info("action skipped", append(f, zap.String("because", res.Skipped))...)
+		return
+	}
+	f = append(f, zap.Uint64("intent", res.Intent.ID), zap.String("machine", res.Intent.Machine), zap.String("state", string(res.Intent.State)))
+	if a.Bid > 0 && a.Kind != plan.Delete {
+		f = append(f, zap.String("bid", a.Bid.String()))
+	}
+	if res.Intent.Detail != "" {
+		f = append(f, zap.String("detail", res.Intent.Detail))
+	}
+	if res.Class != "" {
+		d.o.Log.Warn("action failed", append(f, zap.String("class", string(res.Class)))...)
+		return
+	}
+	d.o.Log.Info("action done", f...)
+}
+
+// logReport writes what changed: events always, plans in a dry run, holds when
+// they are new.
+func (d *Daemon) logReport(r *plan.Report) {
+	for _, e := range r.Events {
+		d.o.Log.Info("event", zap.Uint64("cycle", r.Cycle), zap.String("event", string(e.Kind)), zap.String("policy", e.Policy),
+			zap.String("machine", e.Machine), zap.String("text", e.Text))
+	}
+	if r.Mode == policy.DryRun {
+		for _, a := range r.Plan.Actions {
+			d.o.Log.Info("would act", zap.Uint64("cycle", r.Cycle), zap.String("policy", a.Policy), zap.String("action", string(a.Kind)),
+				zap.String("reason", a.Reason.Code), zap.String("why", a.Reason.Text), zap.String("host", a.Host), zap.String("rate", a.Rate.String()))
+		}
+	}
+	now := map[string]bool{}
+	for _, h := range r.Plan.Holds {
+		key := h.Policy + "/" + h.Machine + "/" + h.Reason.Code
+		now[key] = true
+		if !d.holds[key] {
+			d.o.Log.Info("hold", zap.Uint64("cycle", r.Cycle), zap.String("policy", h.Policy), zap.String("machine", h.Machine),
+				zap.String("reason", h.Reason.Code), zap.String("why", h.Reason.Text))
+		}
+	}
+	d.holds = now
+	level := zap.InfoLevel
+	if r.Problem != "" {
+		level = zap.WarnLevel
+	}
+	d.o.Log.Log(level, "cycle", zap.Uint64("cycle", r.Cycle), zap.Duration("took", r.FinishedAt.Sub(r.StartedAt).Round(time.Millisecond)),
+		zap.Int("actions", len(r.Intents)), zap.Int("holds", len(r.Plan.Holds)), zap.String("rate", r.Plan.Before.String()),
+		zap.String("problem", r.Problem))
+}

@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/actuator"
+	"github.com/tdscaler/tdscaler/internal/bidder"
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/scanner"
+)
+
+// Reader is all of the market that a cycle looks at and asks.
+type Reader interface {
+	scanner.Reader
+	bidder.Asker
+	AuthTest(ctx context.Context) error
+}
+
+// Market is a connection to the market. Writer is nil in a dry run.
+type Market struct {
+	Reader Reader
+	Writer actuator.Writer
+}
+
+// Options of a Daemon. All but PauseFile, Report and Grace are needed.
+type Options struct {
+	Config      Config
+	Ledger      *ledger.Ledger
+	Credentials *credentials.Store
+	Clock       clock.Clock
+	Log         *zap.Logger
+	Registerer  prometheus.Registerer
+	// Connect makes the market's adapters for a configuration: at start, and again
+	// when a reload changes mode, addresses or pace.
+	Connect func(Config) (Market, error)
+	// PauseFile stops all writes while it exists; "" is none.
+	PauseFile string
+	// Report, if set, is called with every report after it was recorded.
+	Report func(plan.Report)
+	// Grace is how long a write that is under way may go on after a stop was asked
+	// for. What it cuts off is resolved by the first look of the next start.
+	Grace time.Duration
+}
+
+// ErrUnauthorized is returned by Run when the first look shows that the
+// credentials are wrong.
+var ErrUnauthorized = errors.New("TensorDock refuses the credentials")
+
+// Daemon runs cycles. Its methods may be called from any goroutine.
+type Daemon struct {
+	o       Options
+	metrics *metrics
+	wake    chan struct{}
+
+	// acting is held while one action is carried out, by a cycle or by destroy.
+	acting sync.Mutex
+
+	mu     sync.Mutex // guards what follows
+	config Config
+	market Market
+	last   plan.Report // of the last cycle; zero before the first
+	seen   plan.Input  // the last input with complete sections, for plans on demand
+	next   time.Time   // of the next cycle
+	fresh  chan struct{}
+	reload reloadState
+	holds  map[string]bool // reasons of the last cycle, to log only what changed
+}
+
+// New connects to the market and prepares a Daemon; nothing is sent yet.
+func New(o Options) (*Daemon, error) {
+	m, err := o.Connect(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		o: o, config: o.Config, market: m, metrics: newMetrics(o.Registerer),
+		wake: make(chan struct{}, 1), fresh: make(chan struct{}), holds: map[string]bool{},
+	}
+	d.reload.ok(&d.config, o.Clock.Now())
+	d.metrics.configure(&d.config.Set)
+	d.metrics.reloaded(true, o.Clock.Now())
+	return d, nil
+}
+
+// Run cycles on the schedule until ctx ends, which is success. The first cycle
+// starts at once; with once it is the only one, and its failure is returned.
+func (d *Daemon) Run(ctx context.Context, once bool) error {
+	for first := true; ; first = false {
+		r, err := d.cycle(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case first && d.unauthorized(ctx, &r):
+			return fmt.Errorf("%w: check TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN (%s)", ErrUnauthorized, r.Input.Snapshot.Instances.Problem)
+		case err != nil && (once || errors.Is(err, ledger.ErrCorrupt)):
+			return err
+		case once && r.Problem != "":
+			return errors.New(r.Problem)
+		case once:
+			return nil
+		}
+		if !d.sleep(ctx) {
+			return nil
+		}
+	}
+}
+
+// unauthorized tells wrong credentials from other refusals: where the list of
+// machines was refused, the market is asked about the credentials themselves.
+func (d *Daemon) unauthorized(ctx context.Context, r *plan.Report) bool {
+	switch r.Input.Snapshot.Instances.Class {
+	case market.ClassUnauthorized:
+		return true
+	case market.ClassRefused:
+		class := market.ClassOf(d.connection().Reader.AuthTest(ctx))
+		return class == market.ClassUnauthorized || class == market.ClassRefused
+	}
+	return false
+}
+
+// sleep waits for the next cycle; false when ctx ended.
+func (d *Daemon) sleep(ctx context.Context) bool {
+	c := d.current()
+	s, err := policy.ParseSchedule(c.Set.Daemon.Schedule)
+	if err != nil { // the parser has accepted this schedule before
+		d.o.Log.Error("the schedule cannot be read any more", zap.Error(err))
+		return false
+	}
+	now := d.o.Clock.Now()
+	next := s.Next(now)
+	d.mu.Lock()
+	d.next = next
+	d.mu.Unlock()
+	_, err = d.o.Clock.Wait(ctx, next.Sub(now), d.wake)
+	return err == nil
+}
+
+// Wake asks for a cycle now instead of at the scheduled time.
+func (d *Daemon) Wake() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+func (d *Daemon) current() Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config
+}
+
+func (d *Daemon) connection() Market {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.market
+}
+
+// actuator composes the only way to write, for one cycle or command.
+func (d *Daemon) actuator(c *Config, m Market, cycle uint64, operator bool, notice func([]plan.Event)) *actuator.Actuator {
+	return actuator.New(m.Writer,
+		&books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, cycle: cycle, notice: notice},
+		&gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, operator: operator},
+		&outfitter{set: &c.Set, materials: c.Materials, store: d.o.Credentials})
+}
+
+// act carries out one action with a context that outlives a stop by Grace, so
+// that an answer that is already on its way is not lost.
+func (d *Daemon) act(ctx context.Context, a *actuator.Actuator, act plan.Action) (actuator.Result, error) {
+	d.acting.Lock()
+	defer d.acting.Unlock()
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		_ = d.o.Clock.Sleep(inner, d.o.Grace) // ends with inner, which is fine
+		cancel()
+	})
+	defer stop()
+	return a.Act(inner, act)
+}

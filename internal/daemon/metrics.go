@@ -1,0 +1,267 @@
+package daemon
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tdscaler/tdscaler/internal/actuator"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// metrics projects reports onto Prometheus. Labels are bounded: policies, and
+// the words of our own vocabularies; never ids, hosts or error texts.
+type metrics struct {
+	cycles    *prometheus.CounterVec
+	duration  prometheus.Histogram
+	lastCycle prometheus.Gauge
+	section   *prometheus.GaugeVec
+	target    *prometheus.GaugeVec
+	gpus      *prometheus.GaugeVec
+	satisfied *prometheus.GaugeVec
+	offers    *prometheus.GaugeVec
+	policyUSD *prometheus.GaugeVec
+	reserved  prometheus.Gauge
+	burn      prometheus.Gauge
+	capHourly prometheus.Gauge
+	day       *prometheus.GaugeVec
+	month     *prometheus.GaugeVec
+	balance   prometheus.Gauge
+	account   prometheus.Gauge
+	actions   *prometheus.CounterVec
+	probes    *prometheus.CounterVec
+	events    *prometheus.CounterVec
+	holds     *prometheus.GaugeVec
+	breakers  *prometheus.GaugeVec
+	paused    *prometheus.GaugeVec
+	auth      prometheus.Gauge
+	mode      *prometheus.GaugeVec
+	reloadOK  prometheus.Gauge
+	reloadAt  prometheus.Gauge
+	reloadHld prometheus.Gauge
+	ledgerLen prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tdscaler", Name: name, Help: help})
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tdscaler", Name: name, Help: help}, labels)
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tdscaler", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		cycles: counters("cycles_total", "Cycles finished, by result: ok, or problem where a list could not be read.", "result"),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tdscaler", Name: "cycle_duration_seconds",
+			Help: "How long a cycle took, from the scan to the report.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}}),
+		lastCycle: gauge("last_cycle_timestamp_seconds", "When the last cycle finished, in Unix time."),
+		section:   gauges("section_complete", "Whether the last look read this part of the market completely: 1 or 0.", "section"),
+		target:    gauges("policy_target_gpus", "GPUs that the policy wants.", "policy"),
+		gpus:      gauges("policy_gpus", "GPUs of the policy by state: ready, booting (ordered or starting), dead (outbid or stopped: a bill without capacity), leaving.", "policy", "state"),
+		satisfied: gauges("policy_satisfied", "Whether the policy has exactly what it wants and nothing to do: 1 or 0.", "policy"),
+		offers:    gauges("policy_candidate_offers", "Offers that passed every filter of the policy when it last looked for machines.", "policy"),
+		policyUSD: gauges("policy_reserved_dollars_per_hour", "What the policy's machines, real and possible, may cost per hour.", "policy"),
+		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour; never above the hourly cap."),
+		burn:      gauge("burn_dollars_per_hour", "What all machines cost per hour in the state last seen."),
+		capHourly: gauge("budget_hourly_dollars_per_hour", "The hourly cap: budget.max_hourly, or the sum of targets times ceilings."),
+		day:       gauges("spend_today_dollars", "Spend since midnight UTC as metered from what each machine costs.", "policy"),
+		month:     gauges("spend_month_dollars", "Spend since the first of the month (UTC) as metered from what each machine costs.", "policy"),
+		balance:   gauge("balance_dollars", "Prepaid balance of the account when it was last read."),
+		account:   gauge("account_burn_dollars_per_hour", "What TensorDock says the whole account costs per hour, machines that are not ours included."),
+		actions:   counters("actions_total", "Actions by outcome: accepted, unknown (answer lost), refused, failed, skipped.", "policy", "action", "outcome"),
+		probes:    counters("probes_total", "Soft validations of spot bids, by answer.", "answer"),
+		events:    counters("events_total", "What looks taught us, by kind.", "event"),
+		holds:     gauges("holds", "Things not done in the last cycle, by reason.", "policy", "reason"),
+		breakers:  gauges("breaker_open", "Whether the breaker stops growth: 1 or 0.", "breaker"),
+		paused:    gauges("policy_paused", "Whether the policy is paused: 1 or 0.", "policy"),
+		auth:      gauge("authorized", "Whether TensorDock accepted the credentials at the last look: 1 or 0."),
+		mode:      gauges("mode_info", "The mode in use: dry-run or live. Always 1.", "mode"),
+		reloadOK:  gauge("config_last_reload_successful", "Whether the last reload of the configuration succeeded: 1 or 0."),
+		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the configuration in use was loaded, in Unix time."),
+		reloadHld: gauge("config_change_held", "Whether a change of the file on disk waits for a SIGHUP: 1 or 0."),
+		ledgerLen: gauge("ledger_size_bytes", "Size of the ledger file."),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tdscaler", Name: "build_info",
+		Help: "The running build. Always 1.", ConstLabels: buildLabels()})
+	build.Set(1)
+	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.policyUSD,
+		m.reserved, m.burn, m.capHourly, m.day, m.month, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
+		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen)
+	m.start()
+	return m
+}
+
+// start sets every series with known labels to zero, so that rates and alerts
+// see the first increase.
+func (m *metrics) start() {
+	for _, r := range []string{"ok", "problem"} {
+		m.cycles.WithLabelValues(r)
+	}
+	for _, a := range []market.Answer{market.Accepted, market.Refused, market.Silent} {
+		m.probes.WithLabelValues(string(a))
+	}
+	for _, b := range []string{plan.BreakerFailures, plan.BreakerDisappearance} {
+		m.breakers.WithLabelValues(b)
+	}
+	for _, e := range plan.EventKinds() {
+		m.events.WithLabelValues(string(e))
+	}
+}
+
+func buildLabels() prometheus.Labels {
+	v := Build()
+	return prometheus.Labels{"version": v.Version, "revision": v.Revision, "goversion": v.Go}
+}
+
+// BuildInfo is what the binary knows of its own making.
+type BuildInfo struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Go       string `json:"go"`
+}
+
+// Build reads the build information that the Go tool left in the binary.
+func Build() BuildInfo {
+	b := BuildInfo{Version: "devel", Revision: "unknown", Go: runtime.Version()}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		b.Version = v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			b.Revision = s.Value
+		}
+	}
+	return b
+}
+
+// configure drops the series of policies that are no longer there.
+func (m *metrics) configure(s *policy.Set) {
+	m.mode.Reset()
+	m.mode.WithLabelValues(string(s.Daemon.Mode)).Set(1)
+	m.capHourly.Set(s.HourlyCap().Float())
+	m.forgetPolicies()
+	for i := range s.Policies {
+		for _, a := range []plan.ActionKind{plan.Deploy, plan.Rebid, plan.Delete} {
+			for _, o := range []string{"accepted", "unknown", "refused", "failed", "skipped"} {
+				m.actions.WithLabelValues(s.Policies[i].Name, string(a), o)
+			}
+		}
+	}
+}
+
+func (m *metrics) forgetPolicies() {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.holds, m.paused} {
+		v.Reset()
+	}
+}
+
+func (m *metrics) reloaded(ok bool, now time.Time) {
+	m.reloadOK.Set(oneIf(ok))
+	if ok {
+		m.reloadAt.Set(unix(now))
+	}
+}
+
+func (m *metrics) held(is bool) { m.reloadHld.Set(oneIf(is)) }
+
+func (m *metrics) acted(a plan.Action, r actuator.Result) {
+	outcome := string(r.Intent.State)
+	if r.Skipped != "" {
+		outcome = "skipped"
+	}
+	m.actions.WithLabelValues(a.Policy, string(a.Kind), outcome).Inc()
+}
+
+// report projects one cycle. Everything per policy is set anew, so that a series
+// never outlives its policy.
+func (m *metrics) report(r *plan.Report, s ledger.Stats) {
+	result := "ok"
+	if r.Problem != "" {
+		result = "problem"
+	}
+	m.cycles.WithLabelValues(result).Inc()
+	m.duration.Observe(r.FinishedAt.Sub(r.StartedAt).Seconds())
+	m.lastCycle.Set(unix(r.FinishedAt))
+	m.ledgerLen.Set(float64(s.FileSize))
+	m.capHourly.Set(r.Input.HourlyCap.Float())
+	m.snapshot(&r.Input.Snapshot)
+	m.history(r)
+	m.forgetPolicies()
+	for i := range r.Plan.Standings {
+		m.standing(r, &r.Plan.Standings[i])
+	}
+	for _, h := range r.Plan.Holds {
+		m.holds.WithLabelValues(h.Policy, h.Reason.Code).Inc()
+	}
+	for _, v := range r.Input.Verdicts {
+		m.probes.WithLabelValues(string(v.Answer)).Inc()
+	}
+	for _, e := range r.Events {
+		m.events.WithLabelValues(string(e.Kind)).Inc()
+	}
+}
+
+func (m *metrics) snapshot(s *market.Snapshot) {
+	m.section.WithLabelValues("machines").Set(oneIf(s.Instances.Complete))
+	m.section.WithLabelValues("hosts").Set(oneIf(s.Hosts.Complete))
+	m.section.WithLabelValues("balance").Set(oneIf(s.Balance.Complete))
+	m.auth.Set(oneIf(s.Instances.Class != market.ClassUnauthorized))
+	if b, ok := s.Balance.Value.Balance.Get(); ok {
+		m.balance.Set(b.Float())
+	}
+	if h, ok := s.Balance.Value.Hourly.Get(); ok {
+		m.account.Set(h.Float())
+	}
+}
+
+func (m *metrics) history(r *plan.Report) {
+	h := &r.Input.History
+	var burn market.Rate
+	for i := range h.Machines {
+		burn = burn.Add(h.Machines[i].Burn())
+	}
+	m.burn.Set(burn.Float())
+	m.reserved.Set(h.Reserved().Float())
+	m.breakers.Reset()
+	for _, code := range []string{plan.BreakerFailures, plan.BreakerDisappearance} {
+		m.breakers.WithLabelValues(code).Set(0)
+	}
+	if b := h.OpenBreaker(r.FinishedAt); b != nil {
+		m.breakers.WithLabelValues(b.Code).Set(1)
+	}
+}
+
+func (m *metrics) standing(r *plan.Report, s *plan.Standing) {
+	h := &r.Input.History
+	m.target.WithLabelValues(s.Policy).Set(float64(s.Target))
+	for state, n := range map[string]int{"ready": s.Ready, "booting": s.Booting, "dead": s.Dead, "leaving": s.Leaving} {
+		m.gpus.WithLabelValues(s.Policy, state).Set(float64(n))
+	}
+	m.satisfied.WithLabelValues(s.Policy).Set(oneIf(s.Satisfied))
+	m.offers.WithLabelValues(s.Policy).Set(float64(s.Funnel.Candidates))
+	m.policyUSD.WithLabelValues(s.Policy).Set(h.ReservedFor(s.Policy).Float())
+	day, month := h.Spent(s.Policy, r.FinishedAt)
+	m.day.WithLabelValues(s.Policy).Set(day.Float())
+	m.month.WithLabelValues(s.Policy).Set(month.Float())
+	m.paused.WithLabelValues(s.Policy).Set(oneIf(h.PausedBy(s.Policy, r.FinishedAt) != nil))
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

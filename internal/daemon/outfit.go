@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/secret"
+)
+
+// outfitter completes orders with what the planner must not know.
+type outfitter struct {
+	set       *policy.Set
+	materials map[string]Material
+	store     *credentials.Store
+}
+
+// Outfit implements actuator.Outfitter. TensorDock wants a password in every
+// order. Where the policy names neither password nor key, it is the only way in,
+// and is kept in a file before it is sent; where there is a key, the password is
+// random and nobody ever knows it.
+func (o *outfitter) Outfit(a plan.Action, name string) (market.Order, error) {
+	p, ok := o.set.Find(a.Policy)
+	if !ok {
+		return market.Order{}, fmt.Errorf("policy %s is not in the configuration", a.Policy)
+	}
+	m := o.materials[a.Policy]
+	pw, err := o.password(name, m)
+	if err != nil {
+		return market.Order{}, err
+	}
+	return market.Order{
+		Name: name, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity, Bid: a.Bid,
+		Image: p.Image, Ports: a.Ports, Password: pw, SSHKey: m.SSHKey, CloudInit: m.CloudInit,
+	}, nil
+}
+
+func (o *outfitter) password(name string, m Material) (secret.String, error) {
+	if !m.Password.IsEmpty() {
+		return m.Password, nil
+	}
+	pw, err := credentials.Generate()
+	if err != nil || m.SSHKey != "" {
+		return pw, err
+	}
+	return pw, o.store.Put(name, pw)
+}
+
+// Strip implements actuator.Outfitter.
+func (o *outfitter) Strip(name string) error { return o.store.Delete(name) }

@@ -1,0 +1,214 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// reloadState is what is known of the configuration file.
+//
+// Invariant: the daemon always runs on the last good configuration.
+type reloadState struct {
+	Successful bool      `json:"successful"`
+	At         time.Time `json:"at"`
+	Hash       string    `json:"hash"` // of the configuration in use
+	Problem    string    `json:"problem,omitempty"`
+	// Held is why a change on disk waits for a SIGHUP.
+	Held string `json:"held,omitempty"`
+}
+
+func (s *reloadState) ok(c *Config, now time.Time) {
+	*s = reloadState{Successful: true, At: now, Hash: c.Hash()}
+}
+
+// Reload reads the configuration again. confirmed is true for a SIGHUP or the
+// reload command; a change that was merely found on disk must not remove a policy
+// that has machines nor more than halve a target, because that is how a slip of
+// the editor looks: it is held and reported until it is confirmed.
+func (d *Daemon) Reload(confirmed bool) error {
+	old := d.current()
+	c, problems, err := LoadConfig(old.Path)
+	if err != nil {
+		return d.reloadFailed(problems, err)
+	}
+	if c.Hash() == old.Hash() && confirmed && !d.held() {
+		d.o.Log.Info("configuration reloaded, nothing changed in it")
+	}
+	if why := d.needsConfirmation(&old.Set, &c.Set); why != "" && !confirmed {
+		d.mu.Lock()
+		d.reload.Held = why
+		d.mu.Unlock()
+		d.metrics.held(true)
+		d.o.Log.Warn("configuration changed on disk, but held until a SIGHUP confirms it", zap.String("why", why))
+		return nil
+	}
+	if err := d.adopt(&old, &c); err != nil {
+		return d.reloadFailed(nil, err)
+	}
+	d.Wake()
+	return nil
+}
+
+func (d *Daemon) held() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reload.Held != ""
+}
+
+func (d *Daemon) reloadFailed(problems []policy.Problem, err error) error {
+	var b strings.Builder
+	for _, p := range problems {
+		if p.Severity == policy.SeverityError {
+			fmt.Fprintf(&b, "\n%s", p)
+		}
+	}
+	err = fmt.Errorf("%w: the last good configuration stays in use%s", err, b.String())
+	d.mu.Lock()
+	d.reload.Successful, d.reload.Problem = false, err.Error()
+	d.mu.Unlock()
+	d.metrics.reloaded(false, d.o.Clock.Now())
+	d.o.Log.Error("configuration not reloaded", zap.Error(err))
+	return err
+}
+
+// needsConfirmation says what about a change is too drastic to come from disk
+// alone; "" if nothing is.
+func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
+	h, err := d.o.Ledger.History()
+	if err != nil {
+		return "the ledger cannot be read: " + err.Error()
+	}
+	for i := range old.Policies {
+		p := &old.Policies[i]
+		machines := 0
+		for j := range h.Machines {
+			if h.Machines[j].Policy == p.Name {
+				machines++
+			}
+		}
+		n, ok := next.Find(p.Name)
+		switch {
+		case !ok && machines > 0:
+			return fmt.Sprintf("policy %s is gone from the file and has %d machines", p.Name, machines)
+		case ok && 2*n.GPUs() < p.GPUs() && machines > 0:
+			return fmt.Sprintf("the target of policy %s falls from %d to %d GPUs", p.Name, p.GPUs(), n.GPUs())
+		}
+	}
+	return ""
+}
+
+// adopt takes a new configuration into use. What a running process cannot change
+// keeps its old value, with a warning.
+func (d *Daemon) adopt(old, c *Config) error {
+	c.Key, c.Token = old.Key, old.Token
+	for _, k := range []struct {
+		key       string
+		old, next *string
+	}{
+		{"daemon.ledger", &old.Set.Daemon.Ledger, &c.Set.Daemon.Ledger},
+		{"daemon.owner", &old.Set.Daemon.Owner, &c.Set.Daemon.Owner},
+		{"daemon.listen", &old.Set.Daemon.Listen, &c.Set.Daemon.Listen},
+		{"daemon.log_level", &old.Set.Daemon.LogLevel, &c.Set.Daemon.LogLevel},
+		{"daemon.log_format", &old.Set.Daemon.LogFormat, &c.Set.Daemon.LogFormat},
+	} {
+		if *k.old != *k.next {
+			d.o.Log.Warn("this key changes only with a restart", zap.String("key", k.key), zap.String("in_use", *k.old), zap.String("in_file", *k.next))
+			*k.next = *k.old
+		}
+	}
+	m, err := d.reconnect(old, c)
+	if err != nil {
+		return err
+	}
+	now := d.o.Clock.Now()
+	d.mu.Lock()
+	d.config, d.market = *c, m
+	d.reload.ok(c, now)
+	d.mu.Unlock()
+	d.metrics.reloaded(true, now)
+	d.metrics.held(false)
+	d.metrics.configure(&c.Set)
+	for _, p := range c.Problems {
+		d.o.Log.Warn("configuration", zap.String("code", p.Code), zap.String("path", p.Path), zap.String("message", p.Message))
+	}
+	d.o.Log.Info("configuration reloaded", zap.String("hash", c.Hash()), zap.Int("policies", len(c.Set.Policies)), zap.String("mode", string(c.Set.Daemon.Mode)))
+	return nil
+}
+
+// reconnect makes new adapters only where the connection itself changed: the
+// pace that was kept so far is not forgotten by a reload.
+func (d *Daemon) reconnect(old, c *Config) (Market, error) {
+	if old.Set.TensorDock == c.Set.TensorDock && old.Set.Daemon.Mode == c.Set.Daemon.Mode {
+		return d.connection(), nil
+	}
+	if err := c.LoadCredentials(os.Getenv); err != nil && !errors.Is(err, ErrCredentials) {
+		return Market{}, err
+	}
+	if c.Key.IsEmpty() || c.Token.IsEmpty() {
+		c.Key, c.Token = old.Key, old.Token
+	}
+	return d.o.Connect(*c)
+}
+
+// stillFor is how long the file must be left alone before a change counts:
+// editors and copies write in steps.
+const stillFor = 2 * time.Second
+
+// Watch reloads when the file has changed on disk and then been still for two
+// seconds. changed delivers hints that something happened near the file. It
+// returns when ctx ends.
+func (d *Daemon) Watch(ctx context.Context, changed <-chan struct{}) {
+	tried := d.fileHash()
+	for {
+		if woken, err := d.o.Clock.Wait(ctx, time.Hour, changed); err != nil {
+			return
+		} else if woken && !d.settle(ctx, changed) {
+			return
+		}
+		if h := d.fileHash(); h != "" && h != tried {
+			tried = h
+			c := d.current()
+			if h != c.Hash() || d.held() {
+				_ = d.Reload(false) // logged, counted and kept in the state
+			}
+		}
+	}
+}
+
+// settle waits until nothing was reported for stillFor; false when ctx ended.
+func (d *Daemon) settle(ctx context.Context, changed <-chan struct{}) bool {
+	for {
+		woken, err := d.o.Clock.Wait(ctx, stillFor, changed)
+		if err != nil {
+			return false
+		}
+		if !woken {
+			return true
+		}
+	}
+}
+
+func (d *Daemon) fileHash() string {
+	c := d.current()
+	raw, err := os.ReadFile(c.Path)
+	if err != nil {
+		return "" // gone for the moment: editors replace files
+	}
+	c.Raw = raw
+	return c.Hash()
+}
+
+// Machines are all machines in the books, by name.
+func (d *Daemon) Machines() ([]plan.Machine, error) {
+	h, err := d.o.Ledger.History()
+	return h.Machines, err
+}
