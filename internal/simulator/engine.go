@@ -146,7 +146,7 @@ func (e *Engine) settle(p *pool) {
 		}
 		b.kept = chosen[i]
 	}
-	e.touch(p.host)
+	e.showPool(p)
 	for _, b := range lost {
 		if b.machine != nil {
 			e.outbid(b.machine)
@@ -158,6 +158,16 @@ func (e *Engine) settle(p *pool) {
 		}
 	}
 	e.reportPrice(p)
+}
+
+// showPool touches the host if who holds its GPUs changed: most moves of rivals'
+// bids change nothing that an answer shows.
+func (e *Engine) showPool(p *pool) {
+	rivals, ours := p.spotHeld()
+	if now := [3]int{p.held, rivals, ours}; now != p.holders {
+		p.holders = now
+		e.touch(p.host)
+	}
 }
 
 // touch notes that the host no longer answers as before.

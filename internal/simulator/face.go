@@ -48,15 +48,17 @@ type face struct {
 	rng     *rand.Rand
 	recent  []time.Time // v2 calls of the last minute
 	faults  faultState
-	encoded map[string]*cachedJSON // hosts; guarded by the engine's lock
-	whole   map[string]*cachedJSON // whole hostnode answers; guarded by the engine's lock
+
+	// Encoded hosts, machines and whole hostnode answers; guarded by the engine's
+	// lock.
+	hostJSON, vmJSON, whole map[string]*cachedJSON
 }
 
 // Handler serves /api/v0/ and /api/v2/ of the marketplace.
 func (e *Engine) Handler(o FaceOptions) http.Handler {
 	f := &face{
 		e: e, opts: o, rng: stream(e.opts.Seed, "face"),
-		encoded: map[string]*cachedJSON{}, whole: map[string]*cachedJSON{},
+		hostJSON: map[string]*cachedJSON{}, vmJSON: map[string]*cachedJSON{}, whole: map[string]*cachedJSON{},
 	}
 	f.shape = realShape{f}
 	if o.Shape == Seed {

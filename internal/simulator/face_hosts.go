@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -20,22 +19,14 @@ func (c *call) hostnodes() answer {
 		if signed {
 			key = "signed"
 		}
-		return answer{status: 200, body: c.cache(c.whole, key).get(c.e.hostsVer, func() []byte { return c.encodeHosts(filter, signed) })}
+		return answer{status: 200, body: cached(c.whole, key).get(c.e.hostsVer, func() []byte { return c.encodeHosts(filter, signed) })}
 	}
 	return answer{status: 200, body: c.encodeHosts(filter, signed)}
 }
 
-func (f *face) cache(in map[string]*cachedJSON, key string) *cachedJSON {
-	c := in[key]
-	if c == nil {
-		c = &cachedJSON{}
-		in[key] = c
-	}
-	return c
-}
-
 func (c *call) encodeHosts(filter hostFilter, signed bool) []byte {
 	var b bytes.Buffer
+	b.Grow(1500 * len(c.e.hosts))
 	open, closing := c.shape.hostMap()
 	b.WriteString(open)
 	first := true
@@ -55,13 +46,7 @@ func (c *call) encodeHosts(filter hostFilter, signed bool) []byte {
 }
 
 func (f *face) encodeHost(h *host) []byte {
-	return f.cache(f.encoded, h.id).get(h.version, func() []byte {
-		b, err := json.Marshal(f.shape.host(h))
-		if err != nil {
-			return []byte("null") // cannot happen: everything in it encodes
-		}
-		return b
-	})
+	return cached(f.hostJSON, h.id).get(h.version, func() []byte { return encode(f.shape.host(h)) })
 }
 
 func (c *call) hostnode() answer {

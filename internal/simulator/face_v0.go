@@ -24,7 +24,7 @@ type authorization struct {
 // list is the account's machines but for the replicas of containers.
 func (c *call) list() answer {
 	defer c.e.lock()()
-	return ok(object{"success": true, "virtualmachines": c.shape.machines(c.e.living())})
+	return answer{status: http.StatusOK, body: c.shape.list(c.e.living())}
 }
 
 func (c *call) getSingle() answer {

@@ -35,7 +35,6 @@ type host struct {
 
 	spotShownFree bool
 	version       uint64
-	cache         cachedJSON
 }
 
 type component struct {
@@ -60,6 +59,8 @@ type pool struct {
 	held int       // GPUs of on-demand machines, ours and others'
 	ours int       // of held, those of the account
 	book []*bidder // Invariant: ordered by seq; holds every spot machine that bids
+
+	holders [3]int // GPUs held on demand, by rivals' and by our spot, as last shown
 
 	mood      *mood
 	rng       *rand.Rand

@@ -35,6 +35,7 @@ type machine struct {
 	bootGen int
 	boots   int
 
+	version          uint64 // changes with anything an answer about it shows
 	created, deleted time.Time
 	seated           bool // counts in the host's used vCPUs and RAM
 	open             stretch
@@ -72,6 +73,7 @@ func (s stretch) until(t time.Time) stretch {
 func (e *Engine) turn(m *machine, status market.Status) {
 	e.closeStretch(m)
 	m.status = status
+	m.version++
 	next := stretch{from: e.now, storage: m.storage, running: status == market.StatusRunning}
 	if status.BillsCompute() && !m.unpaid {
 		next.compute = m.rate

@@ -9,8 +9,8 @@ type shape interface {
 	hostMap() (open, closing string)
 	host(h *host) any
 	singleHost(encoded []byte) []byte
-	machines(ms []*machine) any
-	machine(m *machine) any
+	list(ms []*machine) []byte
+	machine(m *machine) any // as get/single answers
 	ports(fs []market.PortForward) object
 	verdict(v verdict) object
 	balance(b market.Balance) object

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
@@ -68,12 +69,19 @@ func restrictions0(limits map[int]market.Restriction) object {
 	return out
 }
 
-func (s realShape) machines(ms []*machine) any {
-	out := object{}
-	for _, m := range ms {
-		out[m.id] = s.vm(m)
+func (s realShape) list(ms []*machine) []byte {
+	var b bytes.Buffer
+	b.Grow(1000 * (len(ms) + 1))
+	b.WriteString(`{"success":true,"virtualmachines":{`)
+	for i, m := range ms {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + m.id + `":`)
+		b.Write(s.f.encodeVM(m, s.vm))
 	}
-	return out
+	b.WriteString("}}\n")
+	return b.Bytes()
 }
 
 func (s realShape) machine(m *machine) any {

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 
@@ -39,15 +40,23 @@ func (seedShape) host(h *host) any {
 	}
 }
 
-func (s seedShape) machines(ms []*machine) any {
-	out := make([]any, 0, len(ms))
-	for _, m := range ms {
-		out = append(out, s.machine(m))
+func (s seedShape) list(ms []*machine) []byte {
+	var b bytes.Buffer
+	b.Grow(1000 * (len(ms) + 1))
+	b.WriteString(`{"success":true,"virtualmachines":[`)
+	for i, m := range ms {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(s.f.encodeVM(m, s.vm))
 	}
-	return out
+	b.WriteString("]}\n")
+	return b.Bytes()
 }
 
-func (s seedShape) machine(m *machine) any {
+func (s seedShape) machine(m *machine) any { return s.vm(m) }
+
+func (s seedShape) vm(m *machine) object {
 	return object{
 		"id": m.id, "name": m.order.Name, "status": rawStatus(m.status), "hostnode": m.pool.host.id, "ip": m.pool.host.ip,
 		"port_forwards": s.ports(m.order.Ports), "resources": resourcesSeed(m), "rate_hourly": m.rate.Add(m.storage),
