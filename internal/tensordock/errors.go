@@ -145,7 +145,7 @@ var (
 	noMoney   = regexp.MustCompile(`balance|funds|deposit|need at least \$|payment|billing`)
 	vague     = regexp.MustCompile(`internal (server )?error|server error|timed? ?out|timeout|gateway|unexpected error|service (is )?(temporarily )?unavailable`)
 	badBid    = regexp.MustCompile(`outbid|\bbid|price .{0,40}(low|minimum|below|higher|rais|increas|least)|(minimum|min|low|higher|below).{0,20} price`)
-	noRoom    = regexp.MustCompile(`capacity|availab|resources?\b|stock|no (free )?(node|host)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
+	noRoom    = regexp.MustCompile(`capacity|availab|out of stock|\bno (free )?(node|host|resource|gpu)|resources .{0,20}(exhausted|taken|in use|used)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
 	gone      = regexp.MustCompile(`not found|does not exist|doesn't exist|(no such|unknown) (virtual )?(server|machine|vm|instance|host|hostnode|container)\b`)
 	tooMany   = regexp.MustCompile(`too many requests|rate.?limit`)
 	// A bare whole number is more likely a count ("bid for 2 GPUs") than a price.

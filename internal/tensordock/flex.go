@@ -41,11 +41,8 @@ func (v value) fields() iter.Seq2[[]byte, value] {
 			end := skipValue(v, i)
 			key := unescape(v[i:end])
 			i = skipSpace(v, skipSpace(v, end)+1) // over the colon
-			if i >= len(v) {
-				return
-			}
 			end = skipValue(v, i)
-			if !yield(key, v[i:end]) {
+			if i >= end || !yield(key, v[i:end]) {
 				return
 			}
 			i = skipSpace(v, skipSpace(v, end)+1) // over the comma or the brace
@@ -61,7 +58,7 @@ func (v value) items() iter.Seq[value] {
 		}
 		for i := skipSpace(v, 1); i < len(v) && v[i] != ']'; {
 			end := skipValue(v, i)
-			if end == i || !yield(v[i:end]) {
+			if i >= end || !yield(v[i:end]) {
 				return
 			}
 			i = skipSpace(v, skipSpace(v, end)+1)
@@ -116,27 +113,36 @@ func skipSpace(v value, i int) int {
 	return i
 }
 
+const (
+	opens = iota + 1
+	closes
+	quotes
+)
+
+// nesting tells the few bytes that matter for finding a value's end.
+var nesting = [256]uint8{'{': opens, '[': opens, '}': closes, ']': closes, '"': quotes}
+
 // skipValue returns the index after the value that begins at i.
 func skipValue(v value, i int) int {
-	for depth := 0; i < len(v); {
-		switch v[i] {
-		case '"':
-			i = skipString(v, i)
-		case '{', '[':
+	if i >= len(v) {
+		return len(v)
+	}
+	if v[i] != '{' && v[i] != '[' && v[i] != '"' {
+		return skipScalar(v, i)
+	}
+	for depth := 0; i < len(v); i++ {
+		switch nesting[v[i]] {
+		case opens:
 			depth++
-			i++
-			continue
-		case '}', ']':
+		case closes:
 			depth--
-			i++
-		case ',', ':', ' ', '\n', '\t', '\r':
-			i++
-			continue
+		case quotes:
+			i = skipString(v, i) - 1
 		default:
-			i = skipScalar(v, i)
+			continue
 		}
 		if depth <= 0 {
-			return min(i, len(v))
+			return min(i+1, len(v))
 		}
 	}
 	return len(v)
@@ -194,6 +200,9 @@ func (v value) text() string {
 // integer reads a whole number, quoted or not; fractions are cut off, as what is
 // counted here (GB, vCPUs, GPUs) is sold in whole units.
 func (v value) integer() market.Maybe[int] {
+	if n, ok := v.digits(); ok { // most are, and port lists are long
+		return market.Some(n)
+	}
 	s := strings.TrimSpace(v.text())
 	if n, err := strconv.Atoi(s); err == nil {
 		return market.Some(n)
@@ -203,6 +212,17 @@ func (v value) integer() market.Maybe[int] {
 		return market.Maybe[int]{}
 	}
 	return market.Some(int(f))
+}
+
+// digits reads a small plain number without allocating.
+func (v value) digits() (n int, ok bool) {
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, len(v) > 0 && len(v) < 10
 }
 
 // count is an integer that is not negative.
@@ -215,6 +235,9 @@ func (v value) count() market.Maybe[int] {
 
 // rate reads dollars per hour from the digits, exactly, rounding up.
 func (v value) rate() market.Maybe[market.Rate] {
+	if !v.isNumber() && !v.isString() {
+		return market.Maybe[market.Rate]{}
+	}
 	r, err := market.ParseRate(strings.TrimPrefix(strings.TrimSpace(v.text()), "$"))
 	if err != nil {
 		return market.Maybe[market.Rate]{}

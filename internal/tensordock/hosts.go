@@ -154,7 +154,10 @@ func decodeSpecs(h *market.Host, specs, prices value) {
 
 // priceOf reads a price that is a number or an object around one.
 func priceOf(v value) market.Maybe[market.Rate] {
-	return firstKnown(v.price(), v.get("price", "price_per_hr", "pricePerHour", "per_hr", "hourly", "per_gpu_hr").price())
+	if v.isObject() {
+		return decodeComponent(v).Price
+	}
+	return v.price()
 }
 
 // decodeComponent reads {amount, price}, or a bare amount.
@@ -162,8 +165,16 @@ func decodeComponent(v value) market.Component {
 	if !v.isObject() {
 		return market.Component{Free: v.count()}
 	}
-	free := v.get("amount", "count", "available", "availableCount", "free", "max_count").count()
-	return market.Component{Free: free, Price: priceOf(v)}
+	var c market.Component
+	for k, f := range v.fields() {
+		switch string(k) {
+		case "amount", "count", "available", "availableCount", "free", "max_count":
+			c.Free = firstKnown(c.Free, f.count())
+		case "price", "price_per_hr", "pricePerHour", "per_hr", "hourly", "per_gpu_hr":
+			c.Price = firstKnown(c.Price, f.price())
+		}
+	}
+	return c
 }
 
 // decodeHostGPUs reads a map from model to GPU, an array of GPUs, or one GPU,
