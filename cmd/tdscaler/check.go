@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+func checkCommand() *cobra.Command {
+	var schema, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check FILE...",
+		Short: "Check configuration files: every problem at once, with its place and a hint",
+		Long: `check reads configuration files and the files they refer to, starts nothing and
+asks nobody. It exits 0 when every file can be used (warnings allowed), 2 when
+one cannot.`,
+		Example: "  tdscaler check policies.yaml\n  tdscaler check --schema > tdscaler.schema.json",
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if schema {
+				return printSchema(cmd)
+			}
+			if len(files) == 0 {
+				return usageError("name at least one file to check\nSee %q.", "tdscaler check --help")
+			}
+			return checkFiles(cmd, files, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the file instead, for editors")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the problems as JSON")
+	return cmd
+}
+
+func printSchema(cmd *cobra.Command) error {
+	b, err := policy.Schema()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+	return err
+}
+
+func checkFiles(cmd *cobra.Command, files []string, asJSON bool) error {
+	bad := false
+	all := []policy.Problem{}
+	for _, f := range files {
+		_, problems, err := daemon.LoadConfig(f)
+		all = append(all, problems...)
+		bad = bad || err != nil
+		if asJSON {
+			if err != nil && !errors.Is(err, daemon.ErrConfig) {
+				all = append(all, policy.Problem{File: f, Severity: policy.SeverityError, Message: err.Error()})
+			}
+			continue
+		}
+		printProblems(cmd.ErrOrStderr(), problems)
+		switch {
+		case errors.Is(err, daemon.ErrConfig):
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", f, countProblems(problems))
+		case err != nil:
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", f, err)
+		default:
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: ok%s\n", f, warnings(problems))
+		}
+	}
+	if asJSON {
+		if err := printJSON(cmd.OutOrStdout(), all); err != nil {
+			return err
+		}
+	}
+	if bad {
+		return &codedError{code: exitUsage}
+	}
+	return nil
+}
+
+func warnings(ps []policy.Problem) string {
+	if len(ps) == 0 {
+		return ""
+	}
+	return ", " + plural(len(ps), "warning")
+}
+
+func printJSON(w interface{ Write([]byte) (int, error) }, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

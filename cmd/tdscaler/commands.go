@@ -1,0 +1,9 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func subcommands() []*cobra.Command {
+	return []*cobra.Command{
+		runCommand(), checkCommand(), simulatorCommand(), versionCommand(),
+	}
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/web"
+)
+
+// serveHTTP serves the read-only port until ctx ends.
+func serveHTTP(ctx context.Context, ln net.Listener, d *daemon.Daemon, reg *prometheus.Registry, log *zap.Logger) {
+	h := web.Handler(web.Options{Gatherer: reg, Ready: d.Ready, Version: daemon.Build().Version})
+	serveUntil(ctx, ln, h, log)
+}
+
+// serveUntil serves a handler until ctx ends, and then gives requests under way
+// two seconds.
+func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, log *zap.Logger) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	stop := context.AfterFunc(ctx, func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(late); err != nil {
+			_ = srv.Close() // what does not finish in time is cut off
+		}
+	})
+	defer stop()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("serve", zap.String("addr", ln.Addr().String()), zap.Error(err))
+	}
+}

@@ -1,0 +1,109 @@
+// Command tdscaler buys GPU machines on the TensorDock marketplace by policy.
+//
+// This is floor 5: flags, signals, wiring and exit codes. One file per
+// subcommand; nothing here decides anything about money.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, documented in docs/cli.md.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2 // wrong usage, or a configuration with errors
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is main with its streams and exit code as values, shared with the tests.
+func run(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	cmd := root()
+	cmd.SetArgs(args)
+	cmd.SetIn(in)
+	cmd.SetOut(out)
+	cmd.SetErr(errw)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var coded *codedError
+	if !errors.As(err, &coded) {
+		coded = &codedError{code: exitFailure, err: err}
+	}
+	if coded.err != nil {
+		fmt.Fprintf(errw, "tdscaler: %v\n", coded.err)
+	}
+	return coded.code
+}
+
+// codedError carries an exit code; a nil err was told to the user already.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string {
+	if e.err == nil {
+		return "failed"
+	}
+	return e.err.Error()
+}
+
+func (e *codedError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &codedError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tdscaler",
+		Short: "Keep a fleet of GPUs on the TensorDock marketplace at the targets and within the budget that you wrote down",
+		Long: `tdscaler looks at the TensorDock GPU marketplace on a schedule and buys, rebids,
+replaces and tears down machines so that each policy has the GPUs it wants, at
+most at the price it allows, within the budget.
+
+Start with "tdscaler demo", then "tdscaler check" and "tdscaler plan" on a file
+of your own. Nothing is bought before the file says "mode: live".`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+	})
+	cmd.AddCommand(subcommands()...)
+	for _, c := range cmd.Commands() {
+		usageArgs(c)
+	}
+	return cmd
+}
+
+// usageArgs makes a wrong number of arguments a usage error, for a command and
+// its subcommands.
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+}

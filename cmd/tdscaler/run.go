@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+)
+
+func runCommand() *cobra.Command {
+	var path string
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Run the daemon: a cycle at once, then on the schedule",
+		Long: `run looks, decides and acts on the schedule of the configuration. In mode
+dry-run, the default, it does everything but act.
+
+SIGHUP reloads the configuration. SIGTERM stops the daemon and leaves every
+machine running, and its bill with it: "tdscaler destroy" ends bills.`,
+		Example: "  tdscaler run --config policies.yaml\n  tdscaler run --config policies.yaml --once",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDaemon(cmd.Context(), path, once, cmd.ErrOrStderr())
+		},
+	}
+	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&once, "once", false, "stop after one cycle")
+	return cmd
+}
+
+// runDaemon wires the daemon together and runs it until ctx ends.
+func runDaemon(ctx context.Context, path string, once bool, errw io.Writer) error {
+	cfg, err := loadConfig(path, errw)
+	if err != nil {
+		return err
+	}
+	if err := cfg.LoadCredentials(os.Getenv); err != nil {
+		return err
+	}
+	log, err := newLogger(cfg.Set.Daemon, errw)
+	if err != nil {
+		return err
+	}
+	l, err := openLedger(&cfg)
+	if err != nil {
+		return err
+	}
+	defer closeLedger(l, log)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d, err := daemon.New(daemon.Options{
+		Config: cfg, Ledger: l, Credentials: credentials.New(credentialsDir(&cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
+		Connect: connector(clock.System{}, apiMetrics(reg)), PauseFile: pauseFile(&cfg), Grace: grace,
+	})
+	if err != nil {
+		return err
+	}
+	return serve(ctx, d, &cfg, reg, log, once)
+}
+
+func openLedger(cfg *daemon.Config) (*ledger.Ledger, error) {
+	s := cfg.Set
+	return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize})
+}
+
+func closeLedger(l *ledger.Ledger, log *zap.Logger) {
+	if err := l.Close(); err != nil {
+		log.Error("close the ledger", zap.Error(err))
+	}
+}
+
+func credentialsDir(cfg *daemon.Config) string {
+	return filepath.Join(filepath.Dir(cfg.Set.Daemon.Ledger), "credentials")
+}
+
+// pauseFile lets somebody with nothing but a shell stop all writes: touch it.
+func pauseFile(cfg *daemon.Config) string { return cfg.Set.Daemon.Ledger + ".pause" }
+
+// serve runs the daemon with what surrounds it: the HTTP server, signals and the
+// watch on the configuration file. It returns when the daemon does.
+func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, reg *prometheus.Registry, log *zap.Logger, once bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if addr := cfg.Set.Daemon.Listen; addr != "" {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("daemon.listen: %w", err)
+		}
+		log.Info("listening", zap.String("addr", ln.Addr().String()))
+		wg.Go(func() { serveHTTP(ctx, ln, d, reg, log) })
+	}
+	wg.Go(func() { reloadOnHangup(ctx, d) })
+	changed := make(chan struct{}, 1)
+	wg.Go(func() { watchFile(ctx, cfg.Path, changed, log) })
+	wg.Go(func() { d.Watch(ctx, changed) })
+	log.Info("started", zap.String("version", daemon.Build().Version), zap.String("mode", string(cfg.Set.Daemon.Mode)),
+		zap.String("owner", cfg.Set.Daemon.Owner), zap.Int("policies", len(cfg.Set.Policies)), zap.String("hourly_cap", cfg.Set.HourlyCap().String()))
+	err := d.Run(ctx, once)
+	if err == nil {
+		log.Info("stopped; machines are left as they are")
+	}
+	return err
+}
+
+func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			_ = d.Reload(true) // logged, counted and kept in the status
+		}
+	}
+}
+
+// watchFile hints at changes near the configuration file. It watches the folder,
+// because editors and orchestrators replace files instead of writing to them.
+// Without a watch, reloading by SIGHUP still works.
+func watchFile(ctx context.Context, path string, changed chan<- struct{}, log *zap.Logger) {
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		err = w.Add(filepath.Dir(path))
+	}
+	if err != nil {
+		log.Warn("the configuration file is not watched; SIGHUP reloads it", zap.Error(err))
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if err := w.Close(); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
+				log.Warn("stop watching", zap.Error(err))
+			}
+			return
+		case <-w.Events:
+			select {
+			case changed <- struct{}{}:
+			default: // a hint is pending already
+			}
+		case err := <-w.Errors:
+			log.Warn("watch the configuration file", zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options of the handler.
+type Options struct {
+	Gatherer prometheus.Gatherer
+	// Ready says why the daemon is not ready; nil when it is.
+	Ready   func() error
+	Version string
+}
+
+// Handler serves / /metrics and the health endpoints, for GET and HEAD only.
+func Handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	for _, p := range []string{"/-/healthy", "/healthz", "/livez"} {
+		mux.HandleFunc("GET "+p, healthy)
+	}
+	for _, p := range []string{"/-/ready", "/readyz"} {
+		mux.HandleFunc("GET "+p, o.ready)
+	}
+	mux.HandleFunc("GET /{$}", o.landing)
+	return secured(mux)
+}
+
+// secured sets the headers that keep a browser from doing anything but showing
+// the page.
+func secured(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h.ServeHTTP(w, r)
+	})
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "tdscaler is healthy.") }
+
+func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := o.Ready(); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, "tdscaler is not ready: %v\n", err)
+		return
+	}
+	fmt.Fprintln(w, "tdscaler is ready.")
+}
+
+var landingPage = template.Must(template.New("landing").Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>tdscaler</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem}</style></head>
+<body><h1>tdscaler</h1><p>Version {{.}}</p>
+<ul><li><a href="/metrics">Metrics</a></li><li><a href="/readyz">Readiness</a></li><li><a href="/healthz">Health</a></li></ul>
+<p>Nothing can be changed here. On the machine itself, <code>tdscaler status</code>, <code>plan</code> and <code>ledger list</code> say more.</p>
+</body></html>
+`))
+
+func (o Options) landing(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := landingPage.Execute(w, o.Version); err != nil {
+		// The client went away: there is nobody left to tell.
+		return
+	}
+}
