@@ -30,14 +30,11 @@ func (d *decoder) check(f *file) {
 		d.warn(CodeNoCap, f.Daemon.Mode.at, "set budget.max_hourly",
 			"live without budget.max_hourly: the cap is the sum of all targets times their ceilings")
 	}
-	if len(f.Policies) == 0 {
-		where := d.places["policies"]
-		if where.line == 0 {
+	if where, there := d.places["policies"]; f.ok && len(f.Policies) == 0 && where.ok == there {
+		if !there {
 			where = at{line: f.line, col: f.col, path: "policies"}
 		}
-		if where.path != "" && f.line > 0 {
-			d.warn(CodeNoPolicies, where, "", "there are no policies: every machine known to be ours will be torn down")
-		}
+		d.warn(CodeNoPolicies, where, "", "there are no policies: every machine known to be ours will be torn down")
 	}
 	names := map[string]int{}
 	for i := range f.Policies {

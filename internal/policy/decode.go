@@ -162,6 +162,8 @@ func (d *decoder) sequence(n *yaml.Node, where at, out reflect.Value) {
 	if !d.countable(n, where) {
 		return
 	}
+	where.ok = true
+	d.places[where.path] = where
 	out.Set(reflect.MakeSlice(out.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
 		d.value(item, fmt.Sprintf("%s[%d]", where.path, i), rules{}, out.Index(i))
@@ -390,8 +392,8 @@ func (d *decoder) source(line int) string {
 	if r := []rune(s); len(r) > maxSourceRunes {
 		s = string(r[:maxSourceRunes]) + "…"
 	}
-	s = inlineSecret.ReplaceAllString(s, "${1}[redacted]")
 	s = userInfo.ReplaceAllString(s, "://[redacted]@")
+	s = inlineSecret.ReplaceAllString(s, "${1}[redacted]")
 	return strings.Map(func(r rune) rune {
 		if r != '\t' && !unicode.IsPrint(r) {
 			return '\uFFFD'

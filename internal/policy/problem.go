@@ -30,7 +30,11 @@ type Problem struct {
 // String prints file:line:col, the message, the line, a caret and the hint.
 func (p Problem) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d:%d: %s %s: %s", p.File, p.Line, p.Column, p.Severity, p.Code, p.Message)
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+	}
+	fmt.Fprintf(&b, ": %s %s: %s", p.Severity, p.Code, p.Message)
 	if p.Source != "" {
 		// Tabs stay tabs so that the caret stands under what it means.
 		pad := strings.Map(func(r rune) rune {

@@ -121,12 +121,13 @@ func (c cronLine) Interval(now time.Time) time.Duration {
 // runs has the same.
 func (c cronLine) withinDay(t time.Time) time.Duration {
 	t = t.In(c.zone())
-	day := t.YearDay()
-	t = time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location()).Add(-time.Second)
+	start := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
+	tomorrow := start.AddDate(0, 0, 1)
+	t = start.Add(-time.Second)
 	longest := time.Duration(0)
 	for t = c.Next(t); ; {
 		next := c.Next(t)
-		if next.YearDay() != day || next.IsZero() {
+		if next.IsZero() || !next.Before(tomorrow) {
 			return longest
 		}
 		longest, t = max(longest, next.Sub(t)), next

@@ -302,9 +302,16 @@ func parseSize(s string) (int64, bool) {
 	return n * unit, true
 }
 
+func listHint(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return fmt.Sprintf("write [%s]", short(n.Value))
+}
+
 func (v *texts) read(d *decoder, n *yaml.Node, _ rules) {
 	if n.Kind != yaml.SequenceNode {
-		d.fail(CodeType, v.at, fmt.Sprintf("write [%s]", short(n.Value)), "%s must be a list, not %s", last(v.path), kindOf(n))
+		d.fail(CodeType, v.at, listHint(n), "%s must be a list, not %s", last(v.path), kindOf(n))
 		return
 	}
 	if !d.countable(n, v.at) {
@@ -338,7 +345,7 @@ func (v *texts) values() []string {
 
 func (v *ports) read(d *decoder, n *yaml.Node, r rules) {
 	if n.Kind != yaml.SequenceNode {
-		d.fail(CodeType, v.at, fmt.Sprintf("write [%s]", short(n.Value)), "%s must be a list, not %s", last(v.path), kindOf(n))
+		d.fail(CodeType, v.at, listHint(n), "%s must be a list, not %s", last(v.path), kindOf(n))
 		return
 	}
 	if !d.countable(n, v.at) {
