@@ -38,7 +38,7 @@ type Engine struct {
 	brokeGen  uint64
 	executed  int // deployments, for execution ids
 
-	dealt  map[string]int // how many pools follow each replayed series
+	dealt  map[market.GPUModel]int // how many pools of a model replay a series
 	events []Event
 }
 
@@ -49,7 +49,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, now: o.Start, deposited: o.Balance,
-		hostByID: map[string]*host{}, machine: map[string]*machine{}, ids: stream(o.Seed, "ids"),
+		hostByID: map[string]*host{}, machine: map[string]*machine{}, dealt: map[market.GPUModel]int{}, ids: stream(o.Seed, "ids"),
 	}
 	if err := e.populate(); err != nil {
 		return nil, err

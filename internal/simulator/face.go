@@ -44,10 +44,10 @@ type face struct {
 	opts  FaceOptions
 	shape shape
 
-	mu      sync.Mutex // guards what follows; taken before the engine's lock
-	rng     *rand.Rand
-	recent  []time.Time // v2 calls of the last minute
-	faults  faultState
+	mu     sync.Mutex // guards what follows; taken before the engine's lock
+	rng    *rand.Rand
+	recent []time.Time // v2 calls of the last minute
+	faults faultState
 
 	// Encoded hosts, machines and whole hostnode answers; guarded by the engine's
 	// lock.

@@ -18,10 +18,10 @@ const (
 	fastHalfLife = 0.6 // hours
 
 	// slow: the moving pools of a large cloud's GPU spot market (spring 2021) change
-	// about every 13 hours in steps of 0.3 %, and stray about 6 % over weeks.
-	slowPerHour  = 0.08
-	slowSD       = 0.06
-	slowHalfLife = 400.0 // hours
+	// about every 20 hours by a third of a percent, and stray about 5 % over weeks.
+	slowPerHour  = 0.05
+	slowSD       = 0.05
+	slowHalfLife = 500.0 // hours
 
 	// Half of the variance is shared by all pools of a GPU model.
 	sharedWeight = 0.5

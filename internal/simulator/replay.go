@@ -150,25 +150,21 @@ func (e *Engine) followSeries(p *pool) {
 	step()
 }
 
-// seriesFor deals the series out: those of the pool's model in turn, else all in
-// turn. again says that another pool had it before.
+// seriesFor deals the series of the pool's model out in turn, or where there is
+// none, all of them. again says that another pool of the model had it before.
 func (e *Engine) seriesFor(p *pool) (s *Series, again bool) {
-	if e.dealt == nil {
-		e.dealt = map[string]int{}
-	}
-	best := -1
+	mine := make([]*Series, 0, len(e.opts.Replay))
 	for i := range e.opts.Replay {
-		o := &e.opts.Replay[i]
-		if o.Model == p.model && (best < 0 || e.dealt[o.Name] < e.dealt[e.opts.Replay[best].Name]) {
-			best = i
+		if e.opts.Replay[i].Model == p.model {
+			mine = append(mine, &e.opts.Replay[i])
 		}
 	}
-	for i := range e.opts.Replay {
-		if best < 0 || e.opts.Replay[best].Model != p.model && e.dealt[e.opts.Replay[i].Name] < e.dealt[e.opts.Replay[best].Name] {
-			best = i
+	if len(mine) == 0 {
+		for i := range e.opts.Replay {
+			mine = append(mine, &e.opts.Replay[i])
 		}
 	}
-	s = &e.opts.Replay[best]
-	e.dealt[s.Name]++
-	return s, e.dealt[s.Name] > 1
+	turn := e.dealt[p.model]
+	e.dealt[p.model]++
+	return mine[turn%len(mine)], turn >= len(mine)
 }
