@@ -34,7 +34,11 @@ func (m Maybe[T]) MarshalJSON() ([]byte, error) {
 	if !m.known {
 		return []byte("null"), nil
 	}
-	return json.Marshal(m.value)
+	b, err := json.Marshal(m.value)
+	if string(b) == "null" { // a known list without a backing array is empty, not unknown
+		b = []byte("[]")
+	}
+	return b, err
 }
 
 // UnmarshalJSON reads null as unknown.
@@ -43,6 +47,9 @@ func (m *Maybe[T]) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
+	if err := json.Unmarshal(b, &m.value); err != nil {
+		return err
+	}
 	m.known = true
-	return json.Unmarshal(b, &m.value)
+	return nil
 }

@@ -96,11 +96,14 @@ func ParseNano(text string, r Rounding) (int64, error) {
 	var n uint64
 	if digits != "" {
 		var err error
-		if n, err = strconv.ParseUint(digits, 10, 64); err != nil || n > math.MaxInt64-1 {
+		if n, err = strconv.ParseUint(digits, 10, 64); err != nil || n > math.MaxInt64 {
 			return fail("is too large")
 		}
 	}
 	if rest && ((r == RoundUp) != neg) {
+		if n == math.MaxInt64 {
+			return fail("is too large")
+		}
 		n++
 	}
 	if neg {
@@ -128,7 +131,7 @@ func USD(dollars, cents int64) Rate { return Rate(dollars*Dollar + cents*Cent) }
 func (r Rate) Add(o Rate) Rate { return Rate(satAdd(int64(r), int64(o))) }
 
 // Sub returns r-o, saturating.
-func (r Rate) Sub(o Rate) Rate { return Rate(satAdd(int64(r), -int64(o))) }
+func (r Rate) Sub(o Rate) Rate { return Rate(satAdd(int64(r), satNeg(int64(o)))) }
 
 // Mul returns r x n, saturating. n is a count (GPUs, GB, vCPUs).
 func (r Rate) Mul(n int) Rate {
@@ -136,7 +139,7 @@ func (r Rate) Mul(n int) Rate {
 		return 0
 	}
 	p := int64(r) * int64(n)
-	if p/int64(n) != int64(r) || (r == math.MinInt64 && n == -1) {
+	if p/int64(n) != int64(r) || p == math.MinInt64 || (r == math.MinInt64 && n == -1) {
 		if (r < 0) == (n < 0) {
 			return MaxRate
 		}
@@ -160,10 +163,11 @@ func (r Rate) PerGPU(gpus int) Rate {
 
 // CeilCent rounds up to whole cents, FloorCent down: bids are whole cents.
 func (r Rate) CeilCent() Rate {
-	if m := r % Cent; m > 0 {
+	m := r % Cent
+	if m > 0 {
 		return r.Add(Cent - m)
 	}
-	return r
+	return r - m
 }
 
 // FloorCent rounds down to whole cents.
@@ -172,7 +176,7 @@ func (r Rate) FloorCent() Rate {
 	if m < 0 {
 		m += Cent
 	}
-	return r - m
+	return r.Sub(m)
 }
 
 // Scale returns r x num/den, rounding up; den must be positive.
@@ -212,7 +216,7 @@ func (r *Rate) UnmarshalJSON(b []byte) error {
 func (a Amount) Add(b Amount) Amount { return Amount(satAdd(int64(a), int64(b))) }
 
 // Sub returns a-b, saturating.
-func (a Amount) Sub(b Amount) Amount { return Amount(satAdd(int64(a), -int64(b))) }
+func (a Amount) Sub(b Amount) Amount { return Amount(satAdd(int64(a), satNeg(int64(b)))) }
 
 // String prints "$12.34": two decimals, more where they are needed.
 func (a Amount) String() string {
@@ -243,11 +247,13 @@ func satAdd(a, b int64) int64 {
 	if a > 0 && b > 0 && s < 0 {
 		return math.MaxInt64
 	}
-	if a < 0 && b < 0 && s >= 0 {
-		return -math.MaxInt64
+	if a < 0 && b < 0 && s >= 0 || s == math.MinInt64 {
+		return -math.MaxInt64 // the least value has no negative
 	}
 	return s
 }
+
+func satNeg(n int64) int64 { return -max(n, -math.MaxInt64) }
 
 // mulDiv is ceil(a x b / c) for c > 0, saturating, without overflow in between.
 func mulDiv(a, b, c int64) int64 {
@@ -260,11 +266,9 @@ func mulDiv(a, b, c int64) int64 {
 		return math.MaxInt64
 	}
 	q, rem := bits.Div64(hi, lo, uint64(c))
-	if rem > 0 && !neg {
+	q = min(q, math.MaxInt64) // before the rounding, which could wrap
+	if rem > 0 && !neg && q < math.MaxInt64 {
 		q++
-	}
-	if q > math.MaxInt64 {
-		q = math.MaxInt64
 	}
 	if neg {
 		return -int64(q)

@@ -11,17 +11,26 @@ import (
 // Redacted is what a secret prints as.
 const Redacted = "[redacted]"
 
-// String is a secret text. The zero value is the empty secret.
-type String struct{ value string }
+// String is a secret text. The zero value is the empty secret. Compare what
+// Reveal returns: == compares identity.
+//
+// The text is behind a pointer because fmt goes past every method where it prints
+// an unexported field, or %p: then it shows an address.
+type String struct{ value *string }
 
 // New wraps a secret text.
-func New(v string) String { return String{value: v} }
+func New(v string) String { return String{value: &v} }
 
 // Reveal returns the secret. Call it only where the value leaves the process.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsEmpty says whether there is no secret.
-func (s String) IsEmpty() bool { return s.value == "" }
+func (s String) IsEmpty() bool { return s.Reveal() == "" }
 
 // String implements fmt.Stringer.
 func (s String) String() string { return Redacted }
