@@ -1,7 +1,6 @@
 package tensordock
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"regexp"
@@ -156,11 +155,11 @@ var (
 //
 //	state named in the text   the asked one: done; another: refused
 //	429, 401, 403, key words  rate limited, unauthorized
-//	5xx with vague words      a write: ambiguous; a read: unavailable
+//	408, 5xx in vague words   a write: ambiguous; a read: unavailable; the same without words
 //	account's money           refused
 //	price words, room words   bid refused, no capacity (where there is an auction)
 //	404 or "not found"        not found
-//	5xx                       a read: unavailable; a write: refused, or ambiguous without any words
+//	5xx                       a read: unavailable; a write: refused
 //	else                      refused
 func classify(q verb, code int, text string) market.Class {
 	s := strings.ToLower(text)
@@ -173,10 +172,8 @@ func classify(q verb, code int, text string) market.Class {
 		return market.ClassRateLimited
 	case code == http.StatusUnauthorized || code == http.StatusForbidden || badKey.MatchString(s):
 		return market.ClassUnauthorized
-	case server && q.writes() && (s == "" || vague.MatchString(s)):
-		return market.ClassAmbiguous
-	case server && !q.writes() && (s == "" || vague.MatchString(s)):
-		return market.ClassUnavailable
+	case code == http.StatusRequestTimeout, server && (s == "" || vague.MatchString(s)):
+		return lost(request{verb: q}, "", nil).class
 	case noMoney.MatchString(s):
 		return market.ClassRefused
 	case q.auctions() && badBid.MatchString(s):
@@ -187,8 +184,6 @@ func classify(q verb, code int, text string) market.Class {
 		return market.ClassNotFound
 	case server && !q.writes():
 		return market.ClassUnavailable
-	case code == http.StatusRequestTimeout && q.writes():
-		return market.ClassAmbiguous
 	}
 	return market.ClassRefused
 }
@@ -319,7 +314,7 @@ func lost(q request, text string, cause error) *failure {
 	if q.verb.writes() {
 		return &failure{class: market.ClassAmbiguous, text: text, cause: cause}
 	}
-	return &failure{class: market.ClassUnavailable, text: text, cause: cause, again: !errors.Is(cause, context.Canceled)}
+	return &failure{class: market.ClassUnavailable, text: text, cause: cause, again: true}
 }
 
 // strange is an answer in a form that is not understood.

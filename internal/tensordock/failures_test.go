@@ -174,6 +174,41 @@ func TestAWriteOnAConnectionThatDiedIsNotReplayed(t *testing.T) {
 	eq(t, "requests", f.count(), 2)
 }
 
+func TestNetHTTPIsGivenNoWayToSendAWriteTwice(t *testing.T) {
+	eachOperation(t, func(t *testing.T, _ string, op operation) {
+		asked := 0
+		c, _ := client(t, "http://127.0.0.1:1", func(o *Options) {
+			o.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				asked++
+				if op.write && (r.GetBody != nil || r.Header.Get("Idempotency-Key")+r.Header.Get("X-Idempotency-Key") != "") {
+					t.Error("the request can be replayed")
+				}
+				return nil, errors.New("enough")
+			})
+		})
+		class(t, op.call(bg, c), map[bool]market.Class{true: market.ClassAmbiguous, false: market.ClassUnavailable}[op.write])
+		eq(t, "attempts", asked, map[bool]int{true: 1, false: maxAttempts}[op.write])
+	})
+}
+
+func TestEveryWriteHasAConnectionOfItsOwn(t *testing.T) {
+	f := answers(t, 200, `{"success":true,"balance":1}`)
+	c, _ := client(t, f.URL)
+	for range 2 {
+		if _, err := c.Balance(bg); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(bg, "vm-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := func(i int) string { return f.calls[i].RemoteAddr }
+	eq(t, "reads share one", from(0), from(2))
+	if from(1) == from(0) || from(3) == from(0) || from(1) == from(3) {
+		t.Errorf("writes came from %s and %s, reads from %s", from(1), from(3), from(0))
+	}
+}
+
 func TestARefusalsWordsSayWhatToDoNext(t *testing.T) {
 	for _, c := range []struct {
 		verb verb
@@ -386,6 +421,13 @@ func TestNoErrorCallOrPrintShowsASecret(t *testing.T) {
 func echoJSON(w http.ResponseWriter, code int, text string) {
 	w.WriteHeader(code)
 	_, _ = fmt.Fprintf(w, `{"error":"%s"}`, quoted(text, false))
+}
+
+func TestASecretOfSeveralLinesIsHiddenBeforeLinesAreJoined(t *testing.T) {
+	s := newScrubber("one\ntwo words").with([]string{"more", "no", ""})
+	eq(t, "line", s.line("a one\ntwo words\tb MORE c\x00no"), "a [redacted] b [redacted] c no")
+	eq(t, "bounded", len(s.line(strings.Repeat("é", 500))) <= maxDetail, true)
+	eq(t, "nothing to hide", newScrubber("", "").line("x  y"), "x y")
 }
 
 func TestAURLErrorLosesItsQuery(t *testing.T) {

@@ -75,7 +75,6 @@ func (s *scrubber) clean(text string) string {
 func (s *scrubber) line(text string) string {
 	text = s.clean(strings.ToValidUTF8(text, "?"))
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	text = s.clean(text)
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail-3], "") + "..."
 	}

@@ -219,7 +219,7 @@ func (t *trip) trace() *httptrace.ClientTrace {
 func unanswered(q request, t *trip, err error) *failure {
 	text := "no answer: " + reason(err)
 	if !t.connected.Load() && (t.wanted.Load() || notConnected(err)) {
-		return &failure{class: market.ClassUnavailable, text: "not sent: " + reason(err), cause: err, again: !errors.Is(err, context.Canceled)}
+		return &failure{class: market.ClassUnavailable, text: "not sent: " + reason(err), cause: err, again: true}
 	}
 	return lost(q, text, err)
 }
