@@ -49,8 +49,8 @@ func (c *chain) takes(r *plan.Report) bool {
 type frameWriter struct {
 	chain *chain
 	plain *zstd.Encoder // for keyframes
-	delta *zstd.Encoder // with the dictionary of group dictOf
-	dict  uint64        // the group whose dictionary delta has
+	delta *zstd.Encoder // for deltas
+	dict  []byte        // the dictionary that delta has
 	out   bytes.Buffer
 }
 
@@ -109,12 +109,13 @@ func (f *frameWriter) encoder(c *chain) (*zstd.Encoder, error) {
 		f.plain.Reset(&f.out)
 		return f.plain, nil
 	}
-	if f.delta == nil || f.dict != c.key {
+	// The very same bytes: a group that was rolled back may have had this number.
+	if f.delta == nil || &f.dict[0] != &c.dict[0] {
 		delta, err := zstd.NewWriter(nil, append(encoderOptions(), zstd.WithEncoderDictRaw(dictID, c.dict))...)
 		if err != nil {
 			return nil, err
 		}
-		f.delta, f.dict = delta, c.key
+		f.delta, f.dict = delta, c.dict
 	}
 	f.delta.Reset(&f.out)
 	return f.delta, nil
@@ -210,34 +211,39 @@ type frame struct {
 // readGroup decodes the frames of a group, the keyframe first, and hands each
 // report to fn, which may keep it.
 func readGroup(frames []frame, fn func(*plan.Report) error) error {
-	var dict []byte
+	dec, err := decoder()
+	if err != nil {
+		return err
+	}
+	defer func() { dec.Close() }()
+	raw := &head{max: dictLen}
 	var last uint64
 	base := &plan.Report{}
 	for i, f := range frames {
-		opts := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(4 * windowSize)}
-		if i > 0 {
-			opts = append(opts, zstd.WithDecoderDictRaw(dictID, dict))
+		if i == 1 {
+			dec.Close()
+			if dec, err = decoder(zstd.WithDecoderDictRaw(dictID, raw.b)); err != nil {
+				return err
+			}
+			raw = &head{} // of deltas, nothing is kept
 		}
-		dec, err := zstd.NewReader(bytes.NewReader(f.data), opts...)
-		if err != nil {
-			return fmt.Errorf("read report %d: %w", f.cycle, err)
+		err := dec.Reset(bytes.NewReader(f.data))
+		if err == nil {
+			base, err = readFrame(io.TeeReader(dec, raw), f.cycle, last, base)
 		}
-		raw := &head{}
-		if i == 0 {
-			raw.max = dictLen
-		}
-		r, err := readFrame(io.TeeReader(dec, raw), f.cycle, last, base)
-		dec.Close()
 		if err != nil {
 			return badRecord(bucketFrames, number(f.cycle), "does not decode: "+err.Error())
 		}
-		if i == 0 {
-			dict = raw.b
-		}
-		last, base = f.cycle, r
-		if err := fn(r); err != nil {
+		if err := fn(base); err != nil {
 			return err
 		}
+		last = f.cycle
 	}
 	return nil
+}
+
+// decoder reads frames on the goroutine that asks, within bounded memory.
+func decoder(more ...zstd.DOption) (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, append(more, zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(4*windowSize))...)
 }

@@ -292,7 +292,7 @@ func TestTheLedgerHoldsWhatAModelHolds(t *testing.T) {
 				}
 				m.compareReports(t, l)
 			},
-				"": func(t *rapid.T) { m.compare(t, l) },
+			"": func(t *rapid.T) { m.compare(t, l) },
 		})
 		m.compareReports(t, l)
 		if err := l.Verify(); err != nil {

@@ -59,6 +59,7 @@ func TestTheIDStaysAndDiffersBetweenLedgers(t *testing.T) {
 }
 
 func TestASecondOpenFailsSoonAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	path := tempPath(t)
 	mustOpen(t, Options{Path: path})
 	for _, o := range []Options{{Path: path, Timeout: 100 * time.Millisecond}, {Path: path, Timeout: 100 * time.Millisecond, ReadOnly: true}, {Path: path}} {

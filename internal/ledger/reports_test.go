@@ -58,6 +58,40 @@ func TestAReportIsReadBackAsItWasStored(t *testing.T) {
 	must(t, l.Verify())
 }
 
+func TestAReportThatWasRolledBackLeavesNoTraceInThoseAfterIt(t *testing.T) {
+	l := mustOpen(t, Options{Path: tempPath(t), NoSync: true})
+	a, b := newWorld(30, 3, 2), newWorld(31, 4, 2)
+	no := errors.New("no")
+	for range 3 {
+		err := l.Update(func(tx *Tx) error {
+			must(t, tx.PutReport(a.next()))
+			must(t, tx.PutReport(a.next()))
+			return no
+		})
+		if err != no {
+			t.Fatal(err)
+		}
+	}
+	for range 4 {
+		must(t, l.Update(func(tx *Tx) error {
+			must(t, tx.PutReport(b.next()))
+			return tx.PutReport(b.next())
+		}))
+		if err := l.Update(func(tx *Tx) error { return errors.Join(tx.PutReport(b.next()), no) }); !errors.Is(err, no) {
+			t.Fatal(err)
+		}
+		r := b.next()
+		must(t, l.PutReport(r))
+		if d := cmp.Diff(asJSON(t, must1(l.Report(r.Cycle))), asJSON(t, r)); d != "" {
+			t.Fatal(d)
+		}
+	}
+	must(t, l.Verify())
+	if k := l.frames.chain; k.key != 1 || k.n != 12 {
+		t.Errorf("a refused transaction began a new group: %d frames since %d", k.n, k.key)
+	}
+}
+
 func TestAReportThatWasNotKeptIsNoSuchCycle(t *testing.T) {
 	l := mustOpen(t, Options{Path: tempPath(t)})
 	if _, err := l.Report(7); !errors.Is(err, ErrNoSuchCycle) {

@@ -75,7 +75,6 @@ func (tx *Tx) rollback() {
 	if err := guard("roll back", tx.w.tx.Rollback); err != nil && !errors.Is(err, bbolt.ErrTxClosed) {
 		tx.l.broken = err
 	}
-	tx.l.frames.drop()
 }
 
 // commit makes the transaction's state the ledger's.
