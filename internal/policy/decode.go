@@ -378,7 +378,7 @@ func keyPaths() []string {
 }
 
 var (
-	inlineSecret = regexp.MustCompile(`(?i)((?:key|token|password|secret)["']?\s*:\s*)[^\s#].*`)
+	inlineSecret = regexp.MustCompile(`(?i)((?:key|token|password|secret)["']?\s*:\s*|password_file["']?\s*:\s*)[^\s#].*`)
 	userInfo     = regexp.MustCompile(`://[^/\s]*@`)
 )
 

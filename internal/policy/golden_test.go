@@ -65,7 +65,7 @@ func TestEveryProblemIsToldWithItsPlaceAndAHint(t *testing.T) {
 			for _, p := range ps {
 				out.WriteString(p.String() + "\n")
 			}
-			if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "0f3c") {
+			if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "0f3c") || strings.Contains(out.String(), "72345") {
 				t.Error("a secret is repeated")
 			}
 			golden(t, strings.TrimSuffix(name, ".yaml")+".golden", out.String())

@@ -60,11 +60,14 @@ type (
 
 func (v *text) read(d *decoder, n *yaml.Node, r rules) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		hint := ""
-		if n.Kind == yaml.ScalarNode {
+		hint, what := "", kindOf(n)
+		switch {
+		case secretKey.MatchString(last(v.path)): // somebody may have written the secret itself
+			hint, what = "put it in quotes", "this"
+		case n.Kind == yaml.ScalarNode:
 			hint = fmt.Sprintf("put it in quotes: %q", short(n.Value))
 		}
-		d.fail(CodeType, v.at, hint, "%s must be a text, not %s", last(v.path), kindOf(n))
+		d.fail(CodeType, v.at, hint, "%s must be a text, not %s", last(v.path), what)
 		return
 	}
 	if strings.TrimSpace(n.Value) == "" && !r.emptyOK {
@@ -142,7 +145,7 @@ func (v *number) read(d *decoder, n *yaml.Node, r rules) {
 }
 
 func inBounds(d *decoder, a at, f float64, written string, r rules) bool {
-	bound := func(s string) float64 { b, _ := strconv.ParseFloat(s, 64); return b } // tags, tested
+	bound := func(s string) float64 { b, _ := strconv.ParseFloat(s, 64); return b } // from our own tags
 	var want string
 	switch {
 	case r.above != "" && f <= bound(r.above):
