@@ -15,6 +15,8 @@ type bracket struct {
 	hi     market.Rate // lowest accepted above lo; 0 if none
 	hint   market.Rate // a price the market named above lo; 0 if none
 	silent bool        // asked, no usable answer: not again in this cycle
+	// refused is the newest word where there is no bid to compare: on-demand.
+	refused bool
 }
 
 type bracketKey struct {
@@ -31,7 +33,7 @@ func brackets(vs []market.Verdict) map[bracketKey]bracket {
 	}
 	vs = slices.Clone(vs)
 	slices.SortStableFunc(vs, func(a, b market.Verdict) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Bid, b.Bid), cmp.Compare(a.Answer, b.Answer))
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Bid, b.Bid), cmp.Compare(a.Answer, b.Answer), cmp.Compare(a.Hint.Or(0), b.Hint.Or(0)))
 	})
 	out := map[bracketKey]bracket{}
 	for _, v := range vs {
@@ -52,8 +54,9 @@ func (b *bracket) take(v market.Verdict) {
 		if v.Bid <= b.lo {
 			b.lo = 0
 		}
-		b.silent = false
+		b.silent, b.refused = false, false
 	case market.Refused:
+		b.refused = true
 		b.lo = max(b.lo, v.Bid)
 		if b.hi != 0 && b.hi <= b.lo {
 			b.hi = 0
@@ -84,9 +87,10 @@ func (b bracket) next(opening, top market.Rate) (market.Rate, bool) {
 	case b.hint > top:
 		return 0, false
 	case b.hint != 0:
-		return b.hint.CeilCent(), b.hint.CeilCent() <= top
+		bid := max(b.hint.CeilCent(), market.MinBid)
+		return bid, bid <= top
 	}
-	bid := b.lo.Scale(115, 100).CeilCent()
+	bid := max(b.lo.Scale(115, 100).CeilCent(), market.MinBid)
 	if bid.Scale(105, 100) >= top {
 		bid = top // a last step this small is not worth a question of its own
 	}

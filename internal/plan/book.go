@@ -112,13 +112,12 @@ func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
 		m.Bid = market.Some(a.Bid)
 	}
 	h.Machines = append(h.Machines, m)
-	h.scaled(a.Policy, in.At)
 	return nil
 }
 
 func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	m := h.Machine(a.Machine)
-	if m == nil || m.Phase != PhaseLive || m.Rebid != nil {
+	if m == nil || m.Phase != PhaseLive || m.Rebid != nil || m.Leaving != nil {
 		return fmt.Errorf("rebid %s: %w", a.Machine, ErrStale)
 	}
 	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
@@ -140,10 +139,7 @@ func beginDelete(h *History, in *Intent) error {
 		return fmt.Errorf("delete %s: %w", in.Machine, ErrStale)
 	}
 	in.Reserved = m.Reserved
-	m.Leaving = &PendingDelete{Intent: in.ID, At: in.At}
-	if in.Reason.Code == ReasonOverTarget {
-		h.scaled(in.Policy, in.At)
-	}
+	m.Leaving = &PendingDelete{Intent: in.ID, At: in.At, Code: in.Reason.Code}
 	return nil
 }
 
@@ -168,12 +164,19 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 	switch in.Kind {
 	case Deploy:
 		acceptDeploy(m, in, d)
+		h.scaled(in.Policy, now)
 	case Delete:
 		m.Phase = PhaseDeleting
-		m.Leaving = &PendingDelete{Intent: in.ID, At: now}
+		m.Leaving = &PendingDelete{Intent: in.ID, At: now, Code: in.Reason.Code}
 		m.Missed, m.MissedAt = 0, time.Time{}
+		if in.Reason.Code == ReasonOverTarget {
+			h.scaled(in.Policy, now)
+		}
 	case Rebid:
 		// Accepted is not applied: a look must show the new bid.
+		if m.Rebid != nil && m.Rebid.Intent == in.ID {
+			m.Rebid.Accepted = true
+		}
 	}
 }
 
@@ -228,7 +231,12 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 // deleting what is gone does no harm.
 func Lose(h *History, in *Intent, detail string, now time.Time) {
 	in.State, in.Detail, in.AnswerAt = IntentUnknown, detail, now
-	if m := h.Machine(in.Machine); m != nil && in.Kind == Delete {
+	m := h.Machine(in.Machine)
+	switch {
+	case m == nil:
+	case in.Kind == Deploy:
+		h.scaled(in.Policy, now)
+	case in.Kind == Delete:
 		m.Leaving = nil
 		in.State, in.SettledAt = IntentFailed, now
 	}
@@ -338,6 +346,14 @@ func (m *Machine) rate() market.Rate {
 	return r
 }
 
+// since is from when the machine has been in its status.
+func (m *Machine) since() time.Time {
+	if m.StatusAt.IsZero() {
+		return m.OrderedAt
+	}
+	return m.StatusAt
+}
+
 // Burn is what the machine costs per hour in the state last seen. What was never
 // seen costs what is reserved for it.
 func (m *Machine) Burn() market.Rate {
@@ -353,10 +369,15 @@ func (m *Machine) Burn() market.Rate {
 // Learn keeps the refusals of a cycle: a host that refused every bid asked about
 // is not asked about the same bids again for a while.
 func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time) {
+	worst := map[backoffKey]market.Rate{}
 	for k, b := range brackets(verdicts) {
 		if b.hi == 0 && b.lo > 0 {
-			Penalise(h, s, k.host, k.model, k.shape.GPUs, b.lo, "refused every bid up to "+b.lo.String(), now)
+			k := backoffKey{k.host, k.model, k.shape.GPUs}
+			worst[k] = max(worst[k], b.lo)
 		}
+	}
+	for k, lo := range worst {
+		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}
 	slices.SortFunc(h.Backoffs, func(a, b Backoff) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model), cmp.Compare(a.GPUs, b.GPUs))

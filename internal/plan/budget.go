@@ -16,10 +16,14 @@ const leastBalance market.Amount = 1 * market.Dollar
 // anything could be stopped: one slow cycle.
 const lagAllowance = 10 * time.Minute
 
+// leastRun is how long the day's and the month's money must last, at least, for
+// something to be bought: what would have to be given up again at once is not.
+const leastRun = time.Hour
+
 // room is how much more per hour the policy may reserve, and what binds it.
 //
 //	hourly caps             cap - reserved
-//	daily and monthly caps  (cap - spent) / (interval + 10 min) - reserved
+//	daily and monthly caps  (cap - spent) / (interval + 10 min + 1 h) - reserved
 //	min_balance             (balance - min) / (interval + 10 min) - burn
 //	min_runway              balance / runway - burn
 //
@@ -31,8 +35,8 @@ func (w *world) room(d *desk) (market.Rate, string) {
 	if c, ok := d.p.Budget.MaxHourly.Get(); ok {
 		r.take(c.Sub(own), "the policy's max_hourly is %s and %s are reserved", c, own)
 	}
-	w.spendRoom(&r, "", w.in.Budget, w.reserved)
-	w.spendRoom(&r, d.p.Name, d.p.Budget, own)
+	w.spendRoom(&r, "", w.in.Budget, w.reserved, w.lag()+leastRun)
+	w.spendRoom(&r, d.p.Name, d.p.Budget, own, w.lag()+leastRun)
 	w.balanceRoom(&r)
 	return max(r.room, 0), r.why
 }
@@ -48,7 +52,12 @@ func (t *tightest) take(r market.Rate, format string, args ...any) {
 	}
 }
 
-func (w *world) spendRoom(r *tightest, name string, b policy.Budget, reserved market.Rate) {
+// lag is how long money flows before the next decision can stop it.
+func (w *world) lag() time.Duration { return w.in.Interval + lagAllowance }
+
+// spendRoom takes what is left of the day and the month, spread over d, less what
+// is reserved already.
+func (w *world) spendRoom(r *tightest, name string, b policy.Budget, reserved market.Rate, d time.Duration) {
 	if !b.MaxDaily.Known() && !b.MaxMonthly.Known() {
 		return
 	}
@@ -58,16 +67,17 @@ func (w *world) spendRoom(r *tightest, name string, b policy.Budget, reserved ma
 		whose = "the policy"
 	}
 	if c, ok := b.MaxDaily.Get(); ok {
-		r.take(perHour(c.Sub(day), w.in.Interval+lagAllowance).Sub(reserved), "%s has spent %s of max_daily %s", whose, day, c)
+		r.take(perHour(c.Sub(day), d).Sub(reserved), "%s has spent %s of max_daily %s", whose, day, c)
 	}
 	if c, ok := b.MaxMonthly.Get(); ok {
-		r.take(perHour(c.Sub(month), w.in.Interval+lagAllowance).Sub(reserved), "%s has spent %s of max_monthly %s", whose, month, c)
+		r.take(perHour(c.Sub(month), d).Sub(reserved), "%s has spent %s of max_monthly %s", whose, month, c)
 	}
 }
 
 func (w *world) balanceRoom(r *tightest) {
 	b := w.in.Budget
 	balance, known := w.in.Snapshot.Balance.Value.Balance.Get()
+	known = known && w.in.Snapshot.Balance.Complete
 	if known && balance < leastBalance {
 		r.take(0, "the balance is %s and TensorDock wants at least %s for a deploy", balance, leastBalance)
 	}
@@ -80,7 +90,7 @@ func (w *world) balanceRoom(r *tightest) {
 	}
 	burn := max(w.reserved, w.in.Snapshot.Balance.Value.Hourly.Or(0))
 	if least, ok := b.MinBalance.Get(); ok {
-		r.take(perHour(balance.Sub(least), w.in.Interval+lagAllowance).Sub(burn), "the balance is %s and min_balance %s", balance, least)
+		r.take(perHour(balance.Sub(least), w.lag()).Sub(burn), "the balance is %s and min_balance %s", balance, least)
 	}
 	if b.MinRunway > 0 {
 		r.take(perHour(balance, b.MinRunway).Sub(burn), "the balance of %s must last %s at %s", balance, b.MinRunway, burn)

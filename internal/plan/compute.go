@@ -53,6 +53,9 @@ type world struct {
 	ofPolicy map[string]market.Rate // the same per policy
 	going    map[string]bool        // machines that this plan deletes
 	probes   int
+	asked    map[market.Question]bool
+	raising  map[string]bool // hosts where this plan raises a bid, or asks to
+	cands    []candidate     // room for one policy's candidates, used again by the next
 	plan     Plan
 }
 
@@ -66,10 +69,22 @@ type desk struct {
 	busy     bool       // has an action or a hold
 }
 
+// gpus is the size of a machine. Where the market has not told, it is taken to be
+// what the policy orders: an adopted machine must not count as nothing.
+func (d *desk) gpus(m *Machine) int {
+	if m.Shape.GPUs > 0 {
+		return m.Shape.GPUs
+	}
+	return d.p.Shape.GPUs
+}
+
+// ceiling is the most a machine of the policy may cost all-in, by its own size.
+func (d *desk) ceiling(m *Machine) market.Rate { return d.p.MaxGPUHour.Mul(d.gpus(m)) }
+
 func newWorld(in *Input) *world {
 	w := &world{
 		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes,
-		ofPolicy: map[string]market.Rate{}, going: map[string]bool{},
+		ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{},
 	}
 	for i := range in.History.Machines {
 		m := &in.History.Machines[i]
@@ -145,7 +160,7 @@ func (w *world) tend(d *desk) {
 	}
 	occupied := 0
 	for _, m := range d.machines {
-		occupied += m.Shape.GPUs
+		occupied += d.gpus(m)
 	}
 	d.need = d.st.Target - occupied
 	w.explainWaiting(d)
@@ -170,13 +185,13 @@ func (w *world) count(d *desk) {
 	for _, m := range d.machines {
 		switch {
 		case m.Leaving != nil || m.Phase == PhaseDeleting:
-			d.st.Leaving += m.Shape.GPUs
+			d.st.Leaving += d.gpus(m)
 		case m.Ready():
-			d.st.Ready += m.Shape.GPUs
+			d.st.Ready += d.gpus(m)
 		case m.Phase != PhaseLive || m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating:
-			d.st.Booting += m.Shape.GPUs
+			d.st.Booting += d.gpus(m)
 		default:
-			d.st.Dead += m.Shape.GPUs
+			d.st.Dead += d.gpus(m)
 		}
 	}
 }
@@ -214,22 +229,32 @@ func (w *world) removeUnfit(d *desk) []*Machine {
 // unfit says why a machine must go; voluntary reasons yield to protection.
 func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
 	now := w.in.Now
-	if m.Phase != PhaseUnknown && m.Reserved > d.p.Ceiling() && m.Reserved < market.MaxRate {
-		return Reason{ReasonOverCeiling, fmt.Sprintf("costs %s all-in, the policy allows %s", m.Reserved, d.p.Ceiling())}, false
+	// Bought under the ceiling, a machine is not given up for the market's rounding.
+	if m.Phase != PhaseUnknown && m.Reserved.Sub(rebidTolerance) > d.ceiling(m) && m.Reserved < market.MaxRate {
+		return Reason{ReasonOverCeiling, fmt.Sprintf("costs %s all-in, the policy allows %s", m.Reserved, d.ceiling(m))}, false
 	}
 	if m.Phase != PhaseLive {
 		return Reason{}, false
 	}
 	switch m.Status {
 	case market.StatusStopped, market.StatusReleased, market.StatusError:
-		if b, ok := w.in.Snapshot.Balance.Value.Balance.Get(); ok && b < leastBalance {
+		b, ok := w.in.Snapshot.Balance.Value.Balance.Get()
+		if ok && b < leastBalance {
 			w.hold(d, m, HoldBalance, "%s while the balance is %s: deposit first, or destroy it", m.Status, b)
 			return Reason{}, false
 		}
+		if !ok && !w.in.Snapshot.Balance.Complete {
+			w.hold(d, m, HoldBalance, "%s, and the balance could not be read: it may be for want of money", m.Status)
+			return Reason{}, false
+		}
 		return Reason{ReasonStopped, fmt.Sprintf("%s without our doing: no capacity, but a bill of %s", m.Status, m.Burn())}, false
-	case market.StatusStarting:
-		if t := d.p.BootTimeout; t > 0 && now.Sub(m.OrderedAt) > t && m.ReadyAt.IsZero() {
-			return Reason{ReasonBootTimeout, fmt.Sprintf("not running %s after its order; %s are allowed", now.Sub(m.OrderedAt).Round(time.Second), t)}, false
+	case market.StatusStarting, market.StatusRelocating, market.StatusStopping:
+		age := now.Sub(m.since())
+		if t := d.p.BootTimeout; t > 0 && age > t {
+			return Reason{ReasonBootTimeout, fmt.Sprintf("%s for %s; boot_timeout is %s", m.Status, age.Round(time.Second), t)}, false
+		}
+		if m.Status == market.StatusStopping {
+			w.hold(d, m, HoldBooting, "is stopping; the next looks show what becomes of it")
 		}
 	case market.StatusUnknown:
 		w.hold(d, m, HoldUnknown, "the market gives a status we do not know; it counts as capacity and as spend")
@@ -244,11 +269,8 @@ func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
 // market did not tell us differs in nothing.
 func mismatch(d *desk, m *Machine) string {
 	p := d.p
-	if m.Model != "" {
-		memory := m.Model.VRAM().Or(p.Match.MinVRAM)
-		if _, ok := d.match.GPU(market.HostGPU{Model: m.Model, VRAM: market.Some(memory)}); !ok {
-			return fmt.Sprintf("is a %s, which the policy does not want (any more)", m.Model)
-		}
+	if m.Model != "" && !d.keeps(m.Model) {
+		return fmt.Sprintf("is a %s, which the policy does not want (any more)", m.Model)
 	}
 	if d.match.Unwanted(m.Location) {
 		return fmt.Sprintf("stands in %s, where the policy does not want it (any more)", m.Location)
@@ -260,6 +282,14 @@ func mismatch(d *desk, m *Machine) string {
 		return fmt.Sprintf("has %d GPUs, the policy wants machines of %d", m.Shape.GPUs, p.Shape.GPUs)
 	}
 	return ""
+}
+
+// keeps says whether a machine of this model may stay. What would not stay is not
+// bought either, whatever memory its host states: else it would be replaced for ever.
+func (d *desk) keeps(g market.GPUModel) bool {
+	memory := g.VRAM().Or(d.p.Match.MinVRAM)
+	_, ok := d.match.GPU(market.HostGPU{Model: g, VRAM: market.Some(memory)})
+	return ok
 }
 
 // shielded says whether a voluntary removal must wait, and holds it.
@@ -294,7 +324,7 @@ func (w *world) remove(m *Machine, why Reason) bool {
 func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	have := 0
 	for _, m := range kept {
-		have += m.Shape.GPUs
+		have += d.gpus(m)
 	}
 	surplus := have - d.st.Target
 	if surplus <= 0 {
@@ -307,19 +337,18 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	slices.SortFunc(order, func(a, b *Machine) int {
 		return cmp.Or(
 			-cmp.Compare(rank(a), rank(b)),
-			-cmp.Compare(a.Reserved.PerGPU(a.Shape.GPUs), b.Reserved.PerGPU(b.Shape.GPUs)),
+			-cmp.Compare(a.Reserved.PerGPU(d.gpus(a)), b.Reserved.PerGPU(d.gpus(b))),
 			cmp.Compare(a.Name, b.Name))
 	})
 	for _, m := range order {
 		if surplus <= 0 {
 			break
 		}
-		if m.Shape.GPUs > surplus || w.shielded(d, m) {
+		if d.gpus(m) > surplus || w.shielded(d, m) {
 			continue
 		}
-		text := fmt.Sprintf("%d GPUs of %d wanted; %s a GPU is the dearest", have, d.st.Target, m.Reserved.PerGPU(m.Shape.GPUs))
-		if w.remove(m, Reason{ReasonOverTarget, text}) {
-			surplus -= m.Shape.GPUs
+		if w.remove(m, Reason{ReasonOverTarget, surplusText(d, m, have)}) {
+			surplus -= d.gpus(m)
 			d.busy = true
 		}
 	}
@@ -327,6 +356,14 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 		w.hold(d, nil, HoldBooting, "%d GPUs too many, but none of them can be deleted yet", surplus)
 	}
 	return slices.DeleteFunc(kept, func(m *Machine) bool { return w.going[m.Name] })
+}
+
+func surplusText(d *desk, m *Machine, have int) string {
+	why := m.Reserved.PerGPU(d.gpus(m)).String() + " a GPU is the dearest"
+	if rank(m) > 0 {
+		why = "this one delivers none"
+	}
+	return fmt.Sprintf("%d GPUs, %d wanted; %s", have, d.st.Target, why)
 }
 
 // rank orders machines by how little they are worth.
@@ -339,12 +376,15 @@ func rank(m *Machine) int {
 	}
 }
 
+// cooling says whether the last voluntary change is too young for another, and
+// holds it. What this very cycle has done already does not count: a refused deploy
+// costs another question, not the cycle.
 func (w *world) cooling(d *desk) bool {
 	if d.p.Cooldown <= 0 {
 		return false
 	}
 	for _, s := range w.in.History.Scaled {
-		if left := d.p.Cooldown - w.in.Now.Sub(s.At); s.Policy == d.p.Name && left > 0 {
+		if s.Policy == d.p.Name && s.At.Before(w.in.Now) && w.in.Now.Sub(s.At) < d.p.Cooldown {
 			w.hold(d, nil, HoldCooldown, "scaled %s ago, cooldown %s", w.in.Now.Sub(s.At).Round(time.Second), d.p.Cooldown)
 			return true
 		}
@@ -357,11 +397,12 @@ func (w *world) cooling(d *desk) bool {
 // win again on its own.
 func (w *world) outbid(d *desk, m *Machine) {
 	if m.Rebid != nil {
+		w.raising[m.Host] = true
 		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
 		return
 	}
-	if applies, known := w.in.History.RebidApplies.Get(); known && !applies {
-		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and this market does not apply new bids to machines that exist: to be replaced"}) || d.busy
+	if applies, known := w.in.History.RebidApplies.Get(); known && !applies || m.RebidIgnored {
+		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and the market does not apply new bids to it: to be replaced"}) || d.busy
 		return
 	}
 	bid, ok1 := m.Bid.Get()
@@ -378,8 +419,13 @@ func (w *world) outbid(d *desk, m *Machine) {
 }
 
 func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
+	if w.raising[m.Host] {
+		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is raised first", bid)
+		return
+	}
+	limit := w.raiseLimit(d, m, storage)
 	room, why := w.room(d)
-	top := min(d.p.BidCeiling(storage), m.Reserved.Add(room).Sub(storage).FloorCent())
+	top := min(limit, m.Reserved.Add(room).Sub(storage).FloorCent())
 	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]
 	b.lo = max(b.lo, bid) // it is outbid at its own bid: that much is known without asking
 	if b.hi <= b.lo {
@@ -388,8 +434,8 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	next, ok := b.next(bid, top)
 	switch {
 	case b.hi != 0 && b.hi <= top:
-		w.reserve(d, b.hi.Add(storage).Sub(m.Reserved))
-		d.busy = true
+		w.reserve(d, max(b.hi.Add(storage).Sub(m.Reserved), 0))
+		d.busy, w.raising[m.Host] = true, true
 		w.plan.Actions = append(w.plan.Actions, Action{
 			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
 			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: b.hi, Storage: storage, Rate: b.hi.Add(storage),
@@ -398,22 +444,60 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		})
 	case b.silent:
 		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)
-	case !ok && top < d.p.BidCeiling(storage) && b.lo < d.p.BidCeiling(storage):
+	case !ok && top < limit && b.lo < limit:
 		w.hold(d, m, HoldBudget, "outbid at %s; a higher bid is under the ceiling, but %s", bid, why)
 	case !ok:
-		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s, and the ceiling allows no bid that wins (up to %s): to be replaced", bid, top)}) || d.busy
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s, and no bid that we may make wins (up to %s): to be replaced", bid, limit)}) || d.busy
 	case w.probes <= 0:
 		w.hold(d, m, HoldProbes, "outbid at %s; no questions left in this cycle", bid)
 	default:
+		w.raising[m.Host] = true
 		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
 		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
 	}
 }
 
+// raiseLimit is the highest bid that may be made for an outbid machine: under the
+// ceiling, and, unless its GPUs are free anyway, below every running bid of ours on
+// the same host. Of two machines of the same size the lower bid is the one that
+// falls out, so such a raise cannot displace the other; with different sizes
+// nothing is certain.
+func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate {
+	limit := d.ceiling(m).Sub(storage).FloorCent()
+	for _, o := range w.machines {
+		switch {
+		case o == m || o.Host != m.Host || o.Host == "" || o.Capacity == market.OnDemand:
+		case o.Leaving != nil || w.going[o.Name] || o.Phase == PhaseLive && !o.Status.BillsCompute():
+		case w.freeOn(m) >= d.gpus(m):
+			return limit
+		case o.Shape.GPUs == d.gpus(m):
+			limit = min(limit, o.Bid.Or(0).Sub(market.Cent).FloorCent())
+		default:
+			limit = 0
+		}
+	}
+	return limit
+}
+
+// freeOn is how many GPUs of the machine's model its host is known to have free.
+func (w *world) freeOn(m *Machine) int {
+	for i := range w.in.Snapshot.Hosts.Value {
+		if h := &w.in.Snapshot.Hosts.Value[i]; h.ID == m.Host && w.in.Snapshot.Hosts.Complete {
+			g, _ := h.GPU(m.Model)
+			return g.Free
+		}
+	}
+	return 0
+}
+
 func (w *world) ask(d *desk, q market.Question) {
+	d.busy = true
+	if w.asked[q] {
+		return // another policy asks the same
+	}
+	w.asked[q] = true
 	w.probes--
 	w.plan.Questions = append(w.plan.Questions, q)
-	d.busy = true
 }
 
 func (w *world) reserve(d *desk, r market.Rate) {
@@ -443,49 +527,87 @@ func (w *world) orphans() {
 	}
 }
 
-// shed deletes machines while the fleet costs more than the hourly cap: the cap
-// was lowered, or machines were adopted. Lowest priority first, protected
-// machines last, then the dearest.
+// shed deletes machines while a policy or the fleet costs more than a cap that the
+// user wrote allows: the cap was lowered, machines were adopted, or what is left
+// of the day's or the month's money is less than what would be spent before
+// anything could be stopped.
 func (w *world) shed() {
-	type victim struct {
-		m         *Machine
-		d         *desk
-		protected int
+	for i := range w.desks {
+		d := &w.desks[i]
+		t := tightest{room: market.MaxRate}
+		if c, ok := d.p.Budget.MaxHourly.Get(); ok {
+			t.take(c, "the policy's max_hourly is %s", c)
+		}
+		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
+		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
 	}
+	t := tightest{room: market.MaxRate}
+	if w.in.Budget.MaxHourly.Known() { // else the cap is only what the targets add up to
+		t.take(w.in.HourlyCap, "max_hourly is %s", w.in.HourlyCap)
+	}
+	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
+	w.shedTo(t, func(*Machine) bool { return true })
+}
+
+// shedTo deletes machines until the others cost no more than the room: lowest
+// priority first, protected machines last, then the dearest. Machines of policies
+// that are paused or not in the file cost money too, but are not touched.
+func (w *world) shedTo(t tightest, counts func(*Machine) bool) {
 	var live market.Rate
-	var victims []victim
+	for _, m := range w.machines {
+		if counts(m) && w.sheddable(m) {
+			live = live.Add(m.Reserved)
+		}
+	}
+	if live <= t.room {
+		return
+	}
+	for _, v := range w.victims(counts) {
+		if live <= t.room {
+			return
+		}
+		if w.remove(v.m, Reason{ReasonOverBudget, fmt.Sprintf("machines cost %s, %s are left: %s", live, t.room, t.why)}) {
+			v.d.busy = true
+			live = live.Sub(v.m.Reserved)
+		}
+	}
+}
+
+// sheddable leaves out what is on its way out, and what has never been seen or
+// priced: a reservation that is only a worst case is no reason to shed.
+func (w *world) sheddable(m *Machine) bool {
+	return m.Phase == PhaseLive && m.Leaving == nil && !w.going[m.Name] && m.Reserved < market.MaxRate
+}
+
+type victim struct {
+	m         *Machine
+	d         *desk
+	protected int
+}
+
+func (w *world) victims(counts func(*Machine) bool) []victim {
+	var out []victim
 	for i := range w.desks {
 		d := &w.desks[i]
 		if w.pausedBy(d.p.Name) != nil {
 			continue
 		}
 		for _, m := range d.machines {
-			// A reservation that is only a worst case is no reason to shed.
-			if m.Phase != PhaseLive || m.Leaving != nil || w.going[m.Name] || m.Reserved == market.MaxRate {
+			if !counts(m) || !w.sheddable(m) {
 				continue
 			}
-			live = live.Add(m.Reserved)
 			v := victim{m: m, d: d}
 			if slices.Contains(d.p.Protected, m.Name) {
 				v.protected = 1
 			}
-			victims = append(victims, v)
+			out = append(out, v)
 		}
 	}
-	slices.SortFunc(victims, func(a, b victim) int {
+	slices.SortFunc(out, func(a, b victim) int {
 		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.d.p.Priority, b.d.p.Priority),
 			-cmp.Compare(a.m.Reserved, b.m.Reserved), cmp.Compare(a.m.Name, b.m.Name))
 	})
-	for _, v := range victims {
-		if live <= w.in.HourlyCap {
-			return
-		}
-		why := Reason{ReasonOverBudget, fmt.Sprintf("the fleet costs %s, max_hourly is %s", live, w.in.HourlyCap)}
-		if w.remove(v.m, why) {
-			v.d.busy = true
-			live = live.Sub(v.m.Reserved)
-		}
-	}
+	return out
 }
 
 // finish puts the plan in order, cuts it to what one cycle may do, and adds up.

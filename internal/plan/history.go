@@ -76,7 +76,10 @@ type Machine struct {
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid   *PendingRebid `json:"rebid,omitempty"`
 	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
-	Outbids int           `json:"outbids,omitempty"`
+	// RebidIgnored: the market accepted a new bid for this machine, and it stayed
+	// outbid without ever showing that bid. Cleared when it runs again.
+	RebidIgnored bool `json:"rebid_ignored,omitempty"`
+	Outbids      int  `json:"outbids,omitempty"`
 }
 
 // PendingRebid is a bid that was submitted for a machine we have.
@@ -85,13 +88,17 @@ type PendingRebid struct {
 	Bid    market.Rate `json:"bid_usd_hour"`
 	At     time.Time   `json:"at"`
 	Looks  int         `json:"looks"` // complete looks since
+	// Accepted: the market said yes. Only then does an unchanged bid prove that
+	// the market does not apply rebids: a lost request proves nothing.
+	Accepted bool `json:"accepted,omitempty"`
 }
 
 // PendingDelete is a deletion that no look has confirmed yet.
 type PendingDelete struct {
 	Intent uint64    `json:"intent"`
 	At     time.Time `json:"at"`
-	Looks  int       `json:"looks"` // complete looks since that still showed the machine
+	Looks  int       `json:"looks"`          // complete looks since that still showed the machine
+	Code   string    `json:"code,omitempty"` // of the reason it was deleted for
 }
 
 // Ready says whether the machine delivers GPUs now.

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -32,7 +33,7 @@ func (o *observer) meter(m *Machine) {
 // expireSpend drops the months before this one.
 func (o *observer) expireSpend() {
 	month := o.l.Now.UTC().Format("2006-01")
-	o.h.Spend = slices.DeleteFunc(o.h.Spend, func(s Spend) bool { return s.Day[:len(month)] < month })
+	o.h.Spend = slices.DeleteFunc(o.h.Spend, func(s Spend) bool { return s.Day < month })
 	slices.SortFunc(o.h.Spend, func(a, b Spend) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Policy, b.Policy))
 	})
@@ -67,7 +68,7 @@ func (h *History) spend(day, name string, a market.Amount) {
 func (h *History) Spent(name string, now time.Time) (day, month market.Amount) {
 	today := now.UTC().Format(time.DateOnly)
 	for _, s := range h.Spend {
-		if name != "" && s.Policy != name || s.Day[:7] != today[:7] {
+		if name != "" && s.Policy != name || !strings.HasPrefix(s.Day, today[:7]) {
 			continue
 		}
 		month = month.Add(s.Amount)

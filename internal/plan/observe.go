@@ -97,16 +97,20 @@ func (o *observer) match() map[string]*market.Instance {
 		}
 	}
 	list := slices.Clone(o.l.Snapshot.Instances.Value)
-	slices.SortFunc(list, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b market.Instance) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Status, b.Status))
+	})
 	seen := map[string]*market.Instance{}
 	var adopt []*market.Instance
 	for i := range list {
 		inst := &list[i]
+		m := byID[inst.ID]
 		name, ours := market.ParseMachineName(inst.Name)
-		if !ours || name.Owner != o.l.Owner || i > 0 && list[i-1].ID == inst.ID {
+		// An answer that leaves the name out does not rename what we know by its id.
+		ours = ours && name.Owner == o.l.Owner || m != nil && inst.Name == ""
+		if !ours || i > 0 && list[i-1].ID == inst.ID {
 			continue
 		}
-		m := byID[inst.ID]
 		if m == nil {
 			if m = byName[inst.Name]; m != nil && m.ID != "" {
 				m = nil // the name is taken by another machine: a twin
@@ -196,7 +200,8 @@ func (o *observer) believable(seen map[string]*market.Instance) bool {
 // sighted books that the list shows the machine.
 func (o *observer) sighted(m *Machine, inst *market.Instance) {
 	first := m.Phase == PhaseUnknown || m.Phase == PhaseAccepted
-	m.SeenAt, m.Missed, m.MissedAt, m.ID = o.l.Now, 0, time.Time{}, inst.ID
+	m.SeenAt, m.Missed, m.MissedAt = o.l.Now, 0, time.Time{}
+	takeText(&m.ID, inst.ID)
 	refresh(m, inst)
 	if first {
 		m.Phase = PhaseLive
@@ -211,20 +216,18 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 }
 
 // refresh takes over what the list knows of the machine; what it leaves out stays.
+// Model, capacity and place stay as they were ordered: the list may spell them
+// differently, and a machine must not be replaced for a spelling.
 func refresh(m *Machine, inst *market.Instance) {
 	m.API = inst.API
-	if inst.Capacity != market.CapacityUnknown {
-		m.Capacity = inst.Capacity
-	}
+	takeText(&m.Capacity, inst.Capacity)
+	takeText(&m.Model, inst.Model)
 	if inst.Host != "" {
 		m.Host = inst.Host
 	}
 	takeText(&m.Location.Country, inst.Location.Country)
 	takeText(&m.Location.Region, inst.Location.Region)
 	takeText(&m.Location.City, inst.Location.City)
-	if inst.Model != "" {
-		m.Model = inst.Model
-	}
 	takeInt(&m.Shape.GPUs, inst.Shape.GPUs)
 	takeInt(&m.Shape.VCPUs, inst.Shape.VCPUs)
 	takeInt(&m.Shape.RAM, inst.Shape.RAM)
@@ -242,7 +245,7 @@ func refresh(m *Machine, inst *market.Instance) {
 
 // takeText fills in what is not known: the host's own spelling, which the
 // policy's match was made on, stays.
-func takeText(to *string, v string) {
+func takeText[T ~string](to *T, v T) {
 	if *to == "" {
 		*to = v
 	}
@@ -260,6 +263,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 	}
 	was := m.Status
 	m.Status, m.StatusAt = s, o.l.Now
+	m.RebidIgnored = m.RebidIgnored && s != market.StatusRunning
 	switch {
 	case s == market.StatusOutbid:
 		m.Outbids++
@@ -285,7 +289,7 @@ func bidText(m *Machine) string {
 // prices books what the market says the machine costs, and judges a pending
 // rebid by it: the read-back is the only proof that a bid was applied.
 func (o *observer) prices(m *Machine, inst *market.Instance) {
-	if s, ok := inst.Storage.Get(); ok {
+	if s, ok := inst.Storage.Get(); ok && s >= 0 {
 		m.Storage = market.Some(s)
 	}
 	shown, known := shownBid(m, inst)
@@ -295,7 +299,7 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 	if m.Rebid != nil {
 		o.judgeRebid(m, shown, known)
 	}
-	switch total, ok := inst.Total.Get(); {
+	switch total, ok := shownTotal(m, inst); {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
 		m.Reserved = m.rate()
 	case ok:
@@ -304,16 +308,30 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 }
 
 // shownBid is the compute rate in an answer; some answers carry only the total.
+// What does not bill compute may be shown with less than its bid, or none: it can
+// win again at its bid, so the bid we know of stands.
 func shownBid(m *Machine, inst *market.Instance) (market.Rate, bool) {
-	if c, ok := inst.Compute.Get(); ok {
-		return c, true
+	c, ok := inst.Compute.Get()
+	if total, all := shownTotal(m, inst); !ok && all && m.Storage.Known() {
+		c = total.Sub(m.Storage.Or(0))
 	}
-	total, ok1 := inst.Total.Get()
-	storage, ok2 := m.Storage.Get()
-	if !ok1 || !ok2 || total < storage {
+	if c <= 0 {
 		return 0, false
 	}
-	return total.Sub(storage), true
+	if !inst.Status.BillsCompute() {
+		c = max(c, m.Bid.Or(0))
+	}
+	return c, true
+}
+
+// shownTotal is the all-in rate in an answer; not known of a machine that is not
+// charged in full now.
+func shownTotal(m *Machine, inst *market.Instance) (market.Rate, bool) {
+	total := inst.Total.Or(0)
+	if c, ok := inst.Compute.Get(); ok && total <= 0 && m.Storage.Known() {
+		total = c.Add(m.Storage.Or(0))
+	}
+	return total, total > 0 && inst.Status.BillsCompute()
 }
 
 // rebidTolerance forgives the market's rounding of the bid it shows.
@@ -330,7 +348,8 @@ func (o *observer) judgeRebid(m *Machine, shown market.Rate, known bool) {
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
 		m.Rebid = nil
-		if known {
+		m.RebidIgnored = r.Accepted && m.Status == market.StatusOutbid
+		if known && r.Accepted {
 			o.h.RebidApplies = market.Some(false)
 		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)
@@ -354,16 +373,21 @@ func (o *observer) stillThere(m *Machine) {
 // missed books that a complete list does not show the machine; true if it is
 // gone for good.
 func (o *observer) missed(m *Machine) bool {
+	list, s := &o.l.Snapshot.Instances, o.l.Safety
+	if !list.At.IsZero() && list.At.Before(m.OrderedAt) {
+		return false // made before the order: it cannot show the machine
+	}
 	if m.Missed == 0 {
 		m.MissedAt = o.l.Now
 	}
 	m.Missed++
-	s := o.l.Safety
 	switch m.Phase {
 	case PhaseDeleting:
-		e := o.emit(EventDeleted, m, "deletion confirmed")
-		e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
-		o.closeRebid(m)
+		// An empty list is what a fault looks like: it has to be seen twice.
+		if len(list.Value) == 0 && m.Missed < 2 {
+			return false
+		}
+		o.deleted(m)
 		return true
 	case PhaseUnknown, PhaseAccepted:
 		if m.Missed < s.UnknownLooks || o.l.Now.Sub(m.OrderedAt) < s.UnknownAge {
@@ -385,6 +409,26 @@ func (o *observer) missed(m *Machine) bool {
 		e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
 	}
 	return true
+}
+
+// deleted books a confirmed deletion, and keeps us away from a host that was to
+// blame for it: else the same host would be the cheapest again at once.
+func (o *observer) deleted(m *Machine) {
+	e := o.emit(EventDeleted, m, "deletion confirmed")
+	code := ""
+	if m.Leaving != nil {
+		e.Intent, e.State, code = m.Leaving.Intent, IntentConfirmed, m.Leaving.Code
+	}
+	o.closeRebid(m)
+	bid := market.MaxRate
+	switch code {
+	case ReasonOutbidForGood, ReasonRebidIgnored:
+		bid = m.Bid.Or(0) // a higher bid may do
+	case ReasonBootTimeout, ReasonStopped, ReasonOverCeiling:
+	default:
+		return
+	}
+	Penalise(o.h, o.l.Safety, m.Host, m.Model, m.Shape.GPUs, bid, "a machine was deleted there: "+code, o.l.Now)
 }
 
 func (o *observer) closeRebid(m *Machine) {

@@ -175,7 +175,8 @@ func (w *world) grow(d *desk) {
 		w.hold(d, nil, HoldNoOffer, "%d GPUs are missing, less than one machine of %d", d.need, n)
 		return
 	}
-	g := growth{w: w, d: d, left: d.need / n, cands: candidates{list: w.candidates(d), prefer: d.p.Match.PreferOrder}}
+	w.cands = w.candidates(d, w.cands[:0])
+	g := growth{w: w, d: d, left: d.need / n, cands: candidates{list: w.cands, prefer: d.p.Match.PreferOrder}}
 	g.room, g.why = w.room(d)
 	g.run()
 }
@@ -196,8 +197,9 @@ func (w *world) mayGrow(d *desk) bool {
 	return !w.cooling(d)
 }
 
-// candidates filters the shelf for one policy; the funnel says what fell out where.
-func (w *world) candidates(d *desk) []candidate {
+// candidates filters the shelf for one policy, into out; the funnel says what fell
+// out where.
+func (w *world) candidates(d *desk, out []candidate) []candidate {
 	if w.shelf == nil {
 		w.shelf = newShelf(w.in, w.machines)
 	}
@@ -206,7 +208,7 @@ func (w *world) candidates(d *desk) []candidate {
 	ranks := make([]int, len(s.models))
 	for i, m := range s.models {
 		ranks[i] = -1
-		if r, ok := match.GPU(m); ok {
+		if r, ok := match.GPU(m); ok && d.keeps(m.Model) {
 			ranks[i] = r
 		}
 	}
@@ -216,7 +218,6 @@ func (w *world) candidates(d *desk) []candidate {
 	}
 	f := &d.st.Funnel
 	f.Offers = len(s.offers)
-	var out []candidate
 	for i := range s.offers {
 		o := &s.offers[i]
 		switch {
@@ -243,8 +244,8 @@ func (w *world) candidates(d *desk) []candidate {
 func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	shape := d.p.Shape
 	t := w.shelf.taken[o.host.ID]
-	slots := freeGPUs(o, t) / shape.GPUs
-	if slots <= 0 || t != nil && t.blocked {
+	slots := w.shares(d.p, o, t)
+	if slots <= 0 {
 		f.Capacity++
 		return candidate{}, false
 	}
@@ -258,18 +259,24 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	}
 	compute := o.gpuRate.Mul(shape.GPUs).Add(o.cpu.Mul(shape.VCPUs)).Add(o.ram.Mul(shape.RAM))
 	c := candidate{offer: o, storage: o.disk.Mul(shape.Storage), slots: slots}
-	if share := d.p.Spread.MaxShare; share > 0 {
-		c.slots = min(c.slots, maxOnHost(share, d.p.Target)-ours(t, d.p.Name))
-		if c.slots <= 0 {
-			f.Capacity++
-			return candidate{}, false
-		}
-	}
 	if !w.price(d, &c, compute, f) {
 		return candidate{}, false
 	}
 	c.weighted = c.price.Scale(int64(100+spreadPercent*ours(t, d.p.Name)), 100)
 	return c, true
+}
+
+// shares counts the machines that the free GPUs and the policy's spread allow on
+// a host; none where a machine of ours is dead or leaving.
+func (w *world) shares(p *policy.Policy, o *offer, t *taken) int {
+	if t != nil && t.blocked {
+		return 0
+	}
+	n := max(freeGPUs(o, t), 0) / p.Shape.GPUs
+	if share := p.Spread.MaxShare; share > 0 {
+		n = min(n, maxOnHost(share, p.Target)-ours(t, p.Name))
+	}
+	return n
 }
 
 func freeGPUs(o *offer, t *taken) int {
@@ -309,8 +316,13 @@ func fits(p *policy.Policy, o *offer, t *taken) int {
 			n = min(n, max(free-c.used, 0)/c.need)
 		}
 	}
-	if ports, ok := h.Ports.Get(); ok && len(p.Ports) > 0 {
-		n = min(n, max(len(ports)-len(used.ports), 0)/len(p.Ports))
+	if ports, ok := h.Ports.Get(); ok {
+		if len(ports) == 0 {
+			return 0 // the market deploys nothing where no port is free
+		}
+		if len(p.Ports) > 0 {
+			n = min(n, max(len(ports)-len(used.ports), 0)/len(p.Ports))
+		}
 	}
 	if l, ok := h.Limits[s.GPUs]; ok && !within(l, s) {
 		return 0
@@ -333,7 +345,7 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 	if d.p.Capacity == market.OnDemand {
 		c.price, c.verified = compute.Add(c.storage), true
 		return passes(&f.Ceiling, c.price > d.p.Ceiling()) &&
-			passes(&f.Backoff, back != nil) && passes(&f.Refused, b.lo > 0 || b.silent)
+			passes(&f.Backoff, back != nil) && passes(&f.Refused, b.refused || b.silent)
 	}
 	limit := d.p.BidCeiling(c.storage)
 	if !passes(&f.Ceiling, limit == 0 || limit < compute.Scale(lowestFloor, 100)) ||
@@ -342,6 +354,9 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 	}
 	if back != nil {
 		b.lo = max(b.lo, back.Bid)
+		if b.hi <= b.lo {
+			b.hi = 0
+		}
 	}
 	if b.hi != 0 && b.hi <= limit {
 		c.bid, c.verified = b.hi, true
@@ -371,14 +386,15 @@ type growth struct {
 	cands   candidates
 	left    int // machines still wanted
 	room    market.Rate
-	why     string // what binds room
-	broke   bool   // the budget ended it
-	unasked int    // candidates that no question was left for
+	why     string      // what binds room
+	dear    market.Rate // the cheapest machine that the room is too small for; 0 if none
+	asked   bool
+	unasked int // candidates that no question was left for
 }
 
 func (g *growth) run() {
 	heap.Init(&g.cands)
-	for g.left > 0 && g.cands.Len() > 0 && !g.broke {
+	for g.left > 0 && g.cands.Len() > 0 {
 		g.take(&g.cands.list[0])
 	}
 	g.explain()
@@ -386,33 +402,61 @@ func (g *growth) run() {
 
 // take uses the best candidate once: deploys on it, or asks about it.
 func (g *growth) take(c *candidate) {
+	if c.price > g.room {
+		g.drop(g.room)
+		return
+	}
+	// Another model of the same host may have been taken since it was counted.
+	t := g.w.shelf.taken[c.host.ID]
+	c.slots = min(c.slots, g.w.shares(g.d.p, c.offer, t), fits(g.d.p, c.offer, t))
 	switch {
-	case c.price > g.room:
-		g.broke = true
-	case c.verified:
-		g.deploy(c)
+	case c.slots <= 0:
+		g.cands.drop()
+	case c.verified && g.deploy(c):
 		c.slots--
 		c.weighted = c.weighted.Add(c.price.Scale(spreadPercent, 100))
-		if c.slots == 0 {
-			heap.Pop(&g.cands)
-		} else {
-			heap.Fix(&g.cands, 0)
-		}
-	case g.w.probes <= 0:
+		heap.Fix(&g.cands, 0)
+	case c.verified:
+		g.cands.drop()
+	case g.w.probes <= 0 && !g.w.asked[g.question(c)]:
 		g.unasked++
-		heap.Pop(&g.cands)
+		g.cands.drop()
 	default:
 		// A yes would serve for every machine that fits here.
-		g.w.ask(g.d, market.Question{Host: c.host.ID, Model: c.gpu.Model, Shape: g.d.p.Shape, Bid: c.bid})
+		g.w.ask(g.d, g.question(c))
 		g.left -= min(c.slots, g.left)
-		heap.Pop(&g.cands)
+		g.asked = true
+		g.cands.drop()
 	}
 }
 
-func (g *growth) deploy(c *candidate) {
+func (g *growth) question(c *candidate) market.Question {
+	return market.Question{Host: c.host.ID, Model: c.gpu.Model, Shape: g.d.p.Shape, Bid: c.bid}
+}
+
+// drop leaves out all candidates that the room is too small for.
+func (g *growth) drop(room market.Rate) {
+	kept := g.cands.list[:0]
+	for _, c := range g.cands.list {
+		switch {
+		case c.price <= room:
+			kept = append(kept, c)
+		case g.dear == 0 || c.price < g.dear:
+			g.dear = c.price
+		}
+	}
+	g.cands.list = kept
+	heap.Init(&g.cands)
+}
+
+// deploy plans one machine; false where the host has too few free ports after all.
+func (g *growth) deploy(c *candidate) bool {
 	p := g.d.p
 	t := g.w.shelf.on(c.host.ID)
-	ports := pickPorts(c.host, t, p.Ports)
+	ports, ok := pickPorts(c.host, t, p.Ports)
+	if !ok {
+		return false
+	}
 	t.use(c.gpu.Model, p.Shape, ports)
 	t.ofPolicy[p.Name]++
 	g.w.plan.Actions = append(g.w.plan.Actions, Action{
@@ -425,18 +469,20 @@ func (g *growth) deploy(c *candidate) {
 	g.room = g.room.Sub(c.price)
 	g.left--
 	g.d.busy = true
+	return true
 }
 
 // pickPorts takes the lowest free external ports of the host, one for each
-// internal port; none where the host does not list its ports.
-func pickPorts(h *market.Host, t *taken, internal []int) []market.PortForward {
-	free, ok := h.Ports.Get()
-	if !ok {
-		return nil
+// internal port; none where the host does not list its ports. ok is false where
+// it lists too few.
+func pickPorts(h *market.Host, t *taken, internal []int) (out []market.PortForward, ok bool) {
+	free, known := h.Ports.Get()
+	if !known {
+		return nil, true
 	}
 	free = slices.Clone(free)
 	slices.Sort(free)
-	var out []market.PortForward
+	free = slices.Compact(free)
 	for _, ext := range free {
 		if len(out) == len(internal) {
 			break
@@ -445,22 +491,21 @@ func pickPorts(h *market.Host, t *taken, internal []int) []market.PortForward {
 			out = append(out, market.PortForward{External: ext, Internal: internal[len(out)]})
 		}
 	}
-	return out
+	return out, len(out) == len(internal)
 }
 
 // explain says why a policy is left below its target.
 func (g *growth) explain() {
 	missing := g.left * g.d.p.Shape.GPUs
-	asked := slices.ContainsFunc(g.w.plan.Questions, func(q market.Question) bool { return q.Shape == g.d.p.Shape })
 	switch {
-	case g.left > 0 && g.broke:
-		g.w.hold(g.d, nil, HoldBudget, "%d GPUs are missing; the next costs %s and %s are left: %s",
-			missing, g.cands.list[0].price, g.room, g.why)
+	case g.left > 0 && g.dear > 0:
+		g.w.hold(g.d, nil, HoldBudget, "%d GPUs are missing; the next machine costs %s and %s are left: %s",
+			missing, g.dear, g.room, g.why)
 	case g.left > 0 && g.unasked > 0:
 		g.w.hold(g.d, nil, HoldProbes, "%d GPUs are missing; %d offers are left to ask about, but no questions in this cycle", missing, g.unasked)
 	case g.left > 0:
 		g.w.hold(g.d, nil, HoldNoOffer, "%d GPUs are missing; %s", missing, g.d.st.Funnel)
-	case asked:
+	case g.asked:
 		g.w.hold(g.d, nil, HoldAsking, "asking the market which bids win")
 	}
 }
@@ -492,10 +537,22 @@ type candidates struct {
 func (c *candidates) Len() int      { return len(c.list) }
 func (c *candidates) Swap(i, j int) { c.list[i], c.list[j] = c.list[j], c.list[i] }
 func (c *candidates) Push(x any)    { c.list = append(c.list, x.(candidate)) }
+
+// Pop implements heap.Interface; drop is what is used, as it boxes nothing.
 func (c *candidates) Pop() any {
 	last := c.list[len(c.list)-1]
 	c.list = c.list[:len(c.list)-1]
 	return last
+}
+
+// drop removes the best candidate.
+func (c *candidates) drop() {
+	n := len(c.list) - 1
+	c.list[0] = c.list[n]
+	c.list = c.list[:n]
+	if n > 0 {
+		heap.Fix(c, 0)
+	}
 }
 
 func (c *candidates) Less(i, j int) bool {

@@ -1,0 +1,459 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+func TestTheSameInputGivesTheSamePlanWhateverTheOrderOfItsLists(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		before := asJSON(t, in)
+		want := asJSON(t, Compute(in))
+		if asJSON(t, in) != before {
+			t.Fatal("Compute changed its input")
+		}
+		if got := asJSON(t, Compute(shuffled(in, rapid.Int64().Draw(t, "seed")))); got != want {
+			t.Fatalf("another order, another plan:\n%s\n%s", want, got)
+		}
+	})
+}
+
+func TestALookTeachesTheSameWhateverTheOrderOfItsLists(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Snapshot.Instances.Value = drawList(t, in)
+		a, b := in, shuffled(in, rapid.Int64().Draw(t, "seed"))
+		a.History, b.History = clone(a.History), clone(b.History)
+		e1, e2 := Observe(&a.History, look(a)), Observe(&b.History, look(b))
+		if x, y := asJSON(t, e1), asJSON(t, e2); x != y {
+			t.Fatalf("events differ:\n%s\n%s", x, y)
+		}
+		if x, y := asJSON(t, Compute(a)), asJSON(t, Compute(b)); x != y {
+			t.Fatalf("plans differ:\n%s\n%s", x, y)
+		}
+	})
+}
+
+// drawList is a list that shows some of our machines, some that we do not know,
+// and some of others.
+func drawList(t *rapid.T, in Input) (out []market.Instance) {
+	for _, m := range in.History.Machines {
+		if chance(t, "absent", 25) {
+			continue
+		}
+		inst := shown(m)
+		if inst.ID == "" {
+			inst.ID = "new-" + m.Name
+		}
+		inst.Status = pick(t, "listed as", m.Status, market.StatusRunning, market.StatusOutbid, market.StatusTerminated)
+		if chance(t, "bare", 20) {
+			inst = market.Instance{ID: inst.ID, Name: inst.Name, Status: inst.Status}
+		}
+		out = append(out, inst)
+		if chance(t, "twin", 5) {
+			inst.ID += "-twin"
+			out = append(out, inst)
+		}
+	}
+	return append(out, drawStrangers(t)...)
+}
+
+func drawStrangers(t *rapid.T) (out []market.Instance) {
+	for i := range rapid.IntRange(0, 4).Draw(t, "strangers") {
+		name := pick(t, "stranger", "My Server", "", "tds-other-p0-k0000000", "tds-main--x-p0-k0000000", "tds-main-p0-short", "TDS-main-p0-k0000000", "tds-main-p0-k0000000~x")
+		out = append(out, market.Instance{
+			ID: fmt.Sprintf("stranger-%d", i), Name: name, Status: pick(t, "stranger is", market.StatusRunning, market.StatusOutbid, market.StatusStopped),
+			Host: "host-00", Model: rtx4090, Shape: market.Shape{GPUs: 1}, Compute: market.Some(usd("0.30")),
+		})
+	}
+	return out
+}
+
+// planned sums what a plan adds to the reservations, for one policy or all.
+func planned(in Input, p Plan, name string) (sum market.Rate) {
+	for _, a := range p.Actions {
+		switch {
+		case name != "" && a.Policy != name:
+		case a.Kind == Deploy:
+			sum = sum.Add(a.Rate)
+		case a.Kind == Rebid:
+			sum = sum.Add(max(a.Rate.Sub(in.History.Machine(a.Machine).Reserved), 0))
+		}
+	}
+	return sum
+}
+
+// affordable checks rate x d <= money without the planner's own arithmetic.
+func affordable(rate market.Rate, d time.Duration, money market.Amount) bool {
+	cost := new(big.Int).Mul(big.NewInt(int64(rate)), big.NewInt(int64(d)))
+	return cost.Cmp(new(big.Int).Mul(big.NewInt(int64(money)), big.NewInt(int64(time.Hour)))) <= 0
+}
+
+func TestNoCapIsEverExceeded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		p := Compute(in)
+		more := planned(in, p, "")
+		if more == 0 {
+			return
+		}
+		all := in.History.Reserved().Add(more)
+		if all > in.HourlyCap {
+			t.Fatalf("%s reserved, the cap is %s", all, in.HourlyCap)
+		}
+		checkSpend(t, in, "", in.Budget, all)
+		checkBalance(t, in, more)
+		for _, pol := range in.Policies {
+			own := planned(in, p, pol.Name)
+			if own == 0 {
+				continue
+			}
+			own = own.Add(in.History.ReservedFor(pol.Name))
+			if c, ok := pol.Budget.MaxHourly.Get(); ok && own > c {
+				t.Fatalf("%s reserved for %s, its cap is %s", own, pol.Name, c)
+			}
+			checkSpend(t, in, pol.Name, pol.Budget, own)
+		}
+	})
+}
+
+func checkSpend(t *rapid.T, in Input, name string, b policy.Budget, reserved market.Rate) {
+	var day, month market.Amount
+	for _, s := range in.History.Spend {
+		if name == "" || s.Policy == name {
+			month += s.Amount
+			if s.Day == "2026-03-10" {
+				day += s.Amount
+			}
+		}
+	}
+	horizon := in.Interval + 70*time.Minute
+	if c, ok := b.MaxDaily.Get(); ok && !affordable(reserved, horizon, c-day) {
+		t.Fatalf("%q: %s for %s does not fit into %s less %s", name, reserved, horizon, c, day)
+	}
+	if c, ok := b.MaxMonthly.Get(); ok && !affordable(reserved, horizon, c-month) {
+		t.Fatalf("%q: %s for %s does not fit into %s less %s", name, reserved, horizon, c, month)
+	}
+}
+
+func checkBalance(t *rapid.T, in Input, more market.Rate) {
+	s := in.Snapshot.Balance
+	balance, known := s.Value.Balance.Get()
+	known = known && s.Complete
+	if known && balance < dollars(1) {
+		t.Fatalf("growth at a balance of %s", balance)
+	}
+	if !known && (in.Budget.MinBalance.Known() || in.Budget.MinRunway > 0) {
+		t.Fatal("growth at an unknown balance")
+	}
+	burn := max(in.History.Reserved(), s.Value.Hourly.Or(0)).Add(more)
+	if least, ok := in.Budget.MinBalance.Get(); ok && !affordable(burn, in.Interval+10*time.Minute, balance-least) {
+		t.Fatalf("%s would take the balance of %s below %s", burn, balance, least)
+	}
+	if d := in.Budget.MinRunway; d > 0 && !affordable(burn, d, balance) {
+		t.Fatalf("%s at %s lasts less than %s", balance, burn, d)
+	}
+}
+
+func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		caps := Caps{Hourly: drawRate(t, "cap", 1000, 30000), Policy: drawMaybe(t, "own cap", func() market.Rate { return drawRate(t, "own cap", 1000, 30000) })}
+		var h History
+		var open []Intent
+		for i := range rapid.IntRange(1, 30).Draw(t, "steps") {
+			if len(open) > 0 && rapid.Bool().Draw(t, "answer") {
+				in := open[0]
+				open = open[1:]
+				switch rapid.IntRange(0, 2).Draw(t, "how") {
+				case 0:
+					Accept(&h, &in, market.Deployed{ID: in.Machine, Total: market.Some(in.Reserved)}, t0)
+					if m := h.Machine(in.Machine); m != nil && in.Kind == Deploy {
+						m.Phase = PhaseLive
+					}
+				case 1:
+					Refuse(&h, &in, market.ClassRefused, "no", t0)
+				default:
+					Lose(&h, &in, "timeout", t0)
+				}
+			}
+			storage, bid := usd("0.005"), drawRate(t, "bid", 500, 9000)
+			a := Action{Kind: Deploy, Policy: pick(t, "policy", "a", "b"), Capacity: market.Spot, Bid: bid, Storage: storage,
+				Rate: bid.Add(storage), Reserve: bid.Add(drawRate(t, "reserve", 100, 9000))}
+			if n := len(h.Machines); n > 0 && chance(t, "rebid", 40) {
+				m := h.Machines[rapid.IntRange(0, n-1).Draw(t, "which")]
+				a.Kind, a.Policy, a.Machine = Rebid, m.Policy, m.Name
+			}
+			before := h.Reserved()
+			in, err := Begin(&h, a, caps, uint64(i+1), 1, fmt.Sprintf("m%d", i), t0)
+			if err == nil {
+				open = append(open, in)
+			} else if h.Reserved() != before {
+				t.Fatalf("a refused Begin booked something: %v", err)
+			}
+			if h.Reserved() > caps.Hourly {
+				t.Fatalf("%s reserved, the cap is %s", h.Reserved(), caps.Hourly)
+			}
+			for _, name := range []string{"a", "b"} {
+				if c, ok := caps.Policy.Get(); ok && h.ReservedFor(name) > c {
+					t.Fatalf("%s reserved for %s, its cap is %s", h.ReservedFor(name), name, c)
+				}
+			}
+			if errors.Is(err, ErrBudget) && a.Kind == Deploy && a.Rate <= caps.room(&h, a.Policy) {
+				t.Fatalf("%s refused although %s are left", a.Rate, caps.room(&h, a.Policy))
+			}
+		}
+	})
+}
+
+func TestAnIncompleteListCausesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Snapshot.Instances.Complete = false
+		if p := Compute(in); len(p.Actions)+len(p.Questions) > 0 {
+			t.Fatalf("machines unknown, yet %+v, %+v", p.Actions, p.Questions)
+		}
+		in.Snapshot.Instances.Complete, in.Snapshot.Hosts.Complete = true, false
+		if p := Compute(in); len(actions(p, Deploy)) > 0 {
+			t.Fatalf("hosts unknown, yet %+v", p.Actions)
+		}
+		in.Snapshot.Instances.Value, in.Snapshot.Instances.Complete = drawList(t, in), false
+		h := clone(in.History)
+		for _, e := range Observe(&h, look(in)) {
+			t.Fatalf("an incomplete list taught %+v", e)
+		}
+		if len(h.Machines) != len(in.History.Machines) {
+			t.Fatal("an incomplete list changed the machines")
+		}
+	})
+}
+
+func TestAnEmptyListNeverCausesADeployOrADeleteAtTheFirstLook(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		for i := range in.History.Machines { // nothing has been missed before
+			in.History.Machines[i].OrderedAt = t0.Add(-time.Minute)
+		}
+		in.Snapshot.Instances.Complete = true
+		count := map[string]int{}
+		for _, m := range in.History.Machines {
+			count[m.Policy] += m.Shape.GPUs
+		}
+		h := in.History
+		in.History = clone(h)
+		Observe(&in.History, look(in))
+		if len(in.History.Machines) != len(h.Machines) {
+			t.Fatalf("%d machines, %d after one empty list", len(h.Machines), len(in.History.Machines))
+		}
+		gained := map[string]int{}
+		for _, a := range actions(Compute(in), Deploy) {
+			gained[a.Policy] += a.Shape.GPUs
+		}
+		for _, p := range in.Policies {
+			if gained[p.Name] > 0 && count[p.Name]+gained[p.Name] > p.GPUs() {
+				t.Fatalf("%s has %d GPUs, buys %d, wants %d", p.Name, count[p.Name], gained[p.Name], p.GPUs())
+			}
+		}
+	})
+}
+
+func TestNoActionNamesAMachineThatIsNotOurs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Snapshot.Instances.Value = append(drawList(t, in), market.Instance{ID: "zz", Name: "a stranger"})
+		list := in.Snapshot.Instances.Value
+		// Without the strangers but one, which proves that the list is not empty for a fault.
+		own := slices.DeleteFunc(slices.Clone(list), func(i market.Instance) bool {
+			return strings.HasPrefix(i.ID, "stranger")
+		})
+		run := func(list []market.Instance) (string, Plan) {
+			in := in
+			in.History = clone(in.History)
+			in.Snapshot.Instances.Value = list
+			events := Observe(&in.History, look(in))
+			return asJSON(t, events) + asJSON(t, Compute(in)), Compute(in)
+		}
+		with, p := run(list)
+		without, _ := run(own)
+		if with != without {
+			t.Fatalf("strangers changed the plan:\n%s\n%s", with, without)
+		}
+		for _, a := range p.Actions {
+			if a.Kind == Deploy {
+				continue
+			}
+			bare, _, _ := strings.Cut(a.Machine, "~")
+			n, ok := market.ParseMachineName(bare)
+			if !ok || n.Owner != "main" || a.Instance == "" || strings.HasPrefix(a.Instance, "stranger") {
+				t.Fatalf("an action on what is not ours: %+v", a)
+			}
+		}
+	})
+}
+
+func TestBidsOnlyMoveUpAndNeverAboveTheCeiling(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		p := Compute(in)
+		for _, a := range p.Actions {
+			pol := find(in, a.Policy)
+			switch a.Kind {
+			case Deploy:
+				if a.Rate > pol.Ceiling() || a.Reserve > pol.Ceiling() || a.Rate <= 0 {
+					t.Fatalf("%s (up to %s) all-in, the ceiling is %s", a.Rate, a.Reserve, pol.Ceiling())
+				}
+				if a.Capacity == market.Spot && (a.Bid < market.MinBid || a.Bid%market.Cent != 0 || a.Bid.Add(a.Storage) != a.Rate) {
+					t.Fatalf("bid %s, storage %s, rate %s", a.Bid, a.Storage, a.Rate)
+				}
+			case Rebid:
+				m := in.History.Machine(a.Machine)
+				if a.Bid <= m.Bid.Or(market.MaxRate) || a.Bid%market.Cent != 0 || a.Bid.Add(m.Storage.Or(market.MaxRate)) > pol.MaxGPUHour.Mul(m.Shape.GPUs) {
+					t.Fatalf("raise from %v to %s under a ceiling of %s", m.Bid, a.Bid, pol.Ceiling())
+				}
+			}
+		}
+		for _, q := range p.Questions {
+			if q.Bid < market.MinBid || q.Bid%market.Cent != 0 {
+				t.Fatalf("asks about a bid of %s", q.Bid)
+			}
+		}
+	})
+}
+
+func find(in Input, name string) *policy.Policy {
+	for i := range in.Policies {
+		if in.Policies[i].Name == name {
+			return &in.Policies[i]
+		}
+	}
+	return nil
+}
+
+func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		p := Compute(in)
+		if len(p.Actions) > in.Limits.MaxActions || len(p.Questions) > in.Limits.MaxProbes {
+			t.Fatalf("%d actions and %d questions, limits %+v", len(p.Actions), len(p.Questions), in.Limits)
+		}
+		have := map[string]int{}
+		for _, m := range in.History.Machines {
+			have[m.Policy] += m.Shape.GPUs
+		}
+		named := map[string]bool{}
+		for _, a := range p.Actions {
+			if a.Kind == Deploy {
+				have[a.Policy] += a.Shape.GPUs
+				if pol := find(in, a.Policy); have[a.Policy] > pol.GPUs() {
+					t.Fatalf("%s wants %d GPUs and would have %d", a.Policy, pol.GPUs(), have[a.Policy])
+				}
+			} else if named[a.Machine] {
+				t.Fatalf("two actions on %s", a.Machine)
+			}
+			named[a.Machine] = true
+			if in.History.PausedBy(a.Policy, in.Now) != nil {
+				t.Fatalf("%s is paused, yet %+v", a.Policy, a)
+			}
+			if a.Kind != Delete && in.History.OpenBreaker(in.Now) != nil {
+				t.Fatalf("a breaker is open, yet %+v", a)
+			}
+		}
+	})
+}
+
+func TestNothingHappensWithoutAReasonAndNothingIsLeftOutWithoutOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		p := Compute(in)
+		told := map[string]bool{}
+		for _, a := range p.Actions {
+			told[a.Policy] = true
+			if a.Reason.Code == "" || a.Reason.Text == "" {
+				t.Fatalf("no reason: %+v", a)
+			}
+		}
+		for _, h := range p.Holds {
+			told[h.Policy] = true
+			if h.Reason.Code == "" || h.Reason.Text == "" {
+				t.Fatalf("no reason: %+v", h)
+			}
+		}
+		if len(p.Standings) != len(in.Policies) {
+			t.Fatalf("%d standings of %d policies", len(p.Standings), len(in.Policies))
+		}
+		for _, s := range p.Standings {
+			if !told[s.Policy] && !s.Satisfied {
+				t.Fatalf("nothing is said about %+v in %+v", s, p)
+			}
+			if s.Satisfied && (told[s.Policy] && len(actionsOf(p, s.Policy)) > 0 || s.Ready != s.Target) {
+				t.Fatalf("satisfied? %+v", s)
+			}
+		}
+	})
+}
+
+func actionsOf(p Plan, name string) (out []Action) {
+	for _, a := range p.Actions {
+		if a.Policy == name {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Snapshot.Hosts.At = t0.Add(-time.Minute * time.Duration(rapid.IntRange(0, 90).Draw(t, "age of the hosts")))
+		type slot struct {
+			host  string
+			model market.GPUModel
+		}
+		used, dead := map[slot]int{}, map[string]bool{}
+		for _, m := range in.History.Machines {
+			if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
+				dead[m.Host] = true
+			}
+			if m.Phase != PhaseLive || !m.OrderedAt.Before(in.Snapshot.Hosts.At) {
+				used[slot{m.Host, m.Model}] += m.Shape.GPUs
+			}
+		}
+		ports := map[string]map[int]bool{}
+		share := map[string]int{}
+		for _, a := range actions(Compute(in), Deploy) {
+			h := in.Snapshot.Hosts.Value[slices.IndexFunc(in.Snapshot.Hosts.Value, func(h market.Host) bool { return h.ID == a.Host })]
+			g, _ := h.GPU(a.Model)
+			used[slot{a.Host, a.Model}] += a.Shape.GPUs
+			if used[slot{a.Host, a.Model}] > g.Free || dead[a.Host] || !h.Online || !h.Listed || h.Reserved {
+				t.Fatalf("%+v on %+v, %d used, ours dead there: %v", a, h, used[slot{a.Host, a.Model}], dead[a.Host])
+			}
+			if ports[a.Host] == nil {
+				ports[a.Host] = map[int]bool{}
+			}
+			for _, f := range a.Ports {
+				if ports[a.Host][f.External] || !slices.Contains(h.Ports.Or(nil), f.External) {
+					t.Fatalf("port %d of %s is given twice, or not free", f.External, a.Host)
+				}
+				ports[a.Host][f.External] = true
+			}
+			pol := find(in, a.Policy)
+			if _, ok := h.Ports.Get(); ok && len(a.Ports) != len(pol.Ports) {
+				t.Fatalf("%d ports, wanted %v", len(a.Ports), pol.Ports)
+			}
+			share[a.Policy+a.Host]++
+			if s := pol.Spread.MaxShare; s > 0 && share[a.Policy+a.Host] > maxOnHost(s, pol.Target) {
+				t.Fatalf("%d machines of %d on %s, max_share is %v", share[a.Policy+a.Host], pol.Target, a.Host, s)
+			}
+		}
+	})
+}

@@ -1,0 +1,441 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+var t0 = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
+
+const rtx4090, rtx3090 market.GPUModel = "geforcertx4090-pcie-24gb", "geforcertx3090-pcie-24gb"
+
+// usd reads a price in a test.
+func usd(text string) market.Rate {
+	r, err := market.ParseRate(text)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func dollars(n int64) market.Amount { return market.Amount(n * market.Dollar) }
+
+func testSafety() policy.Safety {
+	return policy.Safety{
+		UnknownLooks: 3, UnknownAge: 10 * time.Minute, AbsentLooks: 3, AbsentAge: 2 * time.Minute, BackoffMin: time.Minute,
+		BackoffMax: 30 * time.Minute, BreakerFailures: 3, BreakerWindow: 10 * time.Minute, BreakerCooldown: 15 * time.Minute,
+	}
+}
+
+// newHost is a host where a machine of the usual shape costs 0.044 a GPU for vCPU
+// and RAM besides the GPU, and 0.005 for storage.
+func newHost(id string, free int, gpu string) market.Host {
+	return market.Host{
+		ID: id, Location: market.Location{Country: "Norway", City: "Bodø"}, Online: true, Listed: true, Uptime: market.Some(0.99),
+		CPU:     market.Component{Free: market.Some(64), Price: market.Some(usd("0.003"))},
+		RAM:     market.Component{Free: market.Some(256), Price: market.Some(usd("0.002"))},
+		Storage: market.Component{Free: market.Some(2000), Price: market.Some(usd("0.00005"))},
+		GPUs:    []market.HostGPU{{Model: rtx4090, Free: free, Price: market.Some(usd(gpu)), VRAM: market.Some(24)}},
+		Ports:   market.Some([]int{20001, 20002, 20003, 20004, 20005, 20006, 20007, 20008}),
+	}
+}
+
+// newPolicy wants n spot machines of one GPU at up to 0.40 all-in: bids up to 0.39
+// where storage costs 0.005.
+func newPolicy(name string, n int) policy.Policy {
+	return policy.Policy{
+		Name: name, Kind: policy.VM, Capacity: market.Spot, Target: n, Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100},
+		MaxGPUHour: usd("0.40"), Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: 20 * time.Minute,
+	}
+}
+
+func newInput(hosts []market.Host, ps ...policy.Policy) Input {
+	set := policy.Set{Policies: ps}
+	return Input{
+		Now: t0, Owner: "main", Interval: time.Minute, Policies: ps, HourlyCap: set.HourlyCap(),
+		Limits: policy.Limits{MaxActions: 20, MaxProbes: 40}, Safety: testSafety(),
+		Snapshot: market.Snapshot{
+			Hosts:     market.Section[[]market.Host]{Value: hosts, At: t0, Complete: true},
+			Instances: market.Section[[]market.Instance]{At: t0, Complete: true},
+			Balance:   market.Section[market.Balance]{Value: market.Balance{Balance: market.Some(dollars(100))}, At: t0, Complete: true},
+		},
+	}
+}
+
+func nameOf(name string, i int) string {
+	return market.MachineName{Owner: "main", Policy: name, Key: fmt.Sprintf("k%07d", i)}.String()
+}
+
+// newMachine is a live, running machine of the policy, an hour old.
+func newMachine(p policy.Policy, i int, host, bid string) Machine {
+	b := usd(bid)
+	return Machine{
+		Name: nameOf(p.Name, i), Policy: p.Name, ID: fmt.Sprintf("id-%s-%d", p.Name, i), API: market.V0, Phase: PhaseLive, Status: market.StatusRunning,
+		Capacity: p.Capacity, Host: host, Location: market.Location{Country: "Norway", City: "Bodø"}, Model: rtx4090, Shape: p.Shape,
+		Bid: market.Some(b), Storage: market.Some(usd("0.005")), Reserved: b.Add(usd("0.005")),
+		OrderedAt: t0.Add(-time.Hour), SeenAt: t0, ReadyAt: t0.Add(-50 * time.Minute), StatusAt: t0.Add(-50 * time.Minute), MeteredAt: t0,
+	}
+}
+
+// shown is how the market lists a machine.
+func shown(m Machine) market.Instance {
+	return market.Instance{
+		ID: m.ID, API: market.V0, Name: m.Name, Status: m.Status, Capacity: m.Capacity, Host: m.Host, Location: m.Location, Model: m.Model,
+		Shape: m.Shape, Compute: m.Bid, Storage: m.Storage,
+	}
+}
+
+// accepted is the market's yes to a bid of the policy on a host.
+func accepted(p policy.Policy, host, bid string) market.Verdict {
+	return market.Verdict{Question: market.Question{Host: host, Model: rtx4090, Shape: p.Shape, Bid: usd(bid)}, Answer: market.Accepted, At: t0}
+}
+
+func refused(p policy.Policy, host, bid string) market.Verdict {
+	v := accepted(p, host, bid)
+	v.Answer = market.Refused
+	return v
+}
+
+// look makes what Observe wants of an Input.
+func look(in Input) Look {
+	return Look{Now: in.Now, Owner: in.Owner, Safety: in.Safety, Policies: in.Policies, Snapshot: in.Snapshot}
+}
+
+// converse answers the questions of a plan until it has none, as the bidder does.
+func converse(in Input, wins func(market.Question) bool) (Input, Plan) {
+	for {
+		p := Compute(in)
+		if len(p.Questions) == 0 {
+			return in, p
+		}
+		for _, q := range p.Questions {
+			v := market.Verdict{Question: q, Answer: market.Refused, At: in.Now}
+			if wins(q) {
+				v.Answer = market.Accepted
+			}
+			in.Verdicts = append(in.Verdicts, v)
+			in.Limits.MaxProbes--
+		}
+	}
+}
+
+func asJSON(t interface{ Fatal(...any) }, v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func actions(p Plan, kind ActionKind) (out []Action) {
+	for _, a := range p.Actions {
+		if a.Kind == kind {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func holds(p Plan, code string) (out []Hold) {
+	for _, h := range p.Holds {
+		if h.Reason.Code == code {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func wantActions(t *testing.T, p Plan, want ...string) {
+	t.Helper()
+	got := []string{}
+	for _, a := range p.Actions {
+		what := a.Machine
+		if a.Kind == Deploy {
+			what = a.Host
+		}
+		got = append(got, fmt.Sprintf("%s %s %s", a.Kind, what, a.Reason.Code))
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("actions %q, want %q; holds %+v, questions %+v", got, want, p.Holds, p.Questions)
+	}
+}
+
+func wantHold(t *testing.T, p Plan, code string) {
+	t.Helper()
+	if len(holds(p, code)) == 0 {
+		t.Fatalf("no hold %s; actions %+v, holds %+v", code, p.Actions, p.Holds)
+	}
+}
+
+// --- random worlds ---
+
+func pick[T any](t *rapid.T, label string, of ...T) T { return rapid.SampledFrom(of).Draw(t, label) }
+
+func chance(t *rapid.T, label string, percent int) bool {
+	return rapid.IntRange(0, 99).Draw(t, label) < percent
+}
+
+func drawMaybe[T any](t *rapid.T, label string, draw func() T) market.Maybe[T] {
+	if chance(t, label+" unknown", 10) {
+		return market.Maybe[T]{}
+	}
+	return market.Some(draw())
+}
+
+func drawRate(t *rapid.T, label string, least, most int64) market.Rate {
+	return market.Rate(rapid.Int64Range(least*market.Cent/100, most*market.Cent/100).Draw(t, label))
+}
+
+func drawHost(t *rapid.T, i int) market.Host {
+	h := market.Host{
+		ID:       fmt.Sprintf("host-%02d", i),
+		Location: market.Location{Country: pick(t, "country", "Norway", "Spain", ""), City: pick(t, "city", "Bodø", "Cádiz", "")},
+		Online:   chance(t, "online", 90), Listed: chance(t, "listed", 95), Reserved: chance(t, "reserved", 5),
+		Uptime:  drawMaybe(t, "uptime", func() float64 { return rapid.Float64Range(0.5, 1).Draw(t, "uptime") }),
+		CPU:     drawComponent(t, "cpu", 64, 60),
+		RAM:     drawComponent(t, "ram", 256, 40),
+		Storage: drawComponent(t, "storage", 2000, 2),
+	}
+	for _, m := range []market.GPUModel{rtx3090, rtx4090} {
+		if chance(t, "has "+string(m), 70) {
+			h.GPUs = append(h.GPUs, market.HostGPU{
+				Model: m, Free: rapid.IntRange(0, 8).Draw(t, "free"), VRAM: drawMaybe(t, "vram", func() int { return pick(t, "vram", 24, 12) }),
+				Price: drawMaybe(t, "gpu price", func() market.Rate { return drawRate(t, "gpu price", 500, 6000) }),
+			})
+		}
+	}
+	h.Ports = drawMaybe(t, "ports", func() []int { return rapid.SliceOfN(rapid.IntRange(20000, 20012), 0, 10).Draw(t, "ports") })
+	if chance(t, "restricted", 20) {
+		h.Limits = map[int]market.Restriction{rapid.IntRange(1, 4).Draw(t, "limited"): {
+			VCPUs: market.Some(market.Bounds{Min: 2, Max: rapid.IntRange(2, 32).Draw(t, "max vcpus")}),
+			RAM:   drawMaybe(t, "ram bound", func() market.Bounds { return market.Bounds{Min: 4, Max: 64} }),
+		}}
+	}
+	return h
+}
+
+func drawComponent(t *rapid.T, label string, most int, price int64) market.Component {
+	return market.Component{
+		Free:  drawMaybe(t, label, func() int { return rapid.IntRange(0, most).Draw(t, label) }),
+		Price: drawMaybe(t, label+" price", func() market.Rate { return drawRate(t, label+" price", 0, price) }),
+	}
+}
+
+func drawPolicy(t *rapid.T, name string) policy.Policy {
+	g := pick(t, "gpus", 1, 1, 1, 2, 4)
+	p := policy.Policy{
+		Name: name, Kind: policy.VM, Capacity: pick(t, "capacity", market.Spot, market.Spot, market.OnDemand),
+		Priority: rapid.IntRange(0, 2).Draw(t, "priority"), Target: rapid.IntRange(0, 5).Draw(t, "target"),
+		Shape:      market.Shape{GPUs: g, VCPUs: 4 * g, RAM: 8 * g, Storage: 100},
+		MaxGPUHour: drawRate(t, "ceiling", 1000, 8000), Ports: pick(t, "ports", nil, []int{22}, []int{22, 8000}),
+		Cooldown: pick(t, "cooldown", 0, 0, 10*time.Minute), MinLifetime: pick(t, "lifetime", 0, 0, 30*time.Minute),
+		BootTimeout: pick(t, "boot timeout", 0, 20*time.Minute), Spread: policy.Spread{MaxShare: pick(t, "share", 0, 0, 0.5, 0.3)},
+		Match: policy.Match{
+			GPUModels: pick(t, "models", nil, []string{string(rtx4090), "*3090*"}, []string{string(rtx4090)}),
+			Countries: pick(t, "countries", nil, nil, []string{"NO"}), MinUptime: pick(t, "min uptime", 0, 0, 0.8),
+			MinVRAM: pick(t, "min vram", 0, 0, 20), PreferOrder: rapid.Bool().Draw(t, "prefer"),
+			Deny: policy.Deny{Hosts: pick(t, "deny", nil, nil, []string{"host-00"})},
+		},
+	}
+	p.Budget = drawBudget(t, true)
+	if chance(t, "protects", 20) {
+		p.Protected = []string{nameOf(name, 0)}
+	}
+	return p
+}
+
+func drawBudget(t *rapid.T, own bool) policy.Budget {
+	var b policy.Budget
+	if chance(t, "max_hourly", 40) {
+		b.MaxHourly = market.Some(drawRate(t, "max_hourly", 1000, 30000))
+	}
+	if chance(t, "max_daily", 25) {
+		b.MaxDaily = market.Some(market.Amount(drawRate(t, "max_daily", 1000, 100000)))
+	}
+	if chance(t, "max_monthly", 25) {
+		b.MaxMonthly = market.Some(market.Amount(drawRate(t, "max_monthly", 1000, 200000)))
+	}
+	if !own && chance(t, "min_balance", 25) {
+		b.MinBalance = market.Some(market.Amount(drawRate(t, "min_balance", 0, 50000)))
+	}
+	if !own && chance(t, "min_runway", 25) {
+		b.MinRunway = pick(t, "runway", time.Hour, 24*time.Hour)
+	}
+	return b
+}
+
+func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
+	name, shape, capacity := "gone", market.Shape{GPUs: 1, VCPUs: 4, RAM: 8, Storage: 100}, market.Spot
+	if len(ps) > 0 && !chance(t, "orphan", 10) {
+		p := ps[rapid.IntRange(0, len(ps)-1).Draw(t, "policy")]
+		name, shape, capacity = p.Name, p.Shape, p.Capacity
+	}
+	age := time.Duration(rapid.IntRange(0, 120).Draw(t, "age")) * time.Minute
+	m := Machine{
+		Name: nameOf(name, i), Policy: name, Phase: pick(t, "phase", PhaseLive, PhaseLive, PhaseLive, PhaseUnknown, PhaseAccepted, PhaseDeleting),
+		Status: market.StatusUnknown, Capacity: capacity, Host: fmt.Sprintf("host-%02d", rapid.IntRange(0, 6).Draw(t, "host")),
+		Location: market.Location{Country: "Norway"}, Model: pick(t, "model", rtx4090, rtx4090, rtx3090), Shape: shape,
+		Bid: drawMaybe(t, "bid", func() market.Rate { return drawRate(t, "bid", 500, 9000) }), Storage: market.Some(usd("0.005")),
+		OrderedAt: t0.Add(-age), MeteredAt: t0,
+	}
+	m.Reserved = max(m.rate(), drawRate(t, "reserved", 500, 9000))
+	if m.Phase != PhaseUnknown {
+		m.ID = fmt.Sprintf("id-%03d", i)
+	}
+	if m.Phase == PhaseLive || m.Phase == PhaseDeleting {
+		m.SeenAt, m.StatusAt = t0, t0.Add(-age/2)
+		m.Status = pick(t, "status", market.StatusRunning, market.StatusRunning, market.StatusStarting, market.StatusOutbid, market.StatusOutbid,
+			market.StatusStopped, market.StatusReleased, market.StatusUnknown, market.StatusStopping, market.StatusError, market.StatusRelocating)
+		if m.Status == market.StatusRunning {
+			m.ReadyAt = m.StatusAt
+		}
+	}
+	switch {
+	case m.Phase == PhaseDeleting || m.Phase == PhaseLive && chance(t, "leaving", 10):
+		m.Leaving = &PendingDelete{Intent: 7, At: t0.Add(-time.Minute)}
+	case m.Phase == PhaseLive && m.Bid.Known() && chance(t, "raised", 15):
+		m.Rebid = &PendingRebid{Intent: 8, Bid: m.Bid.Or(0) + market.Cent, At: t0.Add(-time.Minute), Accepted: true}
+		m.Reserved = max(m.Reserved, m.rate())
+	}
+	m.RebidIgnored = chance(t, "ignored", 5)
+	return m
+}
+
+func drawHistory(t *rapid.T, ps []policy.Policy) History {
+	var h History
+	for i := range rapid.IntRange(0, 12).Draw(t, "machines") {
+		h.Machines = append(h.Machines, drawMachine(t, ps, i))
+	}
+	for i := range rapid.IntRange(0, 3).Draw(t, "backoffs") {
+		h.Backoffs = append(h.Backoffs, Backoff{
+			Host: fmt.Sprintf("host-%02d", i), Model: rtx4090, GPUs: 1, Bid: pick(t, "backoff bid", market.MaxRate, usd("0.20")),
+			Failures: 2, Until: t0.Add(time.Duration(rapid.IntRange(-5, 5).Draw(t, "until")) * time.Minute), Reason: "refused",
+		})
+	}
+	if chance(t, "paused", 15) {
+		h.Pauses = append(h.Pauses, Pause{Policy: pick(t, "who", "p0", "p1", ""), Since: t0.Add(-time.Hour)})
+	}
+	if chance(t, "breaker", 15) {
+		h.Breakers = append(h.Breakers, Breaker{Code: BreakerFailures, Since: t0.Add(-time.Hour), Until: t0.Add(pick(t, "open", -time.Minute, time.Minute)), Reason: "x"})
+	}
+	for _, p := range ps {
+		if chance(t, "scaled", 20) {
+			h.Scaled = append(h.Scaled, Scaled{p.Name, t0.Add(-5 * time.Minute)})
+		}
+		if chance(t, "spent", 50) {
+			h.Spend = append(h.Spend, Spend{pick(t, "day", "2026-03-10", "2026-03-09"), p.Name, market.Amount(drawRate(t, "spent", 0, 50000))})
+		}
+	}
+	h.Known = pick(t, "known", nil, []string{"gone"})
+	if chance(t, "rebid learnt", 30) {
+		h.RebidApplies = market.Some(rapid.Bool().Draw(t, "rebid applies"))
+	}
+	return h
+}
+
+// drawInput is a random world: nothing in it need be likely, all of it is possible.
+func drawInput(t *rapid.T) Input {
+	var hosts []market.Host
+	for i := range rapid.IntRange(0, 7).Draw(t, "hosts") {
+		hosts = append(hosts, drawHost(t, i))
+	}
+	var ps []policy.Policy
+	for i := range rapid.IntRange(0, 4).Draw(t, "policies") {
+		ps = append(ps, drawPolicy(t, fmt.Sprintf("p%d", i)))
+	}
+	in := newInput(hosts, ps...)
+	in.Budget = drawBudget(t, false)
+	if c, ok := in.Budget.MaxHourly.Get(); ok {
+		in.HourlyCap = c
+	}
+	in.Limits = policy.Limits{MaxActions: pick(t, "max actions", 0, 1, 3, 20), MaxProbes: pick(t, "max probes", 0, 2, 40)}
+	in.History = drawHistory(t, ps)
+	in.Snapshot.Hosts.Complete = chance(t, "hosts complete", 90)
+	in.Snapshot.Instances.Complete = chance(t, "instances complete", 90)
+	in.Snapshot.Balance.Complete = chance(t, "balance complete", 90)
+	in.Snapshot.Balance.Value = market.Balance{
+		Balance: drawMaybe(t, "balance", func() market.Amount { return market.Amount(drawRate(t, "balance", -1000, 200000)) }),
+		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),
+	}
+	in.Verdicts = drawVerdicts(t, in)
+	return in
+}
+
+func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
+	for _, h := range in.Snapshot.Hosts.Value {
+		for _, g := range h.GPUs {
+			for _, p := range in.Policies {
+				if !chance(t, "asked", 50) {
+					continue
+				}
+				v := market.Verdict{
+					Question: market.Question{Host: h.ID, Model: g.Model, Shape: p.Shape, Bid: drawRate(t, "asked bid", 500, 9000).CeilCent()},
+					Answer:   pick(t, "answer", market.Accepted, market.Accepted, market.Accepted, market.Refused, market.Silent),
+					At:       t0.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "second")) * time.Second),
+				}
+				if v.Answer == market.Refused && chance(t, "hint", 30) {
+					v.Hint = market.Some(drawRate(t, "hint", 500, 9000))
+				}
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// shuffled is the same world with every list in another order.
+func shuffled(in Input, seed int64) Input {
+	r := rand.New(rand.NewSource(seed))
+	in.Policies = mix(r, in.Policies)
+	in.Verdicts = mix(r, in.Verdicts)
+	in.Snapshot.Instances.Value = mix(r, in.Snapshot.Instances.Value)
+	in.Snapshot.Hosts.Value = mix(r, in.Snapshot.Hosts.Value)
+	for i := range in.Snapshot.Hosts.Value {
+		h := &in.Snapshot.Hosts.Value[i]
+		h.GPUs = mix(r, h.GPUs)
+		if ports, ok := h.Ports.Get(); ok {
+			h.Ports = market.Some(mix(r, ports))
+		}
+	}
+	h := &in.History
+	h.Machines, h.Backoffs, h.Pauses, h.Breakers = mix(r, h.Machines), mix(r, h.Backoffs), mix(r, h.Pauses), mix(r, h.Breakers)
+	h.Spend, h.Scaled, h.Known = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known)
+	return in
+}
+
+func mix[T any](r *rand.Rand, list []T) []T {
+	if list == nil {
+		return nil
+	}
+	out := slices.Clone(list)
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// clone is a History that shares nothing with the other.
+func clone(h History) History {
+	h.Machines = slices.Clone(h.Machines)
+	for i := range h.Machines {
+		m := &h.Machines[i]
+		if m.Leaving != nil {
+			l := *m.Leaving
+			m.Leaving = &l
+		}
+		if m.Rebid != nil {
+			r := *m.Rebid
+			m.Rebid = &r
+		}
+	}
+	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
+	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
+	return h
+}
