@@ -128,7 +128,9 @@ func (e *Engine) checkOrder(p *pool, o *market.Order) error {
 func (p *pool) checkBid(gpus int, bid market.Rate, except *bidder) error {
 	if least := max(p.floor.Mul(gpus), market.MinBid); bid < least {
 		r := refuse("bid", market.ClassBidRefused, "Your bid is below the minimum bid of this hostnode")
-		r.Hint = market.Some(least)
+		if p.host.tellsMinimum {
+			r.Hint = market.Some(least)
+		}
 		return r
 	}
 	if !p.wins(gpus, bid, except) {

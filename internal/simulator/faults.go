@@ -39,8 +39,10 @@ const (
 	faultStatus        = "status"         // every status is a word nobody knows (value)
 	faultStringSuccess = "string_success" // "true"
 	faultNoSuccess     = "no_success"
-	fault202           = "202"         // HTTP 202 instead of 200
-	faultBadBalance    = "bad_balance" // balance is value, default 0
+	fault202           = "202"            // HTTP 202 instead of 200
+	faultStringNumbers = "string_numbers" // every number is quoted
+	faultSingular      = "singular"       // get/single as the old documentation has it
+	faultBadBalance    = "bad_balance"    // balance is value, default 0
 	faultNoBalance     = "no_balance"
 
 	faultPriceMove = "price_move" // rivals come right after an accepted validation, for value, default 30m
@@ -59,6 +61,7 @@ func FaultKinds() map[string]string {
 		faultEmpty: "an empty list", faultStale: "an earlier list (=calls ago)", faultPartial: "every second entry is missing",
 		faultDuplicate: "one machine twice under two ids", faultStatus: "unknown status words (=word)",
 		faultStringSuccess: "success is a string", faultNoSuccess: "success is missing", fault202: "HTTP 202 instead of 200",
+		faultStringNumbers: "every number is quoted", faultSingular: "get answers under virtualmachine",
 		faultBadBalance: "a wrong balance (=dollars)", faultNoBalance: "no balance",
 		faultPriceMove: "rivals come right after an accepted validation (=duration)", faultNeverUp: "the machine never comes up",
 	}

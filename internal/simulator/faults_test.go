@@ -177,6 +177,18 @@ func TestTheBalanceCanBeWrongOrMissing(t *testing.T) {
 	}
 }
 
+func TestNumbersCanBeTextsAndGetCanAnswerInTheOldForm(t *testing.T) {
+	f := faulty(t, Real, "string_numbers:balance:n1,singular:get:n1")
+	if _, v := f.call("POST", "/api/v0/billing/balance", nil); v["balance"] != "500" {
+		t.Errorf("balance: %v", v)
+	}
+	id := f.deploy(deployForm("m", "0.5"))
+	_, v := f.call("POST", "/api/v0/client/get/single", url.Values{"server": {id}})
+	if dig(t, v, "virtualmachine", "name") != "m" {
+		t.Errorf("get: %v", v)
+	}
+}
+
 func TestThePriceCanMoveBetweenValidationAndDeploy(t *testing.T) {
 	f := faulty(t, Real, "price_move=10m:validate:n1")
 	form := deployForm("m", "0.5")

@@ -34,6 +34,7 @@ type host struct {
 	pools    []*pool // sorted by model
 
 	spotShownFree bool
+	tellsMinimum  bool // names its minimum to who bids below it
 	version       uint64
 }
 
@@ -53,6 +54,7 @@ type pool struct {
 	model market.GPUModel
 	total int
 	price market.Rate // on-demand, per GPU
+	usual market.Rate // what price moves around
 	floor market.Rate // least bid per GPU
 	vram  int
 
@@ -73,7 +75,7 @@ type pool struct {
 // reference is what one GPU with a usual share of the machine costs on demand:
 // what rivals reckon with.
 func (p *pool) reference() market.Rate {
-	return p.price.Add(p.host.cpu.price.Mul(4)).Add(p.host.ram.price.Mul(16))
+	return p.usual.Add(p.host.cpu.price.Mul(4)).Add(p.host.ram.price.Mul(16))
 }
 
 func (p *pool) spotHeld() (rivals, ours int) {
@@ -193,13 +195,13 @@ func fromWorld(i int, wh WorldHost) (*host, error) {
 		online: m.Online, listed: m.Listed, reserved: m.Reserved, uptime: m.Uptime.Or(1),
 		cpuType: m.CPUType, cpu: total(m.CPU), ram: total(m.RAM), storage: total(m.Storage),
 		limits: m.Limits, ports: slices.Sorted(slices.Values(m.Ports.Or(nil))), speed: 1000,
-		ip: fmt.Sprintf("192.0.2.%d", i%250+1), report: reportPage(fmt.Sprintf("%032x", i)),
+		tellsMinimum: true, ip: fmt.Sprintf("192.0.2.%d", i%250+1), report: reportPage(fmt.Sprintf("%032x", i)),
 	}
 	for _, g := range m.GPUs {
 		if g.Free < 0 || g.Free > 60 {
 			return nil, fmt.Errorf("%w: host %s has %d GPUs, want 0 to 60", errOptions, m.ID, g.Free)
 		}
-		p := &pool{host: h, model: g.Model, total: g.Free, price: g.Price.Or(0), vram: g.VRAM.Or(g.Model.VRAM().Or(0))}
+		p := &pool{host: h, model: g.Model, total: g.Free, price: g.Price.Or(0), usual: g.Price.Or(0), vram: g.VRAM.Or(g.Model.VRAM().Or(0))}
 		floor, ok := wh.Floor[g.Model]
 		if !ok {
 			floor = p.price.Scale(1, 2).CeilCent()
@@ -243,7 +245,22 @@ func (e *Engine) generate() {
 		for _, p := range h.pools {
 			e.startRivals(p)
 		}
+		if e.opts.Regime != Quiet {
+			e.repriceSometimes(h, stream(e.opts.Seed, "prices/"+h.id))
+		}
 	}
+}
+
+// repriceSometimes lets the owner change the on-demand prices by up to a tenth,
+// every few days. Machines keep the price they were bought at.
+func (e *Engine) repriceSometimes(h *host, rng *rand.Rand) {
+	e.after(exponential(rng, ownersReprice), func() {
+		for _, p := range h.pools {
+			p.price = max(p.usual.Scale(900+int64(rng.IntN(201)), 1000), market.Cent).CeilCent()
+		}
+		e.touch(h)
+		e.repriceSometimes(h, rng)
+	})
 }
 
 func (e *Engine) newHost(rng *rand.Rand, i int, locations map[string]string) *host {
@@ -259,7 +276,7 @@ func (e *Engine) newHost(rng *rand.Rand, i int, locations map[string]string) *ho
 		uptime: 1 - math.Pow(rng.Float64(), 4)*0.1, report: reportPage(fmt.Sprintf("%016x%016x", rng.Uint64(), rng.Uint64())),
 		cpuType: cpuTypes[rng.IntN(len(cpuTypes))], speed: []int{500, 1000, 1000, 2500, 10000}[rng.IntN(5)],
 		ip:            fmt.Sprintf("198.51.100.%d", i%250+1),
-		spotShownFree: rng.Float64() < e.opts.SpotShownFree,
+		spotShownFree: rng.Float64() < e.opts.SpotShownFree, tellsMinimum: rng.IntN(2) == 0,
 	}
 	if rng.IntN(3) == 0 {
 		h.ip = fmt.Sprintf("%s-%c.marketplace.example.invalid", slug(at.city), 'a'+rune(i%26))
@@ -319,6 +336,7 @@ func (e *Engine) blemish(h *host, i int) {
 func (e *Engine) newPool(h *host, rng *rand.Rand, kind gpuKind, gpus int) *pool {
 	p := &pool{host: h, model: kind.model, total: gpus, vram: kind.model.VRAM().Or(0)}
 	p.price = market.Rate(kind.price).Scale(900+int64(rng.IntN(301)), 1000).CeilCent()
+	p.usual = p.price
 	p.load = loadMedian * math.Exp(loadSigma*rng.NormFloat64())
 	if e.opts.Regime == Quiet {
 		p.load *= quietLoad

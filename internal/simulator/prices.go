@@ -23,6 +23,10 @@ const (
 	slowSD       = 0.05
 	slowHalfLife = 500.0 // hours
 
+	// ownersReprice is how often an hour a host's owner changes what it asks on
+	// demand. It is not fitted to anything.
+	ownersReprice = 1.0 / 96
+
 	// Half of the variance is shared by all pools of a GPU model.
 	sharedWeight = 0.5
 )

@@ -98,6 +98,13 @@ var editors = map[string]func(root object, value, op string){
 			root["success"] = strconv.FormatBool(s)
 		}
 	},
+	faultStringNumbers: func(root object, _, _ string) { quoteNumbers(root) },
+	faultSingular: func(root object, _, _ string) {
+		if vm, has := root["virtualmachines"]; has {
+			delete(root, "virtualmachines")
+			root["virtualmachine"] = vm
+		}
+	},
 	faultNoSuccess: func(root object, _, _ string) { delete(root, "success") },
 	faultBadBalance: func(root object, value, _ string) {
 		if value == "" {
@@ -199,4 +206,21 @@ func setDeep(v any, key, text string) {
 			setDeep(inner, key, text)
 		}
 	}
+}
+
+// quoteNumbers makes texts of all numbers and returns what v became.
+func quoteNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		return v.String()
+	case object:
+		for k, inner := range v {
+			v[k] = quoteNumbers(inner)
+		}
+	case []any:
+		for i, inner := range v {
+			v[i] = quoteNumbers(inner)
+		}
+	}
+	return v
 }
