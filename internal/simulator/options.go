@@ -98,6 +98,7 @@ func ParseRebidMode(s string) (RebidMode, error) {
 func ParseShape(s string) (Shape, error) { return parseOne("shape", s, Real, Seed) }
 
 func parseOne[T ~string](what, s string, known ...T) (T, error) {
+	s = strings.ReplaceAll(s, "-", "_")
 	names := make([]string, 0, len(known))
 	for _, k := range known {
 		if string(k) == s {
