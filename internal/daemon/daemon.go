@@ -102,7 +102,7 @@ func (d *Daemon) Run(ctx context.Context, once bool) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case first && d.unauthorized(ctx, &r):
+		case first && unauthorized(ctx, d.connection().Reader, &r.Input.Snapshot):
 			return fmt.Errorf("%w: check TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN (%s)", ErrUnauthorized, r.Input.Snapshot.Instances.Problem)
 		case err != nil && (once || errors.Is(err, ledger.ErrCorrupt)):
 			return err
@@ -119,12 +119,12 @@ func (d *Daemon) Run(ctx context.Context, once bool) error {
 
 // unauthorized tells wrong credentials from other refusals: where the list of
 // machines was refused, the market is asked about the credentials themselves.
-func (d *Daemon) unauthorized(ctx context.Context, r *plan.Report) bool {
-	switch r.Input.Snapshot.Instances.Class {
+func unauthorized(ctx context.Context, r Reader, s *market.Snapshot) bool {
+	switch s.Instances.Class {
 	case market.ClassUnauthorized:
 		return true
 	case market.ClassRefused:
-		class := market.ClassOf(d.connection().Reader.AuthTest(ctx))
+		class := market.ClassOf(r.AuthTest(ctx))
 		return class == market.ClassUnauthorized || class == market.ClassRefused
 	}
 	return false

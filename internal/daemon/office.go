@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/bidder"
+	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -39,6 +41,8 @@ type Status struct {
 	Breakers   []plan.Breaker  `json:"breakers,omitempty"`
 	HourlyCap  market.Rate     `json:"hourly_cap_usd_hour"`
 	Reserved   market.Rate     `json:"reserved_usd_hour"`
+	Machines   int             `json:"machines"`
+	Burn       market.Rate     `json:"burn_usd_hour"` // of all machines as last seen
 	SpentToday market.Amount   `json:"spent_today_usd"`
 	SpentMonth market.Amount   `json:"spent_month_usd"`
 	Balance    market.Balance  `json:"balance"`
@@ -52,14 +56,25 @@ func (d *Daemon) Status() (Status, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Status{
-		Mode: d.config.Set.Daemon.Mode, Owner: d.config.Set.Daemon.Owner, Config: d.config.Path, Reload: d.reload,
-		Cycle: d.last.Cycle, FinishedAt: d.last.FinishedAt, NextAt: d.next, Problem: d.last.Problem,
-		Policies: d.last.Plan.Standings, Holds: d.last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
-		HourlyCap: d.config.Set.HourlyCap(), Reserved: h.Reserved(), Balance: d.last.Input.Snapshot.Balance.Value,
-	}
-	s.SpentToday, s.SpentMonth = h.Spent("", d.o.Clock.Now())
+	s := StatusAfter(&d.config, &d.last, &h, d.o.Clock.Now())
+	s.Reload, s.NextAt = d.reload, d.next
 	return s, nil
+}
+
+// StatusAfter tells where things stand after a cycle, as far as its report and
+// the books say: also without a daemon.
+func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) Status {
+	s := Status{
+		Mode: c.Set.Daemon.Mode, Owner: c.Set.Daemon.Owner, Config: c.Path,
+		Cycle: last.Cycle, FinishedAt: last.FinishedAt, Problem: last.Problem,
+		Policies: last.Plan.Standings, Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
+		HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
+	}
+	for i := range h.Machines {
+		s.Burn = s.Burn.Add(h.Machines[i].Burn())
+	}
+	s.SpentToday, s.SpentMonth = h.Spent("", now)
+	return s
 }
 
 // Ready says why the daemon is not ready to be relied on; nil when it is: its
@@ -82,11 +97,21 @@ type PlanAnswer struct {
 	Mode      policy.Mode      `json:"mode"`
 	LookedAt  time.Time        `json:"looked_at"` // when the market was looked at
 	Questions []market.Verdict `json:"verdicts"`  // what was asked and answered for it
+	// Problem is what of the market could not be read; "" if all of it could.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Seen is a look at the market that a plan can be made on.
+type Seen struct {
+	At       time.Time
+	Snapshot market.Snapshot
+	Verdicts []market.Verdict
+	Problem  string // what is missing, or why there is no newer look
 }
 
 // Plan says what would be done under a configuration, which need not be the one
 // in use, and does nothing. It uses the last look, or with fresh waits for the
-// next; a daemon that is not running looks itself.
+// next.
 func (d *Daemon) Plan(ctx context.Context, c Config, fresh bool) (PlanAnswer, error) {
 	seen, err := d.lastLook(ctx, fresh)
 	if err != nil {
@@ -96,37 +121,94 @@ func (d *Daemon) Plan(ctx context.Context, c Config, fresh bool) (PlanAnswer, er
 	if err != nil {
 		return PlanAnswer{}, err
 	}
-	return d.PlanOn(ctx, c, seen.Snapshot, seen.Now, h, seen.Verdicts), nil
+	return PlanOn(ctx, d.o.Clock, d.connection().Reader, &c, seen, h), nil
 }
 
-// PlanOn makes a plan from a snapshot and a history that the caller has.
-func (d *Daemon) PlanOn(ctx context.Context, c Config, s market.Snapshot, at time.Time, h plan.History, known []market.Verdict) PlanAnswer {
-	look := plan.Look{Now: at, Owner: c.Set.Daemon.Owner, Safety: c.Set.Safety, Policies: c.Set.Policies, Snapshot: s}
+// PlanOn makes a plan from a look and the history into which it was observed.
+func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, seen Seen, h plan.History) PlanAnswer {
+	look := lookOf(c, seen)
 	in := input(&c.Set, look, h)
-	in.Verdicts = slices.Clone(known)
-	in, p := bidder.Converse(ctx, d.o.Clock, d.connection().Reader, in)
-	return PlanAnswer{Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: at, Questions: in.Verdicts}
+	in.Verdicts = slices.Clone(seen.Verdicts)
+	in, p := bidder.Converse(ctx, clk, ask, in)
+	return PlanAnswer{Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem}
 }
 
-func (d *Daemon) lastLook(ctx context.Context, fresh bool) (plan.Input, error) {
-	d.mu.Lock()
-	seen, wait := d.seen, d.fresh
-	d.mu.Unlock()
-	if !fresh && !seen.Now.IsZero() {
-		return seen, nil
+func lookOf(c *Config, seen Seen) plan.Look {
+	return plan.Look{Now: seen.At, Owner: c.Set.Daemon.Owner, Safety: c.Set.Safety, Policies: c.Set.Policies, Snapshot: seen.Snapshot}
+}
+
+// LookAlone looks at the market for a command that runs without a daemon, and
+// observes what it saw into h, a copy: nothing is booked. It returns
+// ErrUnauthorized where the market refuses the credentials.
+func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *plan.History) (Seen, error) {
+	snap := scanner.New(r, clk).Scan(ctx, expected(h))
+	if err := ctx.Err(); err != nil {
+		return Seen{}, fmt.Errorf("look at the market: %w", err)
 	}
-	d.Wake()
-	select {
-	case <-ctx.Done():
-		return plan.Input{}, fmt.Errorf("wait for the next look at the market: %w", ctx.Err())
-	case <-wait:
+	if unauthorized(ctx, r, &snap) {
+		return Seen{}, fmt.Errorf("%w: %s", ErrUnauthorized, snap.Instances.Problem)
+	}
+	seen := Seen{At: clk.Now(), Snapshot: snap, Problem: problemOf(&snap)}
+	plan.Observe(h, lookOf(c, seen))
+	return seen, nil
+}
+
+func (d *Daemon) lastLook(ctx context.Context, fresh bool) (Seen, error) {
+	d.mu.Lock()
+	wait, known := d.fresh, !d.seen.Now.IsZero()
+	d.mu.Unlock()
+	if fresh || !known {
+		d.Wake()
+		select {
+		case <-ctx.Done():
+			return Seen{}, fmt.Errorf("wait for the next look at the market: %w", ctx.Err())
+		case <-wait:
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.seen.Now.IsZero() {
-		return plan.Input{}, fmt.Errorf("the market could not be looked at: %s", d.last.Problem)
+		return Seen{}, fmt.Errorf("the market could not be looked at: %s", d.last.Problem)
 	}
-	return d.seen, nil
+	return Seen{At: d.seen.Now, Snapshot: d.seen.Snapshot, Verdicts: d.seen.Verdicts, Problem: d.last.Problem}, nil
+}
+
+// Config is the configuration in use.
+func (d *Daemon) Config() Config { return d.current() }
+
+// ReadConfig is LoadConfig without the files that the policies name: for
+// commands that buy nothing and must work when such a file is gone.
+func ReadConfig(path string) (Config, []policy.Problem, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return ReadSent(path, raw)
+}
+
+// ReadSent is ReadConfig for a file that was read already.
+func ReadSent(path string, raw []byte) (Config, []policy.Problem, error) {
+	set, problems := policy.Parse(path, raw)
+	if policy.HasErrors(problems) {
+		return Config{}, problems, ErrConfig
+	}
+	c := Config{Path: path, Raw: raw, Set: set, Problems: problems}
+	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	return c, problems, nil
+}
+
+// KnownPolicies are the names of all policies that the file, the ledger or a
+// machine knows, sorted.
+func KnownPolicies(c *Config, h *plan.History) []string {
+	names := slices.Clone(h.Known)
+	for i := range c.Set.Policies {
+		names = append(names, c.Set.Policies[i].Name)
+	}
+	for i := range h.Machines {
+		names = append(names, h.Machines[i].Policy)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Look scans the market once, without booking anything: for commands that run
@@ -179,14 +261,11 @@ func (d *Daemon) Destroy(ctx context.Context, name, reason string) ([]Destroyed,
 }
 
 func (d *Daemon) knows(c *Config, name string) error {
-	if _, ok := c.Set.Find(name); ok || name == "" {
-		return nil
-	}
 	h, err := d.o.Ledger.History()
 	if err != nil {
 		return err
 	}
-	if slices.Contains(h.Known, name) || slices.ContainsFunc(h.Machines, func(m plan.Machine) bool { return m.Policy == name }) {
+	if name == "" || slices.Contains(KnownPolicies(c, &h), name) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrNoSuchPolicy, name)
