@@ -84,11 +84,17 @@ func complaintOf(v value) complaint {
 	return c
 }
 
-// sentence is the text of an error that is a string or an object around one.
+// sentence is the text of an error that is a string, a list, or an object around
+// one of them. It looks one object deep: an answer may be nested without end.
 func sentence(v value) string {
 	if v.isObject() {
-		return firstText(sentence(v.get("message")), sentence(v.get("detail")), sentence(v.get("error")), string(v))
+		p := v.pick("message", "detail", "error")
+		return firstText(plain(p[0]), plain(p[1]), plain(p[2]), string(v))
 	}
+	return plain(v)
+}
+
+func plain(v value) string {
 	if v.isArray() {
 		return issues(v)
 	}
@@ -151,6 +157,9 @@ var (
 	priceInText = regexp.MustCompile(`(?:\$\s*(\d*\.?\d+)|(?:bid|price|least|minimum|higher than|above)\D{0,40}?(\d*\.\d+))`)
 )
 
+// maxClassified is how much of a complaint is searched for words, in bytes.
+const maxClassified = 4 << 10
+
 // classify sorts a definite answer's complaint. In this order:
 //
 //	state named in the text   the asked one: done; another: refused
@@ -162,7 +171,7 @@ var (
 //	5xx                       a read: unavailable; a write: refused
 //	else                      refused
 func classify(q verb, code int, text string) market.Class {
-	s := strings.ToLower(text)
+	s := strings.ToLower(text[:min(len(text), maxClassified)])
 	if class, ok := classifyState(q, s); ok {
 		return class
 	}
@@ -230,7 +239,7 @@ func hintFor(q verb, class market.Class, c complaint) market.Maybe[market.Rate] 
 	if !q.auctions() || c.hint.Known() {
 		return c.hint
 	}
-	s := strings.ToLower(c.text)
+	s := strings.ToLower(c.text[:min(len(c.text), maxClassified)])
 	m := priceInText.FindStringSubmatch(s)
 	if m == nil || class != market.ClassBidRefused || noMoney.MatchString(s) {
 		return market.Maybe[market.Rate]{}

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
@@ -103,6 +105,25 @@ func TestTheWalkerEndsOnTextThatIsNoJSON(t *testing.T) {
 			for f := range v.items() {
 				_ = f.text()
 			}
+		}
+	}
+}
+
+func TestAnAnswerNestedWithoutEndIsReadQuickly(t *testing.T) {
+	const depth = 9000
+	pad := `"` + strings.Repeat("x ", 1<<20) + `"`
+	for _, in := range []string{`{"message":`, `{"error":`, `{"data":`, `{"errors":`, `[`} {
+		out := strings.NewReplacer("{", "}", "[", "]").Replace(in[:1])
+		body := []byte(`{"error":` + strings.Repeat(in, depth) + pad + strings.Repeat(out, depth) + `}`)
+		begin := clock.System{}.Now()
+		_, _ = judge(request{verb: verbBuy}, answer{code: 200, body: body})
+		if v, ok := parse(body); ok {
+			for _, decode := range append(v0Decoders, v2Decoders...) {
+				_, _ = decode(v)
+			}
+		}
+		if d := (clock.System{}).Now().Sub(begin); d > 5*time.Second {
+			t.Errorf("%s: %v", in, d)
 		}
 	}
 }
