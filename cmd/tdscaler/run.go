@@ -55,25 +55,34 @@ func runDaemon(ctx context.Context, path string, once bool, errw io.Writer) erro
 	if err := cfg.LoadCredentials(os.Getenv); err != nil {
 		return err
 	}
+	return runWith(ctx, &cfg, once, errw, nil)
+}
+
+// runWith runs a loaded configuration; connect, if not nil, replaces the real
+// market.
+func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer, connect func(daemon.Config) (daemon.Market, error)) error {
 	log, err := newLogger(cfg.Set.Daemon, errw)
 	if err != nil {
 		return err
 	}
-	l, err := openLedger(&cfg)
+	l, err := openLedger(cfg)
 	if err != nil {
 		return err
 	}
 	defer closeLedger(l, log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if connect == nil {
+		connect = connector(clock.System{}, apiMetrics(reg))
+	}
 	d, err := daemon.New(daemon.Options{
-		Config: cfg, Ledger: l, Credentials: credentials.New(credentialsDir(&cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connector(clock.System{}, apiMetrics(reg)), PauseFile: pauseFile(&cfg), Grace: grace,
+		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
+		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace,
 	})
 	if err != nil {
 		return err
 	}
-	return serve(ctx, d, &cfg, reg, log, once)
+	return serve(ctx, d, cfg, reg, log, once)
 }
 
 func openLedger(cfg *daemon.Config) (*ledger.Ledger, error) {

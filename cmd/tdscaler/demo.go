@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tdscaler/tdscaler/internal/actuator"
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/demo"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/simulator"
+	"github.com/tdscaler/tdscaler/internal/tensordock"
+)
+
+func demoCommand() *cobra.Command {
+	o := demo.Options{Connect: connectSimulator}
+	var asJSON, serve, show bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch a fleet being bought, outbid and rebought on a simulated market",
+		Long: `demo runs the real daemon on a simulated TensorDock for a week of virtual time and
+shows what the market saw: hours delivered, what they cost, outbids survived. It
+needs no account, spends nothing and leaves nothing behind.
+
+With --serve it runs in real time instead, with HTTP open, until it is stopped.`,
+		Example: "  tdscaler demo\n  tdscaler demo --seed 7 --days 30\n  tdscaler demo --serve",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case show:
+				_, err := cmd.OutOrStdout().Write(demo.Policies)
+				return err
+			case o.Days < 1 || o.Hosts < 1:
+				return usageError("--days and --hosts must be at least 1")
+			case serve:
+				return serveDemo(cmd, o)
+			}
+			return playDemo(cmd, o, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of the market")
+	f.IntVar(&o.Days, "days", 7, "days of virtual time")
+	f.IntVar(&o.Hosts, "hosts", 60, "hosts on the market")
+	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	f.BoolVar(&serve, "serve", false, "run in real time, with HTTP open, until stopped")
+	f.BoolVar(&show, "policies", false, "print the demo's policies and stop")
+	return cmd
+}
+
+// connectSimulator is the same client as on the real market, on a transport that
+// calls the simulator in process.
+func connectSimulator(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Reader, actuator.Writer, error) {
+	o := clientOptions(&cfg, c, nil)
+	o.Transport = simulator.Transport(e.Handler(simulator.FaceOptions{
+		Latency: simulator.Latency{Read: 500 * time.Millisecond, Write: 3 * time.Second, Sigma: 0.5},
+	}))
+	client, err := tensordock.NewClient(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client.Reader, writer{client}, nil
+}
+
+func playDemo(cmd *cobra.Command, o demo.Options, asJSON bool) error {
+	errw := cmd.ErrOrStderr()
+	bar := newProgress(errw)
+	if bar != nil {
+		o.Progress = bar.show
+	} else if !asJSON {
+		fmt.Fprintf(errw, "playing %s of a simulated market ...\n", plural(o.Days, "day"))
+	}
+	r, err := demo.Run(cmd.Context(), o)
+	if bar != nil {
+		bar.clear()
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), r)
+	}
+	return printDemo(cmd.OutOrStdout(), &r)
+}
+
+func printDemo(w io.Writer, r *demo.Result) error {
+	fmt.Fprintf(w, "\n%s of market, %d cycles, %d machines, in %s\n\n", plural(r.Days, "day"), r.Cycles, r.Machines, r.Took.Round(100*time.Millisecond))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "POLICY\tWANTED GPUh\tDELIVERED GPUh\t\t$/GPUh\tON DEMAND\tSAVED\tCOST\tOUTBIDS\tDEPLOYS\tREBIDS\tDELETES\t")
+	for _, p := range append(r.Policies, r.Total) {
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%s\t%.3f\t%.3f\t%s\t$%.2f\t%d\t%d\t%d\t%d\t\n", p.Policy, p.Target, p.Delivered,
+			percent(p.Delivered, p.Target), p.PerGPUHour().Float(), p.OnDemandPerGPUHour().Float(),
+			percent(p.OnDemand.Float()-p.Cost.Float(), p.OnDemand.Float()), p.Cost.Float(), p.Outbids, p.Deploys, p.Rebids, p.Deletes)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\npeak burn %s of %s allowed; balance left $%.2f\n", rounded(r.Peak), rounded(r.Cap), r.Balance.Float())
+	return err
+}
+
+func percent(part, whole float64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100*part/whole)
+}
+
+// rounded prints a rate to a tenth of a cent, for tables.
+func rounded(r market.Rate) string { return fmt.Sprintf("$%.3f/h", r.Float()) }
+
+// progress is a bar on a terminal.
+type progress struct {
+	w    io.Writer
+	last int
+}
+
+// newProgress returns nil where w is no terminal.
+func newProgress(w io.Writer) *progress {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return &progress{w: f, last: -1}
+}
+
+func (p *progress) show(done float64) {
+	const width = 50
+	n := min(int(done*1000), 1000)
+	if n == p.last {
+		return
+	}
+	p.last = n
+	full := n * width / 1000
+	fmt.Fprintf(p.w, "\r[%s%s] %5.1f%%", strings.Repeat("#", full), strings.Repeat(".", width-full), float64(n)/10)
+}
+
+func (p *progress) clear() { fmt.Fprintf(p.w, "\r%60s\r", "") }
+
+// serveDemo runs the daemon on the simulator in real time, as `run` would.
+func serveDemo(cmd *cobra.Command, o demo.Options) (err error) {
+	dir, err := os.MkdirTemp("", "tdscaler-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := os.RemoveAll(dir); err == nil {
+			err = rerr
+		}
+	}()
+	return demoInFolder(cmd.Context(), cmd.ErrOrStderr(), o, dir)
+}
+
+func demoInFolder(ctx context.Context, errw io.Writer, o demo.Options, dir string) error {
+	path, err := demo.WriteConfig(dir)
+	if err != nil {
+		return err
+	}
+	engine, err := simulator.New(simulator.Options{Clock: clock.System{}, Seed: o.Seed, Hosts: o.Hosts, Balance: demo.Balance})
+	if err != nil {
+		return err
+	}
+	cfg, err := loadConfig(path, io.Discard) // its one warning is about passwords nobody needs here
+	if err != nil {
+		return err
+	}
+	cfg.Key, cfg.Token = demo.Credentials()
+	fmt.Fprintf(errw, "a simulated market in real time; policies: %s; try\n  tdscaler machines --config %s\nStop with Ctrl-C.\n", path, path)
+	return runWith(ctx, &cfg, false, errw, func(c daemon.Config) (daemon.Market, error) {
+		r, w, err := o.Connect(c, clock.System{}, engine)
+		return daemon.Market{Reader: r, Writer: w}, err
+	})
+}
