@@ -1,0 +1,61 @@
+# tdscaler: build, test and look after the project. Needs Go, make and git; the
+# race detector also needs a C compiler, and is left out, loudly, without one.
+#
+# GOTMPDIR and GOFLAGS are passed through from the environment.
+
+GO       ?= go
+BIN      := bin
+TOOLS    := $(BIN)/tools
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+TIMEOUT  ?= 15m
+RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint fuzz check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/tdscaler, static; the version comes from git
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/tdscaler ./cmd/tdscaler
+
+demo: build ## watch a week of a simulated market; no account needed
+	@$(BIN)/tdscaler demo
+
+test: ## go vet, and every test under the race detector
+	$(GO) vet ./...
+	@test -n '$(RACE)' || echo 'WARNING: no C compiler found: testing WITHOUT the race detector'
+	$(GO) test $(RACE) -timeout $(TIMEOUT) ./...
+
+# One package at a time, so that benchmarks do not compete for the processors.
+bench: build ## every benchmark, then the demo's simulated days per second
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(TIMEOUT) -p 1 \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	@$(BIN)/tdscaler demo
+
+lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	@bad=$$($(TOOLS)/gofumpt -l cmd internal); test -z "$$bad" || { echo "run $(TOOLS)/gofumpt -w on:"; echo "$$bad"; exit 1; }
+
+# The tools have a go.mod of their own, so that the product's stays free of them.
+$(TOOLS)/.installed: tools/go.mod tools/go.sum
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) -C tools install tool
+	@touch $@
+
+fuzz: ## every fuzz target in turn, FUZZTIME=30s each
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd internal | sort | while IFS=: read -r file func; do \
+		echo "== $$(dirname $$file) $${func#func }"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \
+	done
+
+# That the generated pages in docs are up to date is part of the tests. The key
+# that the example names is the user's own, so a stand-in serves here.
+check: lint test build ## all that must hold before a change goes in
+	@mkdir -p $(BIN)/example/keys && cp policies.example.yaml $(BIN)/example/
+	@echo 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEV4YW1wbGUgb25seSwgbm90IGEga2V5IG9mIG91cnMh example' > $(BIN)/example/keys/id_ed25519.pub
+	$(BIN)/tdscaler check $(BIN)/example/policies.example.yaml
+
+clean: ## remove what was built
+	rm -rf $(BIN)
