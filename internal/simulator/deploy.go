@@ -122,6 +122,9 @@ func (e *Engine) checkOrder(p *pool, o *market.Order) error {
 	return nil
 }
 
+// mostBid keeps sums of bids far from overflow.
+const mostBid = market.Rate(100_000 * market.Dollar)
+
 // checkBid refuses a bid below the host's minimum with the minimum, and one that
 // merely does not win without a hint, as the marketplace does. except is the
 // bidder whose new bid this is, nil for a newcomer.
@@ -132,6 +135,9 @@ func (p *pool) checkBid(gpus int, bid market.Rate, except *bidder) error {
 			r.Hint = market.Some(least)
 		}
 		return r
+	}
+	if bid > mostBid {
+		return refuse("bid", market.ClassRefused, "Your bid is above the maximum bid")
 	}
 	if !p.wins(gpus, bid, except) {
 		return refuse("bid", market.ClassBidRefused,
