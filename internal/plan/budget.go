@@ -88,7 +88,8 @@ func (w *world) balanceRoom(r *tightest) {
 		r.take(0, "the balance is not known: %s", w.in.Snapshot.Balance.Problem)
 		return
 	}
-	burn := max(w.reserved, w.in.Snapshot.Balance.Value.Hourly.Or(0))
+	// What is planned comes on top of the burn, whichever way that is known.
+	burn := max(w.plan.Before, w.in.Snapshot.Balance.Value.Hourly.Or(0)).Add(w.reserved.Sub(w.plan.Before))
 	if least, ok := b.MinBalance.Get(); ok {
 		r.take(perHour(balance.Sub(least), w.lag()).Sub(burn), "the balance is %s and min_balance %s", balance, least)
 	}

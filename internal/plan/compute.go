@@ -34,7 +34,10 @@ func Compute(in Input) Plan {
 		w.tend(&w.desks[i])
 	}
 	w.orphans()
-	w.shed()
+	w.shed() // before anything is raised
+	for i := range w.desks {
+		w.raiseAll(&w.desks[i])
+	}
 	for i := range w.desks {
 		w.grow(&w.desks[i])
 	}
@@ -65,6 +68,7 @@ type desk struct {
 	match    *policy.Matcher
 	st       Standing
 	machines []*Machine // of this policy, by name
+	kept     []*Machine // of these, what fits and is wanted
 	need     int        // GPUs to buy
 	busy     bool       // has an action or a hold
 }
@@ -151,19 +155,22 @@ func (w *world) tend(d *desk) {
 		w.hold(d, nil, HoldPaused, "%s", pauseText(p))
 		return
 	}
-	kept := w.removeUnfit(d)
-	kept = w.removeSurplus(d, kept)
-	for _, m := range kept {
-		if m.Phase == PhaseLive && m.Status == market.StatusOutbid {
-			w.outbid(d, m)
-		}
-	}
+	d.kept = w.removeSurplus(d, w.removeUnfit(d))
 	occupied := 0
 	for _, m := range d.machines {
 		occupied += d.gpus(m)
 	}
 	d.need = d.st.Target - occupied
 	w.explainWaiting(d)
+}
+
+// raiseAll decides over the machines of a policy that lost their auction.
+func (w *world) raiseAll(d *desk) {
+	for _, m := range d.kept {
+		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] {
+			w.outbid(d, m)
+		}
+	}
 }
 
 func pauseText(p *Pause) string {

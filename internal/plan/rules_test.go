@@ -70,7 +70,7 @@ func drawList(t *rapid.T, in Input) (out []market.Instance) {
 }
 
 func drawStrangers(t *rapid.T) (out []market.Instance) {
-	for i := range rapid.IntRange(0, 4).Draw(t, "strangers") {
+	for i := range upTo(t, "strangers", 4) {
 		name := pick(t, "stranger", "My Server", "", "tds-other-p0-k0000000", "tds-main--x-p0-k0000000", "tds-main-p0-short", "TDS-main-p0-k0000000", "tds-main-p0-k0000000~x")
 		out = append(out, market.Instance{
 			ID: fmt.Sprintf("stranger-%d", i), Name: name, Status: pick(t, "stranger is", market.StatusRunning, market.StatusOutbid, market.StatusStopped),
@@ -171,11 +171,11 @@ func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
 		caps := Caps{Hourly: drawRate(t, "cap", 1000, 30000), Policy: drawMaybe(t, "own cap", func() market.Rate { return drawRate(t, "own cap", 1000, 30000) })}
 		var h History
 		var open []Intent
-		for i := range rapid.IntRange(1, 30).Draw(t, "steps") {
+		for i := range 1 + upTo(t, "steps", 30) {
 			if len(open) > 0 && rapid.Bool().Draw(t, "answer") {
 				in := open[0]
 				open = open[1:]
-				switch rapid.IntRange(0, 2).Draw(t, "how") {
+				switch upTo(t, "how", 2) {
 				case 0:
 					Accept(&h, &in, market.Deployed{ID: in.Machine, Total: market.Some(in.Reserved)}, t0)
 					if m := h.Machine(in.Machine); m != nil && in.Kind == Deploy {
@@ -191,7 +191,7 @@ func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
 			a := Action{Kind: Deploy, Policy: pick(t, "policy", "a", "b"), Capacity: market.Spot, Bid: bid, Storage: storage,
 				Rate: bid.Add(storage), Reserve: bid.Add(drawRate(t, "reserve", 100, 9000))}
 			if n := len(h.Machines); n > 0 && chance(t, "rebid", 40) {
-				m := h.Machines[rapid.IntRange(0, n-1).Draw(t, "which")]
+				m := h.Machines[upTo(t, "which", n-1)]
 				a.Kind, a.Policy, a.Machine = Rebid, m.Policy, m.Name
 			}
 			before := h.Reserved()
@@ -414,7 +414,7 @@ func actionsOf(p Plan, name string) (out []Action) {
 func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		in.Snapshot.Hosts.At = t0.Add(-time.Minute * time.Duration(rapid.IntRange(0, 90).Draw(t, "age of the hosts")))
+		in.Snapshot.Hosts.At = t0.Add(-time.Minute * time.Duration(upTo(t, "age of the hosts", 90)))
 		type slot struct {
 			host  string
 			model market.GPUModel

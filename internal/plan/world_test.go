@@ -178,21 +178,34 @@ func wantHold(t *testing.T, p Plan, code string) {
 
 // --- random worlds ---
 
-func pick[T any](t *rapid.T, label string, of ...T) T { return rapid.SampledFrom(of).Draw(t, label) }
-
-func chance(t *rapid.T, label string, percent int) bool {
-	return rapid.IntRange(0, 99).Draw(t, label) < percent
+// number draws evenly: rapid's own ranges prefer small values, which makes worlds
+// where little is known and nothing happens.
+func number(t *rapid.T, label string, least, most int64) int64 {
+	x := rapid.Uint64().Draw(t, label)
+	for _, c := range []byte(label) {
+		x = (x ^ uint64(c)) * 0x9e3779b97f4a7c15
+		x ^= x >> 29
+	}
+	return least + int64(x%uint64(most-least+1))
 }
 
+func pick[T any](t *rapid.T, label string, of ...T) T {
+	return of[number(t, label, 0, int64(len(of)-1))]
+}
+
+func chance(t *rapid.T, label string, percent int64) bool { return number(t, label, 0, 99) < percent }
+
+func upTo(t *rapid.T, label string, most int) int { return int(number(t, label, 0, int64(most))) }
+
 func drawMaybe[T any](t *rapid.T, label string, draw func() T) market.Maybe[T] {
-	if chance(t, label+" unknown", 10) {
+	if chance(t, label+" unknown", 4) {
 		return market.Maybe[T]{}
 	}
 	return market.Some(draw())
 }
 
 func drawRate(t *rapid.T, label string, least, most int64) market.Rate {
-	return market.Rate(rapid.Int64Range(least*market.Cent/100, most*market.Cent/100).Draw(t, label))
+	return market.Rate(number(t, label, least*market.Cent/100, most*market.Cent/100))
 }
 
 func drawHost(t *rapid.T, i int) market.Host {
@@ -208,24 +221,33 @@ func drawHost(t *rapid.T, i int) market.Host {
 	for _, m := range []market.GPUModel{rtx3090, rtx4090} {
 		if chance(t, "has "+string(m), 70) {
 			h.GPUs = append(h.GPUs, market.HostGPU{
-				Model: m, Free: rapid.IntRange(0, 8).Draw(t, "free"), VRAM: drawMaybe(t, "vram", func() int { return pick(t, "vram", 24, 12) }),
-				Price: drawMaybe(t, "gpu price", func() market.Rate { return drawRate(t, "gpu price", 500, 6000) }),
+				Model: m, Free: upTo(t, "free", 8), VRAM: drawMaybe(t, "vram", func() int { return pick(t, "vram", 24, 24, 24, 12) }),
+				Price: drawMaybe(t, "gpu price", func() market.Rate { return drawRate(t, "gpu price", 500, 5000) }),
 			})
 		}
 	}
-	h.Ports = drawMaybe(t, "ports", func() []int { return rapid.SliceOfN(rapid.IntRange(20000, 20012), 0, 10).Draw(t, "ports") })
+	h.Ports = drawMaybe(t, "ports", func() []int { return drawPorts(t) })
 	if chance(t, "restricted", 20) {
-		h.Limits = map[int]market.Restriction{rapid.IntRange(1, 4).Draw(t, "limited"): {
-			VCPUs: market.Some(market.Bounds{Min: 2, Max: rapid.IntRange(2, 32).Draw(t, "max vcpus")}),
+		h.Limits = map[int]market.Restriction{1 + upTo(t, "limited", 3): {
+			VCPUs: market.Some(market.Bounds{Min: 2, Max: 2 + upTo(t, "max vcpus", 30)}),
 			RAM:   drawMaybe(t, "ram bound", func() market.Bounds { return market.Bounds{Min: 4, Max: 64} }),
 		}}
 	}
 	return h
 }
 
+// drawPorts may name a port twice, as a careless answer would.
+func drawPorts(t *rapid.T) []int {
+	out := make([]int, upTo(t, "ports", 12))
+	for i := range out {
+		out[i] = 20000 + upTo(t, "port", 12)
+	}
+	return out
+}
+
 func drawComponent(t *rapid.T, label string, most int, price int64) market.Component {
 	return market.Component{
-		Free:  drawMaybe(t, label, func() int { return rapid.IntRange(0, most).Draw(t, label) }),
+		Free:  drawMaybe(t, label, func() int { return most/4 + upTo(t, label, most) }),
 		Price: drawMaybe(t, label+" price", func() market.Rate { return drawRate(t, label+" price", 0, price) }),
 	}
 }
@@ -234,14 +256,14 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 	g := pick(t, "gpus", 1, 1, 1, 2, 4)
 	p := policy.Policy{
 		Name: name, Kind: policy.VM, Capacity: pick(t, "capacity", market.Spot, market.Spot, market.OnDemand),
-		Priority: rapid.IntRange(0, 2).Draw(t, "priority"), Target: rapid.IntRange(0, 5).Draw(t, "target"),
+		Priority: upTo(t, "priority", 2), Target: upTo(t, "target", 5),
 		Shape:      market.Shape{GPUs: g, VCPUs: 4 * g, RAM: 8 * g, Storage: 100},
-		MaxGPUHour: drawRate(t, "ceiling", 1000, 8000), Ports: pick(t, "ports", nil, []int{22}, []int{22, 8000}),
+		MaxGPUHour: drawRate(t, "ceiling", 3000, 10000), Ports: pick(t, "ports", nil, []int{22}, []int{22, 8000}),
 		Cooldown: pick(t, "cooldown", 0, 0, 10*time.Minute), MinLifetime: pick(t, "lifetime", 0, 0, 30*time.Minute),
 		BootTimeout: pick(t, "boot timeout", 0, 20*time.Minute), Spread: policy.Spread{MaxShare: pick(t, "share", 0, 0, 0.5, 0.3)},
 		Match: policy.Match{
 			GPUModels: pick(t, "models", nil, []string{string(rtx4090), "*3090*"}, []string{string(rtx4090)}),
-			Countries: pick(t, "countries", nil, nil, []string{"NO"}), MinUptime: pick(t, "min uptime", 0, 0, 0.8),
+			Countries: pick(t, "countries", nil, nil, []string{"NO"}), MinUptime: pick(t, "min uptime", 0, 0, 0.6),
 			MinVRAM: pick(t, "min vram", 0, 0, 20), PreferOrder: rapid.Bool().Draw(t, "prefer"),
 			Deny: policy.Deny{Hosts: pick(t, "deny", nil, nil, []string{"host-00"})},
 		},
@@ -256,13 +278,13 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 func drawBudget(t *rapid.T, own bool) policy.Budget {
 	var b policy.Budget
 	if chance(t, "max_hourly", 40) {
-		b.MaxHourly = market.Some(drawRate(t, "max_hourly", 1000, 30000))
+		b.MaxHourly = market.Some(drawRate(t, "max_hourly", 5000, 60000))
 	}
 	if chance(t, "max_daily", 25) {
-		b.MaxDaily = market.Some(market.Amount(drawRate(t, "max_daily", 1000, 100000)))
+		b.MaxDaily = market.Some(market.Amount(drawRate(t, "max_daily", 5000, 200000)))
 	}
 	if chance(t, "max_monthly", 25) {
-		b.MaxMonthly = market.Some(market.Amount(drawRate(t, "max_monthly", 1000, 200000)))
+		b.MaxMonthly = market.Some(market.Amount(drawRate(t, "max_monthly", 5000, 400000)))
 	}
 	if !own && chance(t, "min_balance", 25) {
 		b.MinBalance = market.Some(market.Amount(drawRate(t, "min_balance", 0, 50000)))
@@ -276,18 +298,18 @@ func drawBudget(t *rapid.T, own bool) policy.Budget {
 func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 	name, shape, capacity := "gone", market.Shape{GPUs: 1, VCPUs: 4, RAM: 8, Storage: 100}, market.Spot
 	if len(ps) > 0 && !chance(t, "orphan", 10) {
-		p := ps[rapid.IntRange(0, len(ps)-1).Draw(t, "policy")]
+		p := ps[upTo(t, "policy", len(ps)-1)]
 		name, shape, capacity = p.Name, p.Shape, p.Capacity
 	}
-	age := time.Duration(rapid.IntRange(0, 120).Draw(t, "age")) * time.Minute
+	age := time.Duration(upTo(t, "age", 120)) * time.Minute
 	m := Machine{
 		Name: nameOf(name, i), Policy: name, Phase: pick(t, "phase", PhaseLive, PhaseLive, PhaseLive, PhaseUnknown, PhaseAccepted, PhaseDeleting),
-		Status: market.StatusUnknown, Capacity: capacity, Host: fmt.Sprintf("host-%02d", rapid.IntRange(0, 6).Draw(t, "host")),
+		Status: market.StatusUnknown, Capacity: capacity, Host: fmt.Sprintf("host-%02d", upTo(t, "host", 6)),
 		Location: market.Location{Country: "Norway"}, Model: pick(t, "model", rtx4090, rtx4090, rtx3090), Shape: shape,
-		Bid: drawMaybe(t, "bid", func() market.Rate { return drawRate(t, "bid", 500, 9000) }), Storage: market.Some(usd("0.005")),
+		Bid: drawMaybe(t, "bid", func() market.Rate { return drawRate(t, "bid", 500, 4000) }), Storage: market.Some(usd("0.005")),
 		OrderedAt: t0.Add(-age), MeteredAt: t0,
 	}
-	m.Reserved = max(m.rate(), drawRate(t, "reserved", 500, 9000))
+	m.Reserved = max(m.rate(), drawRate(t, "reserved", 500, 5000))
 	if m.Phase != PhaseUnknown {
 		m.ID = fmt.Sprintf("id-%03d", i)
 	}
@@ -312,19 +334,19 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 
 func drawHistory(t *rapid.T, ps []policy.Policy) History {
 	var h History
-	for i := range rapid.IntRange(0, 12).Draw(t, "machines") {
+	for i := range upTo(t, "machines", 7) {
 		h.Machines = append(h.Machines, drawMachine(t, ps, i))
 	}
-	for i := range rapid.IntRange(0, 3).Draw(t, "backoffs") {
+	for i := range upTo(t, "backoffs", 3) {
 		h.Backoffs = append(h.Backoffs, Backoff{
 			Host: fmt.Sprintf("host-%02d", i), Model: rtx4090, GPUs: 1, Bid: pick(t, "backoff bid", market.MaxRate, usd("0.20")),
-			Failures: 2, Until: t0.Add(time.Duration(rapid.IntRange(-5, 5).Draw(t, "until")) * time.Minute), Reason: "refused",
+			Failures: 2, Until: t0.Add(time.Duration(number(t, "until", -5, 5)) * time.Minute), Reason: "refused",
 		})
 	}
-	if chance(t, "paused", 15) {
+	if chance(t, "paused", 8) {
 		h.Pauses = append(h.Pauses, Pause{Policy: pick(t, "who", "p0", "p1", ""), Since: t0.Add(-time.Hour)})
 	}
-	if chance(t, "breaker", 15) {
+	if chance(t, "breaker", 8) {
 		h.Breakers = append(h.Breakers, Breaker{Code: BreakerFailures, Since: t0.Add(-time.Hour), Until: t0.Add(pick(t, "open", -time.Minute, time.Minute)), Reason: "x"})
 	}
 	for _, p := range ps {
@@ -345,11 +367,11 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 // drawInput is a random world: nothing in it need be likely, all of it is possible.
 func drawInput(t *rapid.T) Input {
 	var hosts []market.Host
-	for i := range rapid.IntRange(0, 7).Draw(t, "hosts") {
+	for i := range upTo(t, "hosts", 7) {
 		hosts = append(hosts, drawHost(t, i))
 	}
 	var ps []policy.Policy
-	for i := range rapid.IntRange(0, 4).Draw(t, "policies") {
+	for i := range upTo(t, "policies", 4) {
 		ps = append(ps, drawPolicy(t, fmt.Sprintf("p%d", i)))
 	}
 	in := newInput(hosts, ps...)
@@ -357,7 +379,7 @@ func drawInput(t *rapid.T) Input {
 	if c, ok := in.Budget.MaxHourly.Get(); ok {
 		in.HourlyCap = c
 	}
-	in.Limits = policy.Limits{MaxActions: pick(t, "max actions", 0, 1, 3, 20), MaxProbes: pick(t, "max probes", 0, 2, 40)}
+	in.Limits = policy.Limits{MaxActions: pick(t, "max actions", 0, 1, 3, 20, 20, 20), MaxProbes: pick(t, "max probes", 0, 2, 40, 40)}
 	in.History = drawHistory(t, ps)
 	in.Snapshot.Hosts.Complete = chance(t, "hosts complete", 90)
 	in.Snapshot.Instances.Complete = chance(t, "instances complete", 90)
@@ -371,6 +393,12 @@ func drawInput(t *rapid.T) Input {
 }
 
 func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
+	for _, m := range in.History.Machines {
+		if m.Status == market.StatusOutbid && chance(t, "raise asked", 70) {
+			bid := m.Bid.Or(0).Add(drawRate(t, "raise", 0, 1500)).CeilCent()
+			out = append(out, market.Verdict{Question: market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: bid}, Answer: market.Accepted, At: t0})
+		}
+	}
 	for _, h := range in.Snapshot.Hosts.Value {
 		for _, g := range h.GPUs {
 			for _, p := range in.Policies {
@@ -378,9 +406,9 @@ func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
 					continue
 				}
 				v := market.Verdict{
-					Question: market.Question{Host: h.ID, Model: g.Model, Shape: p.Shape, Bid: drawRate(t, "asked bid", 500, 9000).CeilCent()},
+					Question: market.Question{Host: h.ID, Model: g.Model, Shape: p.Shape, Bid: drawRate(t, "asked bid", 500, 5000).CeilCent()},
 					Answer:   pick(t, "answer", market.Accepted, market.Accepted, market.Accepted, market.Refused, market.Silent),
-					At:       t0.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "second")) * time.Second),
+					At:       t0.Add(time.Duration(upTo(t, "second", 3)) * time.Second),
 				}
 				if v.Answer == market.Refused && chance(t, "hint", 30) {
 					v.Hint = market.Some(drawRate(t, "hint", 500, 9000))
