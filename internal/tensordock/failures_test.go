@@ -134,7 +134,7 @@ func TestAWriteThatTimesOutOrIsCancelledAfterItWasSentIsAmbiguous(t *testing.T) 
 	f := serve(t, func(http.ResponseWriter, *http.Request, int) { sent <- struct{}{}; <-release })
 	defer close(release)
 	c, _ := client(t, f.URL, func(o *Options) {
-		o.Clock, o.WriteTimeout, o.MarketplaceRPS = clock.System{}, 50*time.Millisecond, 1000
+		o.Clock, o.WriteTimeout, o.MarketplaceRPS = clock.System{}, time.Second, 1000 // long enough to connect on a busy machine
 	})
 	_, err := c.Deploy(bg, testOrder)
 	class(t, err, market.ClassAmbiguous)
