@@ -67,6 +67,9 @@ type Daemon struct {
 	// acting is held while one action is carried out, by a cycle or by destroy.
 	acting sync.Mutex
 
+	// reloading is held while a configuration is read and adopted.
+	reloading sync.Mutex
+
 	mu     sync.Mutex // guards what follows
 	config Config
 	market Market

@@ -35,6 +35,8 @@ func (s *reloadState) ok(c *Config, now time.Time) {
 // that has machines nor more than halve a target, because that is how a slip of
 // the editor looks: it is held and reported until it is confirmed.
 func (d *Daemon) Reload(confirmed bool) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
 	old := d.current()
 	c, problems, err := LoadConfig(old.Path)
 	if err != nil {
