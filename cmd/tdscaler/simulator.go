@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -14,9 +17,11 @@ import (
 
 // simulatorFlags are the settings of a simulated market, as written.
 type simulatorFlags struct {
-	listen, shape, regime, faults, rebid, balance, key, token string
-	seed                                                      uint64
-	hosts                                                     int
+	listen, shape, regime, faults, rebid, balance, key, token, replay string
+
+	seed                uint64
+	hosts               int
+	latency, writeTakes time.Duration
 }
 
 func simulatorCommand() *cobra.Command {
@@ -37,7 +42,10 @@ any other TensorDock client, at it. Any credentials are accepted unless --key an
 	fl.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`ADDR` to listen on; port 0 picks a free one")
 	fl.StringVar(&f.shape, "shape", "real", "shape of the answers: real, as TensorDock answers, or seed, as its OpenAPI description says")
 	fl.StringVar(&f.regime, "regime", "", "how rivals behave: quiet, trace or reactive")
-	fl.StringVar(&f.faults, "faults", "", "`FAULTS` to inject, as kind:operation:probability, separated by commas; see docs/simulator.md")
+	fl.StringVar(&f.replay, "replay", "", "replay the prices of a CSV `FILE` instead of making them up; see docs/simulator.md")
+	fl.StringVar(&f.faults, "faults", "", "`FAULTS` to inject, as kind:operation:when, separated by commas, e.g. lost:deploy:0.05; see docs/simulator.md")
+	fl.DurationVar(&f.latency, "latency", 0, "median time that reads take")
+	fl.DurationVar(&f.writeTakes, "write-latency", 0, "median time that writes take")
 	fl.StringVar(&f.rebid, "rebid", "", "which call applies a new bid to a machine: modify, validate-existing or never")
 	fl.StringVar(&f.balance, "balance", "500", "prepaid balance in dollars")
 	fl.StringVar(&f.key, "key", "", "the API key that callers must send")
@@ -65,9 +73,18 @@ func serveSimulator(cmd *cobra.Command, f *simulatorFlags) error {
 	return nil
 }
 
+func readReplay(path string) ([]simulator.Series, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	series, err := simulator.ReadSeries(r)
+	return series, errors.Join(err, r.Close())
+}
+
 func (f *simulatorFlags) options() (o simulator.Options, face simulator.FaceOptions, err error) {
 	o = simulator.Options{Clock: clock.System{}, Seed: f.seed, Hosts: f.hosts}
-	face = simulator.FaceOptions{Key: f.key, Token: f.token}
+	face = simulator.FaceOptions{Key: f.key, Token: f.token, Latency: simulator.Latency{Read: f.latency, Write: f.writeTakes, Sigma: 0.5}}
 	if o.Balance, err = market.ParseAmount(f.balance); err != nil {
 		return o, face, fmt.Errorf("--balance: %w", err)
 	}
@@ -83,6 +100,12 @@ func (f *simulatorFlags) options() (o simulator.Options, face simulator.FaceOpti
 		if o.RebidApplies, err = simulator.ParseRebidMode(f.rebid); err != nil {
 			return o, face, fmt.Errorf("--rebid: %w", err)
 		}
+	}
+	if f.replay != "" {
+		if o.Replay, err = readReplay(f.replay); err != nil {
+			return o, face, fmt.Errorf("--replay: %w", err)
+		}
+		o.Regime = simulator.Replay
 	}
 	if f.faults != "" {
 		if face.Faults, err = simulator.ParseFaults(f.faults); err != nil {
