@@ -4,6 +4,6 @@ import "github.com/spf13/cobra"
 
 func subcommands() []*cobra.Command {
 	return []*cobra.Command{
-		runCommand(), demoCommand(), checkCommand(), simulatorCommand(), versionCommand(),
+		runCommand(), demoCommand(), checkCommand(), planCommand(), ledgerCommand(), simulatorCommand(), versionCommand(),
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"strconv"
 	"time"
 
@@ -38,6 +39,14 @@ func connector(c clock.Clock, observe func(tensordock.Call)) func(daemon.Config)
 		}
 		return daemon.Market{Reader: client.Reader, Writer: writer{client}}, nil
 	}
+}
+
+// reader connects for looking and asking alone, whatever the mode.
+func reader(cfg daemon.Config) (daemon.Reader, error) {
+	if err := cfg.LoadCredentials(os.Getenv); err != nil {
+		return nil, err
+	}
+	return tensordock.NewReader(clientOptions(&cfg, clock.System{}, nil))
 }
 
 func clientOptions(cfg *daemon.Config, c clock.Clock, observe func(tensordock.Call)) tensordock.Options {

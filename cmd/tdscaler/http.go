@@ -23,7 +23,10 @@ func serveHTTP(ctx context.Context, ln net.Listener, d *daemon.Daemon, reg *prom
 // serveUntil serves a handler until ctx ends, and then gives requests under way
 // two seconds.
 func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, log *zap.Logger) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // who waits for us need not wait longer
+	}
 	stop := context.AfterFunc(ctx, func() {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
@@ -75,14 +76,18 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	if connect == nil {
 		connect = connector(clock.System{}, apiMetrics(reg))
 	}
-	d, err := daemon.New(daemon.Options{
-		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace,
-	})
+	d, err := newDaemon(cfg, l, reg, log, connect)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, d, cfg, reg, log, once)
+	return serve(ctx, d, cfg, l, reg, log, once)
+}
+
+func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error)) (*daemon.Daemon, error) {
+	return daemon.New(daemon.Options{
+		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
+		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace,
+	})
 }
 
 func openLedger(cfg *daemon.Config) (*ledger.Ledger, error) {
@@ -103,13 +108,21 @@ func credentialsDir(cfg *daemon.Config) string {
 // pauseFile lets somebody with nothing but a shell stop all writes: touch it.
 func pauseFile(cfg *daemon.Config) string { return cfg.Set.Daemon.Ledger + ".pause" }
 
-// serve runs the daemon with what surrounds it: the HTTP server, signals and the
-// watch on the configuration file. It returns when the daemon does.
-func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, reg *prometheus.Registry, log *zap.Logger, once bool) error {
+// serve runs the daemon with what surrounds it: the control socket, the HTTP
+// server, signals and the watch on the configuration file. It returns when the
+// daemon does.
+func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.Ledger, reg *prometheus.Registry, log *zap.Logger, once bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	socket, err := control.Listen(l.Path())
+	if err != nil {
+		return err
+	}
+	wg.Go(func() {
+		serveUntil(ctx, socket, control.Handler(control.Running(officeOptions(cfg), d, l), clock.System{}), log)
+	})
 	if addr := cfg.Set.Daemon.Listen; addr != "" {
 		ln, err := net.Listen("tcp", addr)
 		if err != nil {
@@ -124,7 +137,7 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, reg *prome
 	wg.Go(func() { d.Watch(ctx, changed) })
 	log.Info("started", zap.String("version", daemon.Build().Version), zap.String("mode", string(cfg.Set.Daemon.Mode)),
 		zap.String("owner", cfg.Set.Daemon.Owner), zap.Int("policies", len(cfg.Set.Policies)), zap.String("hourly_cap", cfg.Set.HourlyCap().String()))
-	err := d.Run(ctx, once)
+	err = d.Run(ctx, once)
 	if err == nil {
 		log.Info("stopped; machines are left as they are")
 	}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// table prints lines and columns for people. Nothing that came from the market
+// can move the cursor or break a line.
+type table struct {
+	w    *tabwriter.Writer
+	errs []error
+	rows int
+}
+
+func newTable(w io.Writer) *table { return &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+
+// line prints a sentence; it ends the columns before it.
+func (t *table) line(format string, args ...any) {
+	_, err := fmt.Fprintln(t.w, clean(fmt.Sprintf(format, args...)))
+	t.errs = append(t.errs, err)
+}
+
+// gap is an empty line between two parts.
+func (t *table) gap() { t.line("") }
+
+// row prints one line of columns. The last is free text of any length.
+func (t *table) row(cells ...any) {
+	text := make([]string, len(cells))
+	for i, c := range cells {
+		text[i] = clean(fmt.Sprint(c))
+		if text[i] == "" {
+			text[i] = "-"
+		}
+	}
+	_, err := fmt.Fprintln(t.w, strings.Join(text, "\t"))
+	t.errs = append(t.errs, err)
+}
+
+func (t *table) flush() error { return errors.Join(append(t.errs, t.w.Flush())...) }
+
+// clean replaces what a terminal would obey.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// ago prints how long ago something was: "12s", "5m", "3h20m", "2d4h".
+func ago(d time.Duration) string {
+	d = max(0, d.Round(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%s", d/time.Minute, rest(d%time.Minute/time.Second, "s"))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%s", d/time.Hour, rest(d%time.Hour/time.Minute, "m"))
+	}
+	return fmt.Sprintf("%dd%s", d/(24*time.Hour), rest(d%(24*time.Hour)/time.Hour, "h"))
+}
+
+func rest(n time.Duration, unit string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d%s", n, unit)
+}
+
+func seconds(n int64) string { return ago(time.Duration(n) * time.Second) }
+
+// stamp prints a point in time, for people who compare it with a log.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// owned prints money that we have, spent money that is gone, to the cent and
+// rounded against us.
+func owned(m market.Maybe[market.Amount]) string {
+	a, ok := m.Get()
+	if !ok {
+		return "unknown"
+	}
+	return market.Amount(market.Rate(a).FloorCent()).String()
+}
+
+func spent(a market.Amount) string { return market.Amount(market.Rate(a).CeilCent()).String() }
+
+// gpus prints "4x geforcertx4090-pcie-24gb".
+func gpus(m market.GPUModel, s market.Shape) string {
+	if s.GPUs == 0 {
+		return string(m)
+	}
+	return fmt.Sprintf("%dx %s", s.GPUs, m)
+}
+
+// bid prints a spot bid, or that there is none.
+func bid(r market.Rate) string {
+	if r == 0 {
+		return "-"
+	}
+	return r.String()
+}
+
+func fleet(policy string) string {
+	if policy == "" {
+		return "(all)"
+	}
+	return policy
+}
+
+// standings prints where each policy is.
+func (t *table) standings(all []plan.Standing) {
+	if len(all) == 0 {
+		t.line("no policies")
+		return
+	}
+	t.row("POLICY", "TARGET", "READY", "BOOTING", "OUTBID/STOPPED", "LEAVING", "NOW", "AFTER", "STATE")
+	for _, s := range all {
+		state := "open"
+		if s.Satisfied {
+			state = "satisfied"
+		}
+		t.row(s.Policy, s.Target, s.Ready, s.Booting, s.Dead, s.Leaving, s.Before, s.After, state)
+	}
+}
+
+func (t *table) holds(all []plan.Hold) {
+	t.row("POLICY", "MACHINE", "REASON", "WHY")
+	for _, h := range all {
+		t.row(fleet(h.Policy), h.Machine, h.Reason.Code, h.Reason.Text)
+	}
+}
+
+func (t *table) pauses(all []plan.Pause, now time.Time) {
+	for _, p := range all {
+		until := "until resumed"
+		if !p.Until.IsZero() {
+			until = "until " + stamp(p.Until)
+		}
+		what := "paused"
+		if p.Teardown {
+			what = "torn down and paused"
+		}
+		t.line("  %s: %s %s ago, %s%s", fleet(p.Policy), what, ago(now.Sub(p.Since)), until, because(p.Reason))
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// place is where a machine stands.
+func place(m *control.Machine) string {
+	if s := m.Location.String(); s != "" {
+		return s
+	}
+	return m.Host
+}
+
+// didYouMean finds the policy that was probably meant.
+func didYouMean(f *control.Fault) string {
+	if len(f.Known) == 0 {
+		return "; there are no policies"
+	}
+	return "; there are " + strings.Join(f.Known, ", ")
+}

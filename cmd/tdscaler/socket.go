@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+)
+
+// session is one command at a desk.
+type session struct {
+	*cobra.Command
+	desk control.Desk
+	cfg  daemon.Config
+	json bool
+}
+
+// deskFlags are the flags of every command that needs a desk.
+type deskFlags struct {
+	config string
+	json   bool
+}
+
+func (f *deskFlags) add(cmd *cobra.Command) {
+	configFlag(cmd, &f.config)
+	cmd.Flags().BoolVar(&f.json, "json", false, "print as JSON")
+}
+
+// at reads the file and runs fn at the desk of the daemon, or at one of its own
+// when no daemon runs. fn prints nothing before its desk has answered: a daemon
+// that starts or dies at the same moment makes it run again.
+func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
+	cfg, err := readConfig(f.config, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	s := &session{Command: cmd, cfg: cfg, json: f.json}
+	for try := 1; ; try++ {
+		err = s.visit(fn)
+		again := control.ClassOf(err) == control.Locked && try == 1 || control.ClassOf(err) == control.Unreachable && try < 5
+		if !again || (clock.System{}).Sleep(cmd.Context(), 200*time.Millisecond) != nil {
+			return deskError(cmd.Context(), err)
+		}
+	}
+}
+
+func (s *session) visit(fn func(*session) error) error {
+	client, err := control.Dial(s.Context(), s.cfg.Set.Daemon.Ledger, clock.System{})
+	switch {
+	case err == nil:
+		s.desk = client
+	case errors.Is(err, control.ErrNoDaemon):
+		s.desk = control.Alone(officeOptions(&s.cfg), aloneOptions(s.cfg))
+	default:
+		return err
+	}
+	return fn(s)
+}
+
+// readConfig loads the file without the files that its policies name, and tells
+// its errors alone: a question about the ledger is no time for warnings.
+func readConfig(path string, errw io.Writer) (daemon.Config, error) {
+	c, problems, err := daemon.ReadConfig(path)
+	if errors.Is(err, daemon.ErrConfig) {
+		printProblems(errw, problems)
+		return c, &codedError{exitUsage, fmt.Errorf("%s: %s", path, countProblems(problems))}
+	}
+	if err != nil {
+		return c, &codedError{exitUsage, err}
+	}
+	return c, nil
+}
+
+func officeOptions(cfg *daemon.Config) control.Options {
+	return control.Options{Clock: clock.System{}, Credentials: credentials.New(credentialsDir(cfg)), PauseFile: pauseFile(cfg)}
+}
+
+func aloneOptions(cfg daemon.Config) control.AloneOptions {
+	return control.AloneOptions{
+		Config: cfg,
+		Reader: reader,
+		Open: func(readOnly bool) (*ledger.Ledger, error) {
+			s := cfg.Set
+			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})
+		},
+		Compose: func(c daemon.Config, l *ledger.Ledger) (*daemon.Daemon, error) {
+			if err := c.LoadCredentials(os.Getenv); err != nil {
+				return nil, err
+			}
+			return newDaemon(&c, l, prometheus.NewRegistry(), zap.NewNop(), connector(clock.System{}, nil))
+		},
+	}
+}
+
+// deskError gives an error of a desk its exit code and its advice.
+func deskError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return &codedError{exitFailure, errors.New("interrupted")}
+	}
+	var f *control.Fault
+	if !errors.As(err, &f) {
+		return err
+	}
+	switch f.Class {
+	case control.NoSuchPolicy:
+		err = fmt.Errorf("%w%s", f, didYouMean(f))
+	case control.DryRun:
+		err = fmt.Errorf("%w; set \"mode: live\" under daemon in the file first", f)
+	case control.Unauthorized:
+		err = errors.New("TensorDock refuses the credentials: check TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN, or the files under tensordock")
+	}
+	return &codedError{f.ExitCode(), err}
+}
+
+// printed writes v as JSON where that is wanted, or calls text.
+func (s *session) printed(v any, text func(*table)) error {
+	if s.json {
+		return printJSON(s.OutOrStdout(), v)
+	}
+	t := newTable(s.OutOrStdout())
+	text(t)
+	return t.flush()
+}

@@ -1,0 +1,171 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Desk is all that commands ask for. Every error is a *Fault or the context's.
+type Desk interface {
+	// Status tells where things stand.
+	Status(context.Context, StatusRequest) (Status, error)
+	// Plan says what would be done under a file, and does nothing.
+	Plan(context.Context, PlanRequest) (Plan, error)
+	// Explain is Plan for one policy, with its funnel of offers.
+	Explain(context.Context, ExplainRequest) (Explanation, error)
+	// Intents lists intents, newest first.
+	Intents(context.Context, IntentsRequest) ([]plan.Intent, error)
+	// Intent finds one intent.
+	Intent(context.Context, IntentRequest) (plan.Intent, error)
+	// Cycles lists cycles, newest first.
+	Cycles(context.Context, CyclesRequest) ([]ledger.ReportSummary, error)
+	// Cycle reads the report of one cycle.
+	Cycle(context.Context, CycleRequest) (plan.Report, error)
+	// Machines lists the machines in the books, by name.
+	Machines(context.Context, MachinesRequest) ([]Machine, error)
+	// Destroy deletes machines, once; Teardown repeats it until they are gone.
+	Destroy(context.Context, DestroyRequest) (Destruction, error)
+	// Pause stops writes until resumed, and says what pauses there are now.
+	Pause(context.Context, PauseRequest) ([]plan.Pause, error)
+	// Resume ends pauses, and says which.
+	Resume(context.Context, ResumeRequest) (Resumed, error)
+	// Reload makes the daemon read its file again, as confirmed by the operator.
+	Reload(context.Context, ReloadRequest) (Reloaded, error)
+}
+
+// StatusRequest asks for the status.
+type StatusRequest struct{}
+
+// Status is the daemon, or without one the ledger, at a glance.
+type Status struct {
+	Running bool `json:"daemon_running"`
+	daemon.Status
+	// PauseFile is set while the file that stops all writes exists.
+	PauseFile string `json:"pause_file,omitempty"`
+}
+
+// PlanRequest asks for a plan under a file, which need not be the daemon's.
+type PlanRequest struct {
+	Path  string `json:"path"` // for messages
+	File  []byte `json:"file"`
+	Fresh bool   `json:"fresh,omitempty"` // wait for the next look
+}
+
+// Plan is what would be done, and why.
+type Plan struct {
+	Mode       policy.Mode `json:"mode"`
+	LookedAt   time.Time   `json:"looked_at"`
+	AgeSeconds int64       `json:"age_seconds"`
+	// Problem is what of the market could not be read; "" if all of it could.
+	Problem   string            `json:"problem,omitempty"`
+	Actions   []plan.Action     `json:"actions"` // in the order to carry them out
+	Holds     []plan.Hold       `json:"holds"`
+	Policies  []plan.Standing   `json:"policies"`
+	Before    market.Rate       `json:"rate_before_usd_hour"`
+	After     market.Rate       `json:"rate_after_usd_hour"`
+	Verdicts  []market.Verdict  `json:"verdicts"`            // what the market was asked for it, and said
+	Questions []market.Question `json:"questions,omitempty"` // left unasked
+}
+
+// ExplainRequest asks about one policy of a file.
+type ExplainRequest struct {
+	PlanRequest
+	Policy string `json:"policy"`
+}
+
+// Explanation is the part of a plan that concerns one policy.
+type Explanation struct {
+	Plan
+	Policy   policy.Policy `json:"policy"`
+	Machines []Machine     `json:"machines"`
+	Funnel   plan.Funnel   `json:"funnel"`
+	// OneMore: the policy needs no offer, so the funnel is that of one machine more.
+	OneMore bool `json:"funnel_of_one_machine_more,omitempty"`
+}
+
+// IntentsRequest selects intents; empty fields select all.
+type IntentsRequest struct {
+	Policy  string           `json:"policy,omitempty"`
+	Action  plan.ActionKind  `json:"action,omitempty"`
+	State   plan.IntentState `json:"state,omitempty"`
+	Machine string           `json:"machine,omitempty"`
+	Since   time.Time        `json:"since,omitzero"`
+	Open    bool             `json:"open,omitempty"`
+	Limit   int              `json:"limit,omitempty"` // the newest so many; 0 is all
+}
+
+// IntentRequest asks for one intent.
+type IntentRequest struct {
+	ID uint64 `json:"id"`
+}
+
+// CyclesRequest asks for the newest cycles; a Limit of 0 is all.
+type CyclesRequest struct {
+	Limit int `json:"limit,omitempty"`
+}
+
+// CycleRequest asks for one cycle; 0 is the newest.
+type CycleRequest struct {
+	Cycle uint64 `json:"cycle"`
+}
+
+// MachinesRequest asks for the machines of a policy, or with "" for all.
+type MachinesRequest struct {
+	Policy string `json:"policy,omitempty"`
+}
+
+// Machine is a machine in the books.
+type Machine struct {
+	plan.Machine
+	Burn         market.Rate `json:"burn_usd_hour"` // what it costs as last seen
+	AgeSeconds   int64       `json:"age_seconds"`   // since it was ordered
+	PasswordFile string      `json:"password_file,omitempty"`
+}
+
+// DestroyRequest deletes the machines of a policy, or with "" all.
+type DestroyRequest struct {
+	Policy string `json:"policy,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Destruction says what became of machines that were to be deleted.
+type Destruction struct {
+	Machines []daemon.Destroyed `json:"machines"`
+	// Unconfirmed are the machines that no look has shown to be gone yet.
+	Unconfirmed []string `json:"unconfirmed"`
+	Problem     string   `json:"problem,omitempty"` // why it ended early
+}
+
+// PauseRequest pauses a policy, or with "" all, until a time or until resumed.
+type PauseRequest struct {
+	Policy string    `json:"policy,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// ResumeRequest ends the pauses of a policy, or with "" all pauses and breakers.
+type ResumeRequest struct {
+	Policy string `json:"policy,omitempty"`
+}
+
+// Resumed is what a resume ended, and what still holds.
+type Resumed struct {
+	Pauses   []plan.Pause   `json:"ended_pauses"`
+	Breakers []plan.Breaker `json:"closed_breakers"`
+	Left     []plan.Pause   `json:"pauses"`
+}
+
+// ReloadRequest asks for a reload.
+type ReloadRequest struct{}
+
+// Reloaded says which configuration is in use after a reload.
+type Reloaded struct {
+	Config string `json:"config"`
+	Hash   string `json:"hash"`
+}
