@@ -262,17 +262,35 @@ func (w *world) stranger(name, host string, model market.GPUModel, bid market.Ra
 	w.Helper()
 	o := market.Order{
 		Name: name, Host: host, Model: model, Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100},
-		Capacity: market.OnDemand, Image: "Ubuntu 22.04 LTS", Password: secret.New("Somebody-else-1"),
+		Capacity: market.OnDemand,
 	}
 	if bid > 0 {
 		o.Capacity, o.Bid = market.Spot, bid
 	}
+	w.must(w.tryStranger(o))
+}
+
+func (w *world) tryStranger(o market.Order) error {
+	o.Image, o.Password = "Ubuntu 22.04 LTS", secret.New("Somebody-else-1")
+	if o.Capacity == "" {
+		o.Capacity = market.OnDemand
+	}
 	d, err := w.engine.Deploy(o)
-	w.must(err)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.foreign[d.ID] = true
 	w.cap = w.cap.Add(d.Total.Or(0))
+	return nil
+}
+
+// pause writes a pause into the books, as the command does.
+func (w *world) pause(p plan.Pause) {
+	w.Helper()
+	p.Since = w.clock.Now()
+	w.must(daemon.SetPause(w.ledger, p))
 }
 
 func (w *world) wrong(format string, args ...any) {

@@ -107,12 +107,13 @@ func (t *turn) forgetPasswords() {
 	}
 }
 
-// expected are the ids of the machines that a list must show.
+// expected are the ids of the machines that a list must show: what the market said
+// yes to, and has not been asked to take away.
 func expected(h *plan.History) []string {
 	var ids []string
 	for i := range h.Machines {
 		m := &h.Machines[i]
-		if m.ID != "" && m.Phase == plan.PhaseLive && m.Leaving == nil {
+		if m.ID != "" && (m.Phase == plan.PhaseLive || m.Phase == plan.PhaseAccepted) && m.Leaving == nil {
 			ids = append(ids, m.ID)
 		}
 	}

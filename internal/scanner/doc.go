@@ -7,6 +7,6 @@
 // Invariants:
 //   - A section that failed, in whole or in part, is not complete.
 //   - One section's failure says nothing about another.
-//   - A machine that the list leaves out but that the market shows when asked for
-//     by its id is there: lists may be stale or partial.
+//   - A list that leaves out a machine which the market shows when asked for by its
+//     id is not complete: lists may be stale or partial.
 package scanner

@@ -37,8 +37,8 @@ func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
 	var snap market.Snapshot
 	instances, err := s.reader.Instances(ctx)
 	if err == nil {
-		instances = s.withMissing(ctx, instances, known)
 		slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
+		err = s.holes(ctx, instances, known)
 	}
 	snap.Instances = section(s.clock, instances, err)
 
@@ -58,25 +58,22 @@ func section[T any](c clock.Clock, v T, err error) market.Section[T] {
 	return market.Section[T]{Value: v, At: c.Now(), Complete: true}
 }
 
-// withMissing adds the machines that the list left out but that the market still
-// shows. An error says nothing: the machine stays absent from this look, and
-// only repeated absence counts.
-func (s *Scanner) withMissing(ctx context.Context, list []market.Instance, known []string) []market.Instance {
+// holes asks for the machines that the list leaves out. One that the market shows
+// is proof that the list is not whole: it may hide others that cannot be asked
+// for, such as an order whose answer was lost. An error proves nothing: that
+// machine stays absent from this look, and only repeated absence counts.
+func (s *Scanner) holes(ctx context.Context, list []market.Instance, known []string) error {
 	listed := map[string]bool{}
 	for _, i := range list {
 		listed[i.ID] = true
 	}
-	asked := 0
-	for _, id := range slices.Sorted(slices.Values(known)) {
-		if listed[id] || asked == maxLookups {
-			continue
-		}
-		asked++
+	missing := slices.DeleteFunc(slices.Sorted(slices.Values(known)), func(id string) bool { return listed[id] })
+	for _, id := range missing[:min(len(missing), maxLookups)] {
 		inst, err := s.reader.Instance(ctx, id)
-		if err == nil && inst.Status != market.StatusTerminated {
-			inst.ID = id
-			list = append(list, inst)
+		if err == nil && inst.Status != market.StatusTerminated && inst.Status != market.StatusUnknown {
+			return &market.Error{Op: "list machines", Class: market.ClassShapeChanged,
+				Detail: "the list leaves out machine " + id + ", which the market shows as " + string(inst.Status) + " when asked for it"}
 		}
 	}
-	return list
+	return nil
 }
