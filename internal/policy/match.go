@@ -7,26 +7,11 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
-// MatchResult says which rule excluded a host.
-type MatchResult string
-
-// Results. MatchOK is the only one that lets a host in.
-const (
-	MatchOK      MatchResult = ""
-	MatchCountry MatchResult = "country"
-	MatchRegion  MatchResult = "region"
-	MatchCity    MatchResult = "city"
-	MatchHost    MatchResult = "host"
-	MatchDenied  MatchResult = "denied"
-	MatchUptime  MatchResult = "uptime"
-)
-
 // Matcher is a Match made ready to be asked often. It allocates nothing when
 // asked and may be used by many goroutines.
 type Matcher struct {
 	allow, deny side
 	minVRAM     int
-	minUptime   float64
 	preferOrder bool
 }
 
@@ -42,7 +27,6 @@ func NewMatcher(m Match) *Matcher {
 		allow:       newSide(m.GPUModels, m.Hosts, m.Countries, m.Regions, m.Cities),
 		deny:        newSide(m.Deny.GPUModels, m.Deny.Hosts, m.Deny.Countries, m.Deny.Regions, m.Deny.Cities),
 		minVRAM:     m.MinVRAM,
-		minUptime:   m.MinUptime,
 		preferOrder: m.PreferOrder,
 	}
 }
@@ -89,26 +73,30 @@ func (m *Matcher) model(g market.GPUModel, vram market.Maybe[int]) (rank int, ok
 	return rank, true
 }
 
-// Host says whether a host is wanted, or which rule excludes it. Where the
-// policy asks for an uptime, one that is not known does not do.
-func (m *Matcher) Host(h *market.Host) MatchResult {
-	l, a, d := &h.Location, &m.allow, &m.deny
-	uptime, known := h.Uptime.Get()
-	switch {
-	case firstGlob(d.hosts, h.ID) >= 0, anyFold(d.countries, l.Country), anyFold(d.regions, l.Region), anyFold(d.cities, l.City):
-		return MatchDenied
-	case len(a.countries) > 0 && !anyFold(a.countries, l.Country):
-		return MatchCountry
-	case len(a.regions) > 0 && !anyFold(a.regions, l.Region):
-		return MatchRegion
-	case len(a.cities) > 0 && !anyFold(a.cities, l.City):
-		return MatchCity
-	case len(a.hosts) > 0 && firstGlob(a.hosts, h.ID) < 0:
-		return MatchHost
-	case m.minUptime > 0 && (!known || uptime < m.minUptime):
-		return MatchUptime
+// Place says whether a location is wanted, whatever host stands there. The
+// planner asks once per place instead of once per host.
+func (m *Matcher) Place(l market.Location) bool {
+	a, d := &m.allow, &m.deny
+	return !anyFold(d.countries, l.Country) && !anyFold(d.regions, l.Region) && !anyFold(d.cities, l.City) &&
+		(len(a.countries) == 0 || anyFold(a.countries, l.Country)) &&
+		(len(a.regions) == 0 || anyFold(a.regions, l.Region)) &&
+		(len(a.cities) == 0 || anyFold(a.cities, l.City))
+}
+
+// HostID says whether a host is wanted by its id alone.
+func (m *Matcher) HostID(id string) bool {
+	return firstGlob(m.deny.hosts, id) < 0 && (len(m.allow.hosts) == 0 || firstGlob(m.allow.hosts, id) >= 0)
+}
+
+// Unwanted says whether a location is certainly not wanted. Unlike Place it is
+// asked about machines that exist: what is not known of a place is no reason to
+// take a machine down.
+func (m *Matcher) Unwanted(l market.Location) bool {
+	out := func(allow, deny []string, s string) bool {
+		return s != "" && (anyFold(deny, s) || len(allow) > 0 && !anyFold(allow, s))
 	}
-	return MatchOK
+	a, d := &m.allow, &m.deny
+	return out(a.countries, d.countries, l.Country) || out(a.regions, d.regions, l.Region) || out(a.cities, d.cities, l.City)
 }
 
 func anyFold(list []string, s string) bool {

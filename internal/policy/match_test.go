@@ -6,42 +6,58 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
-func host(country, region, city string, uptime market.Maybe[float64]) *market.Host {
-	return &market.Host{ID: "AB12-cd34", Location: market.Location{Country: country, Region: region, City: city}, Uptime: uptime}
-}
+var berlin = market.Location{Country: "Germany", Region: "Berlin", City: "Berlin"}
 
-func TestHostsAreMatchedByEveryRule(t *testing.T) {
-	berlin := host("Germany", "Berlin", "Berlin", market.Some(0.99))
+func TestPlacesAndHostsAreMatchedByEveryRule(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		match Match
-		want  MatchResult
+		want  bool
 	}{
-		{"nothing asked", Match{}, MatchOK},
-		{"code for a name", Match{Countries: []string{"de"}}, MatchOK},
-		{"case", Match{Countries: []string{"gErMaNy"}, Regions: []string{"BERLIN"}, Cities: []string{" berlin "}}, MatchOK},
-		{"other country", Match{Countries: []string{"US", "Atlantis"}}, MatchCountry},
-		{"other region", Match{Regions: []string{"Bavaria"}}, MatchRegion},
-		{"other city", Match{Cities: []string{"Munich"}}, MatchCity},
-		{"host by pattern", Match{Hosts: []string{"ab?2-*"}}, MatchOK},
-		{"other host", Match{Hosts: []string{"ff*"}}, MatchHost},
-		{"denied country wins", Match{Countries: []string{"Germany"}, Deny: Deny{Countries: []string{"DE"}}}, MatchDenied},
-		{"denied city", Match{Deny: Deny{Cities: []string{"berlin"}}}, MatchDenied},
-		{"denied region", Match{Deny: Deny{Regions: []string{"berlin"}}}, MatchDenied},
-		{"denied host", Match{Deny: Deny{Hosts: []string{"*CD34"}}}, MatchDenied},
-		{"uptime enough", Match{MinUptime: 0.99}, MatchOK},
-		{"uptime too low", Match{MinUptime: 0.995}, MatchUptime},
+		{"nothing asked", Match{}, true},
+		{"code for a name", Match{Countries: []string{"de"}}, true},
+		{"case", Match{Countries: []string{"gErMaNy"}, Regions: []string{"BERLIN"}, Cities: []string{" berlin "}}, true},
+		{"other country", Match{Countries: []string{"US", "Atlantis"}}, false},
+		{"other region", Match{Regions: []string{"Bavaria"}}, false},
+		{"other city", Match{Cities: []string{"Munich"}}, false},
+		{"host by pattern", Match{Hosts: []string{"ab?2-*"}}, true},
+		{"other host", Match{Hosts: []string{"ff*"}}, false},
+		{"denied country wins", Match{Countries: []string{"Germany"}, Deny: Deny{Countries: []string{"DE"}}}, false},
+		{"denied city", Match{Deny: Deny{Cities: []string{"berlin"}}}, false},
+		{"denied region", Match{Deny: Deny{Regions: []string{"berlin"}}}, false},
+		{"denied host", Match{Deny: Deny{Hosts: []string{"*CD34"}}}, false},
 	} {
-		if got := NewMatcher(c.match).Host(berlin); got != c.want {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		m := NewMatcher(c.match)
+		if got := m.Place(berlin) && m.HostID("AB12-cd34"); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }
 
-func TestAnUptimeOrMemoryThatIsNotKnownDoesNotDo(t *testing.T) {
-	if got := NewMatcher(Match{MinUptime: 0.5}).Host(host("Germany", "", "", market.Maybe[float64]{})); got != MatchUptime {
-		t.Errorf("uptime: %q", got)
+func TestWhatIsNotKnownOfAPlaceIsNoReasonToLeaveIt(t *testing.T) {
+	m := NewMatcher(Match{Countries: []string{"Germany"}, Regions: []string{"Berlin"}, Deny: Deny{Cities: []string{"Potsdam"}}})
+	for _, c := range []struct {
+		l        market.Location
+		place    bool
+		unwanted bool
+	}{
+		{berlin, true, false},
+		{market.Location{}, false, false},
+		{market.Location{Country: "Germany"}, false, false},
+		{market.Location{Country: "France"}, false, true},
+		{market.Location{Country: "Germany", Region: "Bavaria"}, false, true},
+		{market.Location{City: "Potsdam"}, false, true},
+	} {
+		if got := m.Place(c.l); got != c.place {
+			t.Errorf("a host in %q is wanted: %v", c.l, got)
+		}
+		if got := m.Unwanted(c.l); got != c.unwanted {
+			t.Errorf("a machine in %q must leave: %v", c.l, got)
+		}
 	}
+}
+
+func TestAMemoryThatIsNotKnownDoesNotDo(t *testing.T) {
 	m := NewMatcher(Match{MinVRAM: 24})
 	if _, ok := m.Model("mystery"); ok {
 		t.Error("a model of unknown memory matches")
@@ -72,8 +88,8 @@ func TestModelsAreMatchedByPatternAndRanked(t *testing.T) {
 func TestCountriesAreKnownByAllTheirNames(t *testing.T) {
 	for _, name := range []string{"US", "usa", "United States", "united states of america"} {
 		for _, carried := range []string{"United States", "US", "USA"} {
-			if got := NewMatcher(Match{Countries: []string{name}}).Host(host(carried, "", "", market.Maybe[float64]{})); got != MatchOK {
-				t.Errorf("%s against %s: %q", name, carried, got)
+			if !NewMatcher(Match{Countries: []string{name}}).Place(market.Location{Country: carried}) {
+				t.Errorf("%s does not match %s", name, carried)
 			}
 		}
 	}
@@ -104,8 +120,8 @@ func TestGlob(t *testing.T) {
 
 func TestMatchingAllocatesNothing(t *testing.T) {
 	m := NewMatcher(Match{Countries: []string{"US"}, GPUModels: []string{"*4090*"}, Deny: Deny{Hosts: []string{"x*"}}})
-	h := host("United States", "", "", market.Maybe[float64]{})
-	if n := testing.AllocsPerRun(100, func() { m.Host(h); m.Model("geforcertx4090-pcie-24gb") }); n != 0 {
+	l := market.Location{Country: "United States"}
+	if n := testing.AllocsPerRun(100, func() { m.Place(l); m.HostID("y"); m.Model("geforcertx4090-pcie-24gb") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
