@@ -164,8 +164,17 @@ func (w *world) tend(d *desk) {
 	w.explainWaiting(d)
 }
 
-// raiseAll decides over the machines of a policy that lost their auction.
+// raiseAll decides over the machines of a policy that lost their auction. While
+// there are too many machines, and only a cooldown or the like keeps them, none is
+// won back.
 func (w *world) raiseAll(d *desk) {
+	have := 0
+	for _, m := range d.kept {
+		have += d.gpus(m)
+	}
+	if have > d.st.Target {
+		return
+	}
 	for _, m := range d.kept {
 		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] {
 			w.outbid(d, m)
