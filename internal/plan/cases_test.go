@@ -272,7 +272,9 @@ func TestASpellingIsNoReasonToReplaceAMachine(t *testing.T) {
 func TestAnOutbidMachineKeepsItsReservationWhateverTheListShows(t *testing.T) {
 	p := newPolicy("p", 1)
 	for name, change := range map[string]func(*market.Instance){
-		"nothing":         func(i *market.Instance) { i.Compute, i.Storage = market.Maybe[market.Rate]{}, market.Maybe[market.Rate]{} },
+		"nothing": func(i *market.Instance) {
+			i.Compute, i.Storage = market.Maybe[market.Rate]{}, market.Maybe[market.Rate]{}
+		},
 		"no compute rate": func(i *market.Instance) { i.Compute = market.Some(market.Rate(0)) },
 		"only the disk": func(i *market.Instance) {
 			i.Compute, i.Total = market.Maybe[market.Rate]{}, market.Some(usd("0.005"))

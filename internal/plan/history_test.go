@@ -26,7 +26,7 @@ type bazaar struct {
 }
 
 func newBazaar(in Input) *bazaar {
-	b := &bazaar{in: in, machines: map[string]*market.Instance{}, hidden: map[string]int{}, theta: map[string]market.Rate{}, rebids: true}
+	b := &bazaar{in: in, machines: map[string]*market.Instance{}, hidden: map[string]int{}, theta: map[string]market.Rate{}, rebids: true, intents: 100}
 	for _, h := range in.Snapshot.Hosts.Value {
 		b.theta[h.ID] = usd("0.20")
 	}

@@ -208,8 +208,8 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 		e := o.emit(EventConfirmed, m, "seen as %s", inst.ID)
 		e.Intent, e.State = m.DeployIntent, IntentConfirmed
 	}
-	o.status(m, inst.Status)
 	o.prices(m, inst)
+	o.status(m, inst.Status)
 	if m.Leaving != nil {
 		o.stillThere(m)
 	}
@@ -297,7 +297,7 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 		m.Bid = market.Some(shown)
 	}
 	if m.Rebid != nil {
-		o.judgeRebid(m, shown, known)
+		o.judgeRebid(m, inst.Status, shown, known)
 	}
 	switch total, ok := shownTotal(m, inst); {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
@@ -337,7 +337,7 @@ func shownTotal(m *Machine, inst *market.Instance) (market.Rate, bool) {
 // rebidTolerance forgives the market's rounding of the bid it shows.
 const rebidTolerance = market.Cent / 2
 
-func (o *observer) judgeRebid(m *Machine, shown market.Rate, known bool) {
+func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, known bool) {
 	r := m.Rebid
 	r.Looks++
 	switch {
@@ -348,7 +348,7 @@ func (o *observer) judgeRebid(m *Machine, shown market.Rate, known bool) {
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
 		m.Rebid = nil
-		m.RebidIgnored = r.Accepted && m.Status == market.StatusOutbid
+		m.RebidIgnored = r.Accepted && now == market.StatusOutbid
 		if known && r.Accepted {
 			o.h.RebidApplies = market.Some(false)
 		}
