@@ -20,7 +20,7 @@ func ledgerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
 		Short: "Read the ledger: what was decided and done, and why",
-		Args:  cobra.NoArgs,
+		Args:  groupArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(ledgerListCommand(), ledgerShowCommand(), ledgerCyclesCommand(), ledgerCycleCommand())

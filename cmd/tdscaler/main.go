@@ -30,6 +30,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal kills
 	cmd := root()
 	cmd.SetArgs(args)
 	cmd.SetIn(in)
@@ -40,8 +41,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		return exitOK
 	}
 	var coded *codedError
-	if !errors.As(err, &coded) {
-		coded = &codedError{code: exitFailure, err: err}
+	if !errors.As(err, &coded) { // cobra's own: a flag that is missing or excluded
+		coded = &codedError{code: exitUsage, err: err}
 	}
 	if coded.err != nil {
 		fmt.Fprintf(errw, "tdscaler: %v\n", coded.err)
@@ -80,7 +81,7 @@ Start with "tdscaler demo", then "tdscaler check" and "tdscaler plan" on a file
 of your own. Nothing is bought before the file says "mode: live".`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          groupArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -88,23 +89,38 @@ of your own. Nothing is bought before the file says "mode: live".`,
 	})
 	cmd.AddCommand(subcommands()...)
 	for _, c := range cmd.Commands() {
-		usageArgs(c)
+		codeErrors(c)
 	}
 	return cmd
 }
 
-// usageArgs makes a wrong number of arguments a usage error, for a command and
-// its subcommands.
-func usageArgs(c *cobra.Command) {
+// codeErrors makes a wrong number of arguments a usage error and every error of
+// the work itself a failure, for a command and its subcommands.
+func codeErrors(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+			err := check(c, args)
+			if err == nil || isCoded(err) {
+				return err
 			}
-			return nil
+			return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+		}
+	}
+	if work := c.RunE; work != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			err := work(c, args)
+			if err == nil || isCoded(err) {
+				return err
+			}
+			return &codedError{exitFailure, err}
 		}
 	}
 	for _, sub := range c.Commands() {
-		usageArgs(sub)
+		codeErrors(sub)
 	}
+}
+
+func isCoded(err error) bool {
+	var coded *codedError
+	return errors.As(err, &coded)
 }

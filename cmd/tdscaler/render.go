@@ -175,11 +175,3 @@ func place(m *control.Machine) string {
 	}
 	return m.Host
 }
-
-// didYouMean finds the policy that was probably meant.
-func didYouMean(f *control.Fault) string {
-	if len(f.Known) == 0 {
-		return "; there are no policies"
-	}
-	return "; there are " + strings.Join(f.Known, ", ")
-}

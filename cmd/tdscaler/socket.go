@@ -118,7 +118,7 @@ func deskError(ctx context.Context, err error) error {
 	}
 	switch f.Class {
 	case control.NoSuchPolicy:
-		err = fmt.Errorf("%w%s", f, didYouMean(f))
+		err = fmt.Errorf("%w%s", f, didYouMean(f.Word, f))
 	case control.DryRun:
 		err = fmt.Errorf("%w; set \"mode: live\" under daemon in the file first", f)
 	case control.Unauthorized:

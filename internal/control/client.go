@@ -128,7 +128,7 @@ func (c *Client) Machines(ctx context.Context, r MachinesRequest) ([]Machine, er
 
 // Destroy implements Desk.
 func (c *Client) Destroy(ctx context.Context, r DestroyRequest) (Destruction, error) {
-	return call[Destruction](ctx, c, "destroy", slow, r)
+	return call[Destruction](ctx, c, "destroy", patient, r)
 }
 
 // Pause implements Desk.

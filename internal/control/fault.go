@@ -30,6 +30,7 @@ const (
 type Fault struct {
 	Class   Class    `json:"class"`
 	Message string   `json:"message"`
+	Word    string   `json:"word,omitempty"`  // the policy that there is not
 	Known   []string `json:"known,omitempty"` // the policies there are
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,10 +54,19 @@ func (f *Office) Status(_ context.Context, _ StatusRequest) (Status, error) {
 		return Status{}, faultOf(err)
 	}
 	out := Status{Running: f.b.running(), Status: s}
+	out.Config = absolute(s.Config)
 	if _, err := os.Stat(f.o.PauseFile); err == nil {
-		out.PauseFile = f.o.PauseFile
+		out.PauseFile = absolute(f.o.PauseFile)
 	}
 	return out, nil
+}
+
+// absolute is a path that means the same to the asker, wherever they stand.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // Plan implements Desk.
@@ -122,7 +132,7 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 		return Explanation{}, err
 	}
 	e := Explanation{Plan: only(all, r.Policy), Policy: *p}
-	if e.Machines, err = f.Machines(ctx, MachinesRequest{Policy: r.Policy}); err != nil {
+	if e.Machines, err = f.machines(r.Policy); err != nil {
 		return Explanation{}, err
 	}
 	for _, s := range e.Policies {
@@ -251,18 +261,33 @@ func lastReport(l *ledger.Ledger) (plan.Report, error) {
 
 // Machines implements Desk.
 func (f *Office) Machines(_ context.Context, r MachinesRequest) ([]Machine, error) {
+	if err := f.knows(r.Policy); err != nil {
+		return nil, err
+	}
+	return f.machines(r.Policy)
+}
+
+func (f *Office) machines(policy string) ([]Machine, error) {
 	out := []Machine{}
 	h, err := f.history()
 	if err != nil {
 		return out, err
 	}
 	for _, m := range h.Machines {
-		if r.Policy == "" || r.Policy == m.Policy {
-			out = append(out, Machine{Machine: m, Burn: m.Burn(), AgeSeconds: f.age(m.OrderedAt), PasswordFile: f.o.Credentials.Path(m.Name)})
+		if policy == "" || policy == m.Policy {
+			out = append(out, Machine{Machine: m, Burn: m.Burn(), AgeSeconds: f.age(m.OrderedAt), PasswordFile: f.passwordFile(m.Name)})
 		}
 	}
 	slices.SortFunc(out, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+func (f *Office) passwordFile(machine string) string {
+	path := f.o.Credentials.Path(machine)
+	if path == "" {
+		return ""
+	}
+	return absolute(path)
 }
 
 func (f *Office) history() (h plan.History, err error) {
@@ -289,7 +314,7 @@ func (f *Office) knows(name string) error {
 }
 
 func noSuchPolicy(name string, known []string) *Fault {
-	return &Fault{Class: NoSuchPolicy, Message: fmt.Sprintf("there is no policy %q", name), Known: known}
+	return &Fault{Class: NoSuchPolicy, Message: fmt.Sprintf("there is no policy %q", name), Word: name, Known: known}
 }
 
 // Destroy implements Desk.
@@ -305,7 +330,7 @@ func (f *Office) Destroy(ctx context.Context, r DestroyRequest) (Destruction, er
 	if err != nil {
 		d.Problem = err.Error()
 	}
-	left, err := f.Machines(ctx, MachinesRequest{Policy: r.Policy})
+	left, err := f.machines(r.Policy)
 	for _, m := range left {
 		d.Unconfirmed = append(d.Unconfirmed, m.Name)
 	}
@@ -360,5 +385,5 @@ func (f *Office) Reload(_ context.Context, _ ReloadRequest) (Reloaded, error) {
 		return Reloaded{}, faultOf(err)
 	}
 	c := f.b.config()
-	return Reloaded{Config: c.Path, Hash: c.Hash()}, nil
+	return Reloaded{Config: absolute(c.Path), Hash: c.Hash()}, nil
 }

@@ -18,9 +18,11 @@ const (
 	maxRequest  = 4 << 20
 	maxAnswer   = 256 << 20
 	bodyTimeout = 30 * time.Second
-	// quick bounds what only reads the ledger, slow what waits for the market.
-	quick = time.Minute
-	slow  = 10 * time.Minute
+	// quick bounds what only needs the ledger, slow what asks the market, patient
+	// many deletions at the market's pace.
+	quick   = time.Minute
+	slow    = 10 * time.Minute
+	patient = time.Hour
 )
 
 // Handler serves a Desk.
@@ -34,7 +36,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "cycles", quick, d.Cycles)
 	route(mux, clk, "cycle", quick, d.Cycle)
 	route(mux, clk, "machines", quick, d.Machines)
-	route(mux, clk, "destroy", slow, d.Destroy)
+	route(mux, clk, "destroy", patient, d.Destroy)
 	route(mux, clk, "pause", quick, d.Pause)
 	route(mux, clk, "resume", quick, d.Resume)
 	route(mux, clk, "reload", quick, d.Reload)
@@ -48,7 +50,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 func route[Q, A any](mux *http.ServeMux, clk clock.Clock, name string, limit time.Duration, ask func(context.Context, Q) (A, error)) {
 	mux.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
 		var q Q
-		if err := readBody(w, r, clk, &q); err != nil {
+		if err := readBody(w, r, &q); err != nil {
 			answerFault(w, &Fault{Class: Usage, Message: "read the request: " + err.Error()})
 			return
 		}
@@ -64,10 +66,11 @@ func route[Q, A any](mux *http.ServeMux, clk clock.Clock, name string, limit tim
 }
 
 // readBody decodes a request strictly. The deadline ends with the body: one that
-// stayed would end an answer that takes longer.
-func readBody(w http.ResponseWriter, r *http.Request, clk clock.Clock, q any) error {
+// stayed would end an answer that takes longer. Sockets know only the system's
+// clock.
+func readBody(w http.ResponseWriter, r *http.Request, q any) error {
 	c := http.NewResponseController(w)
-	if err := c.SetReadDeadline(clk.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := c.SetReadDeadline(clock.System{}.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))

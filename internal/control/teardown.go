@@ -13,18 +13,21 @@ import (
 const lookAgain = 3 * time.Second
 
 // Teardown destroys until every machine is confirmed to be gone or timeout is
-// over. A look that shows a machine late, or again, makes it be deleted (again).
+// over, which begins once their deletion was asked for. A look that shows a machine late, or again, makes it be deleted (again).
 // What is left unconfirmed is told, not an error: the pause that it leaves behind
 // keeps tearing down while a daemon runs.
 func Teardown(ctx context.Context, clk clock.Clock, d Desk, r DestroyRequest, timeout time.Duration) (Destruction, error) {
-	end := clk.Now().Add(timeout)
 	var sum Destruction
+	var end time.Time
 	for {
 		round, err := d.Destroy(ctx, r)
 		if err != nil {
 			return sum, err
 		}
 		sum.add(round)
+		if end.IsZero() {
+			end = clk.Now().Add(timeout)
+		}
 		if len(sum.Unconfirmed) == 0 && sum.Problem == "" || !clk.Now().Add(lookAgain).Before(end) {
 			return sum, nil
 		}

@@ -328,12 +328,15 @@ func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name st
 }
 
 // SetPause pauses a policy, or all with Policy "", replacing an earlier pause of
-// the same policy. A teardown is not weakened by a plain pause.
+// the same policy. A teardown is not weakened by a plain pause, nor does it end
+// with one.
 func SetPause(l *ledger.Ledger, p plan.Pause) error {
 	return l.Update(func(tx *ledger.Tx) error {
 		h := tx.History()
 		for _, old := range h.Pauses {
-			p.Teardown = p.Teardown || old.Policy == p.Policy && old.Teardown
+			if old.Policy == p.Policy && old.Teardown {
+				p.Teardown, p.Until = true, old.Until
+			}
 		}
 		h.Pauses = slices.DeleteFunc(h.Pauses, func(old plan.Pause) bool { return old.Policy == p.Policy })
 		h.Pauses = append(h.Pauses, p)

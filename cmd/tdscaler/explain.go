@@ -1,0 +1,86 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+func explainCommand() *cobra.Command {
+	var f deskFlags
+	var fresh bool
+	cmd := &cobra.Command{
+		Use:   "explain POLICY --config FILE",
+		Short: "Say why a policy has what it has: target, machines, what would be done, and where the offers went",
+		Long: `explain plans as "tdscaler plan" does and tells what concerns one policy, with the
+funnel of offers: how many there are, and at which condition each fell out. Where the
+policy needs no offer, the funnel is that of one machine more.`,
+		Example: "  tdscaler explain train --config policies.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var e control.Explanation
+			err := f.at(cmd, func(s *session) (err error) {
+				e, err = s.desk.Explain(s.Context(), control.ExplainRequest{PlanRequest: s.planRequest(fresh), Policy: args[0]})
+				if err != nil {
+					return err
+				}
+				return s.printed(e, func(t *table) { t.explanation(&e) })
+			})
+			return planResult(err, &e.Plan, false)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&fresh, "fresh", false, "wait for the daemon's next look at the market")
+	return cmd
+}
+
+func (t *table) explanation(e *control.Explanation) {
+	p := &e.Policy
+	t.line("policy %s, mode %s; the market was looked at %s ago", p.Name, e.Mode, seconds(e.AgeSeconds))
+	if e.Problem != "" {
+		t.line("incomplete: %s", e.Problem)
+	}
+	t.gap()
+	t.row("wants", plural(p.GPUs(), "GPU")+" in "+plural(p.Target, "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
+	t.row("pays", "at most "+p.MaxGPUHour.String()+" a GPU, "+p.Ceiling().String()+" a machine, all-in")
+	t.row("GPUs", anyOf(p.Match.GPUModels))
+	t.row("places", places(&p.Match))
+	t.gap()
+	t.standings(e.Policies)
+	t.gap()
+	t.machines(e.Machines)
+	t.gap()
+	t.actions(e.Actions)
+	if len(e.Holds) > 0 {
+		t.gap()
+		t.line("not done:")
+		t.holds(e.Holds)
+	}
+	t.gap()
+	label := "offers: "
+	if e.OneMore {
+		label = "offers, if one more machine were wanted: "
+	}
+	t.line("%s%s", label, e.Funnel)
+	t.asked(e.Verdicts)
+}
+
+func anyOf(list []string) string {
+	if len(list) == 0 {
+		return "any"
+	}
+	return strings.Join(list, ", ")
+}
+
+func places(m *policy.Match) string {
+	var parts []string
+	for _, l := range [][]string{m.Countries, m.Regions, m.Cities, m.Hosts} {
+		if len(l) > 0 {
+			parts = append(parts, strings.Join(l, " or "))
+		}
+	}
+	return anyOf(parts)
+}

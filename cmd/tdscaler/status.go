@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/control"
+)
+
+func statusCommand() *cobra.Command {
+	var f deskFlags
+	cmd := &cobra.Command{
+		Use:   "status --config FILE",
+		Short: "Print where things stand, on one screen",
+		Long: `status prints mode, last and next cycle, targets against fleet, burn, caps, spend,
+balance, holds, pauses and breakers. Without a daemon it tells what the ledger knows
+of the last cycle, and says so.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.at(cmd, func(s *session) error {
+				st, err := s.desk.Status(s.Context(), control.StatusRequest{})
+				if err != nil {
+					return err
+				}
+				return s.printed(st, func(t *table) { t.status(&st, clock.System{}.Now()) })
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (t *table) status(s *control.Status, now time.Time) {
+	running := "a daemon runs"
+	if !s.Running {
+		running = "no daemon runs; this is what the ledger knows"
+	}
+	t.row("daemon", running)
+	t.row("mode", string(s.Mode)+", owner "+s.Owner)
+	t.row("file", s.Config+fileState(s, now))
+	t.row("cycle", cycleState(s, now))
+	if s.Problem != "" {
+		t.row("problem", s.Problem)
+	}
+	t.row("rate", s.Burn.String()+" now, "+s.Reserved.String()+" reserved, cap "+s.HourlyCap.String())
+	t.row("spent", spent(s.SpentToday)+" today, "+spent(s.SpentMonth)+" this month (UTC)")
+	t.row("balance", owned(s.Balance.Balance))
+	t.row("machines", s.Machines)
+	t.stops(s, now)
+	t.gap()
+	t.standings(s.Policies)
+	if len(s.Holds) > 0 {
+		t.gap()
+		t.line("not done:")
+		t.holds(s.Holds)
+	}
+}
+
+func fileState(s *control.Status, now time.Time) string {
+	switch {
+	case !s.Running:
+		return ""
+	case s.Reload.Held != "":
+		return "; a change on disk is held, \"tdscaler reload\" confirms it: " + s.Reload.Held
+	case !s.Reload.Successful:
+		return "; not reloaded: " + s.Reload.Problem
+	}
+	return ", loaded " + ago(now.Sub(s.Reload.At)) + " ago"
+}
+
+func cycleState(s *control.Status, now time.Time) string {
+	if s.Cycle == 0 {
+		return "none has finished yet"
+	}
+	text := ago(now.Sub(s.FinishedAt)) + " ago"
+	if s.Running && !s.NextAt.IsZero() {
+		text += ", next in " + ago(s.NextAt.Sub(now))
+	}
+	return text
+}
+
+// stops prints what keeps tdscaler from writing.
+func (t *table) stops(s *control.Status, now time.Time) {
+	if s.PauseFile != "" {
+		t.row("stopped", "the pause file exists: "+s.PauseFile)
+	}
+	if len(s.Pauses) > 0 {
+		t.line("pauses:")
+		t.pauses(s.Pauses, now)
+	}
+	for _, b := range s.Breakers {
+		t.row("breaker", b.Code+", no growth until "+stamp(b.Until)+because(cmp.Or(b.Reason, "no reason given")))
+	}
+}
