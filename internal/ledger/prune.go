@@ -55,7 +55,8 @@ type group struct {
 	size   int64 // pages, about
 }
 
-// pruneReports drops whole groups, oldest first.
+// pruneReports drops whole groups, oldest first. How much dropping them frees is
+// known only after the commit, so where size is the reason there may be more.
 func (tx *Tx) pruneReports(now time.Time) (more bool, err error) {
 	over := int64(0)
 	if tx.l.opts.MaxSize > 0 {
@@ -68,11 +69,12 @@ func (tx *Tx) pruneReports(now time.Time) (more bool, err error) {
 		}
 		old := tx.l.opts.Retention > 0 && g.newest.Before(now.Add(-tx.l.opts.Retention))
 		if !old && over <= 0 {
-			return false, nil
+			return more, nil
 		}
 		if err := tx.dropGroup(g); err != nil {
 			return false, err
 		}
+		more = more || over > 0
 		over -= g.size
 	}
 	return true, nil

@@ -69,11 +69,11 @@ func TestRetentionDropsWholeGroupsAndSettledIntents(t *testing.T) {
 }
 
 func TestTheFileStopsGrowingAtItsMaximum(t *testing.T) {
-	const most = 1 << 20
+	const most = 384 << 10
 	l := mustOpen(t, Options{Path: tempPath(t), NoSync: true, MaxSize: most})
-	w := newWorld(60, 10, 3)
+	w := newWorld(40, 4, 2)
 	w.churn = 0.3
-	for range 2000 {
+	for range 500 {
 		must(t, l.PutReport(w.next()))
 	}
 	if s := l.Stats(); s.UsedSize > most*5/4 || s.FileSize > 2*most || s.Reports < 100 {
