@@ -9,6 +9,8 @@ TOOLS    := $(BIN)/tools
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TIMEOUT  ?= 15m
+# Stamp the version only where git can be asked.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/tdscaler, static; the version comes from git
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/tdscaler ./cmd/tdscaler
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags='-s -w' -o $(BIN)/tdscaler ./cmd/tdscaler
 
 demo: build ## watch a week of a simulated market; no account needed
 	@$(BIN)/tdscaler demo
