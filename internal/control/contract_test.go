@@ -1,0 +1,370 @@
+package control_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// TestEveryDeskKeepsTheContract runs one suite against the daemon in process, the
+// daemon behind its socket, and the ledger without a daemon.
+func TestEveryDeskKeepsTheContract(t *testing.T) {
+	for name, desk := range map[string]func(*testing.T) world{
+		"in process": inProcess, "over the socket": overTheSocket, "without a daemon": withoutDaemon,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range []struct {
+				name string
+				test func(*testing.T, world)
+			}{
+				{"status tells mode, fleet and money", status},
+				{"intents are listed newest first, and filtered", intents},
+				{"an intent is found by its id, or not found", intent},
+				{"cycles are listed newest first, and read back", cycles},
+				{"machines are listed with age, burn and password file", machines},
+				{"a plan of another file changes nothing", planOfAnotherFile},
+				{"a fresh plan waits for the next look", freshPlan},
+				{"a bad file is told with its problems", badFile},
+				{"explain has a funnel also for a policy that needs nothing", explain},
+				{"a pause holds until it is resumed", pause},
+				{"a policy nobody knows is an error with those there are", unknownPolicy},
+				{"destroy deletes and leaves the policy paused", destroy},
+				{"reload needs a daemon", reload},
+				{"who went away is not waited for", wentAway},
+			} {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					c.test(t, desk(t))
+				})
+			}
+		})
+	}
+}
+
+func must[A any](t *testing.T) func(A, error) A {
+	return func(a A, err error) A {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+}
+
+// wantClass fails unless err is of the class and says text.
+func wantClass(t *testing.T, err error, class control.Class, text string) {
+	t.Helper()
+	if control.ClassOf(err) != class || err == nil || !strings.Contains(err.Error(), text) {
+		t.Fatalf("got %q (%s), want class %s and %q", err, control.ClassOf(err), class, text)
+	}
+}
+
+func status(t *testing.T, w world) {
+	s := must[control.Status](t)(w.Status(t.Context(), control.StatusRequest{}))
+	if s.Running != w.running || s.Mode != "live" || s.Cycle != 2 || s.Machines != 2 || s.Burn == 0 || s.Reserved < s.Burn || s.HourlyCap.String() != "$20.0000/h" {
+		t.Errorf("%+v", s)
+	}
+	if !s.Balance.Balance.Known() || len(s.Policies) != 1 || s.Policies[0].Target != 4 || s.PauseFile != "" {
+		t.Errorf("%+v", s)
+	}
+	if err := os.WriteFile(w.path+".pause", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s := must[control.Status](t)(w.Status(t.Context(), control.StatusRequest{})); s.PauseFile != w.path+".pause" {
+		t.Errorf("pause file %q", s.PauseFile)
+	}
+}
+
+func intents(t *testing.T, w world) {
+	list := func(r control.IntentsRequest) []uint64 {
+		ids := []uint64{}
+		for _, in := range must[[]plan.Intent](t)(w.Intents(t.Context(), r)) {
+			ids = append(ids, in.ID)
+		}
+		return ids
+	}
+	for _, c := range []struct {
+		r    control.IntentsRequest
+		want []uint64
+	}{
+		{control.IntentsRequest{}, []uint64{2, 1}},
+		{control.IntentsRequest{Limit: 1}, []uint64{2}},
+		{control.IntentsRequest{Policy: "train", Action: plan.Deploy, State: plan.IntentConfirmed}, []uint64{2, 1}},
+		{control.IntentsRequest{Policy: "other"}, []uint64{}},
+		{control.IntentsRequest{Action: plan.Delete}, []uint64{}},
+		{control.IntentsRequest{State: plan.IntentFailed}, []uint64{}},
+		{control.IntentsRequest{Machine: "other"}, []uint64{}},
+		{control.IntentsRequest{Open: true}, []uint64{}},
+		{control.IntentsRequest{Since: clock.System{}.Now().Add(time.Hour)}, []uint64{}},
+		{control.IntentsRequest{Since: clock.System{}.Now().Add(-time.Hour)}, []uint64{2, 1}},
+	} {
+		if diff := cmp.Diff(c.want, list(c.r)); diff != "" {
+			t.Errorf("%+v: %s", c.r, diff)
+		}
+	}
+}
+
+func intent(t *testing.T, w world) {
+	in := must[plan.Intent](t)(w.Intent(t.Context(), control.IntentRequest{ID: 1}))
+	if in.ID != 1 || in.Kind != plan.Deploy || in.Reason.Code != plan.ReasonBelowTarget || in.Machine == "" || !in.Agreed.Known() {
+		t.Errorf("%+v", in)
+	}
+	_, err := w.Intent(t.Context(), control.IntentRequest{ID: 99})
+	wantClass(t, err, control.NotFound, "99")
+}
+
+func cycles(t *testing.T, w world) {
+	all, err := w.Cycles(t.Context(), control.CyclesRequest{})
+	if err != nil || len(all) != 2 || all[0].Cycle != 2 || all[1].Intents != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if one, err := w.Cycles(t.Context(), control.CyclesRequest{Limit: 1}); err != nil || len(one) != 1 {
+		t.Fatalf("%+v, %v", one, err)
+	}
+	last := must[plan.Report](t)(w.Cycle(t.Context(), control.CycleRequest{}))
+	first := must[plan.Report](t)(w.Cycle(t.Context(), control.CycleRequest{Cycle: 1}))
+	if last.Cycle != 2 || first.Cycle != 1 || len(first.Intents) != 2 || len(first.Input.Snapshot.Hosts.Value) == 0 || len(last.Events) == 0 {
+		t.Errorf("last %d, first %d with %d intents", last.Cycle, first.Cycle, len(first.Intents))
+	}
+	_, err = w.Cycle(t.Context(), control.CycleRequest{Cycle: 99})
+	wantClass(t, err, control.NotFound, "ledger cycles")
+}
+
+func machines(t *testing.T, w world) {
+	all := must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{}))
+	mine := must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{Policy: "train"}))
+	if len(all) != 2 || len(mine) != 2 || all[0].Name >= all[1].Name {
+		t.Fatalf("%+v", all)
+	}
+	for _, m := range all {
+		if m.Policy != "train" || m.Burn == 0 || m.AgeSeconds < 0 || m.IP == "" || len(m.Ports) == 0 {
+			t.Errorf("%+v", m)
+		}
+		if info, err := os.Stat(m.PasswordFile); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("password file %q: %v", m.PasswordFile, err)
+		}
+	}
+}
+
+func larger() control.PlanRequest {
+	return control.PlanRequest{Path: "larger.yaml", File: []byte(strings.Replace(file, "gpus: 4", "gpus: 8", 1))}
+}
+
+func planOfAnotherFile(t *testing.T, w world) {
+	p := must[control.Plan](t)(w.Plan(t.Context(), larger()))
+	if len(p.Actions) != 2 || p.Actions[0].Kind != plan.Deploy || p.After <= p.Before || p.Problem != "" || p.Mode != "live" || p.AgeSeconds < 0 {
+		t.Errorf("%+v", p)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"mode", "looked_at", "age_seconds", "actions", "holds", "policies", "rate_before_usd_hour", "rate_after_usd_hour", "verdicts"} {
+		if !strings.Contains(string(b), `"`+key+`":`) {
+			t.Errorf("the JSON has no %s: %s", key, b)
+		}
+	}
+	if strings.Contains(string(b), ":null") {
+		t.Errorf("a list is null: %s", b)
+	}
+	if all := must[[]plan.Intent](t)(w.Intents(t.Context(), control.IntentsRequest{})); len(all) != 2 {
+		t.Errorf("a plan left %d intents", len(all))
+	}
+	if all := must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{})); len(all) != 2 {
+		t.Errorf("a plan left %d machines", len(all))
+	}
+}
+
+func freshPlan(t *testing.T, w world) {
+	before := must[control.Plan](t)(w.Plan(t.Context(), larger()))
+	r := larger()
+	r.Fresh = true
+	answer := make(chan control.Plan, 1)
+	go func() {
+		p, err := w.Plan(t.Context(), r)
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- p
+	}()
+	for {
+		select {
+		case p := <-answer:
+			if !p.LookedAt.After(before.LookedAt) {
+				t.Errorf("looked at %s, before that at %s", p.LookedAt, before.LookedAt)
+			}
+			return
+		case <-time.After(20 * time.Millisecond):
+			w.cycle()
+		}
+	}
+}
+
+func badFile(t *testing.T, w world) {
+	r := larger()
+	r.File = []byte("version: 1\npolicys: []\n")
+	_, err := w.Plan(t.Context(), r)
+	wantClass(t, err, control.Usage, "larger.yaml:2")
+	_, err = w.Explain(t.Context(), control.ExplainRequest{PlanRequest: r, Policy: "train"})
+	wantClass(t, err, control.Usage, "larger.yaml:2")
+}
+
+func explain(t *testing.T, w world) {
+	same := control.PlanRequest{Path: "p.yaml", File: []byte(file)}
+	e := must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "train"}))
+	if !e.OneMore || e.Funnel.Offers == 0 || e.Policy.Name != "train" || len(e.Machines) != 2 || len(e.Actions) != 0 {
+		t.Errorf("%+v", e)
+	}
+	e = must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: larger(), Policy: "train"}))
+	if e.OneMore || e.Funnel.Offers == 0 || len(e.Actions) != 2 {
+		t.Errorf("%+v", e)
+	}
+	_, err := w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "trian"})
+	wantClass(t, err, control.NoSuchPolicy, "trian")
+}
+
+func pause(t *testing.T, w world) {
+	until := clock.System{}.Now().Add(time.Hour)
+	now := must[[]plan.Pause](t)(w.Pause(t.Context(), control.PauseRequest{Policy: "train", Until: until, Reason: "test"}))
+	if len(now) != 1 || now[0].Policy != "train" || !now[0].Until.Equal(until) || now[0].Reason != "test" || now[0].Teardown {
+		t.Fatalf("%+v", now)
+	}
+	if now = must[[]plan.Pause](t)(w.Pause(t.Context(), control.PauseRequest{})); len(now) != 2 {
+		t.Fatalf("%+v", now)
+	}
+	p := must[control.Plan](t)(w.Plan(t.Context(), larger()))
+	if len(p.Actions) != 0 || p.Holds[0].Reason.Code != plan.HoldPaused {
+		t.Errorf("a paused policy would act: %+v", p)
+	}
+	r := must[control.Resumed](t)(w.Resume(t.Context(), control.ResumeRequest{Policy: "train"}))
+	if len(r.Pauses) != 1 || len(r.Left) != 1 || r.Left[0].Policy != "" {
+		t.Errorf("%+v", r)
+	}
+	r = must[control.Resumed](t)(w.Resume(t.Context(), control.ResumeRequest{}))
+	if len(r.Pauses) != 1 || len(r.Left) != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r = must[control.Resumed](t)(w.Resume(t.Context(), control.ResumeRequest{})); len(r.Pauses) != 0 {
+		t.Errorf("%+v", r)
+	}
+	_, err := w.Pause(t.Context(), control.PauseRequest{Until: clock.System{}.Now().Add(-time.Hour)})
+	wantClass(t, err, control.Usage, "over already")
+}
+
+func unknownPolicy(t *testing.T, w world) {
+	_, err1 := w.Pause(t.Context(), control.PauseRequest{Policy: "trian"})
+	_, err2 := w.Resume(t.Context(), control.ResumeRequest{Policy: "trian"})
+	_, err3 := w.Destroy(t.Context(), control.DestroyRequest{Policy: "trian"})
+	_, err4 := w.Machines(t.Context(), control.MachinesRequest{Policy: "trian"})
+	for _, err := range []error{err1, err2, err3, err4} {
+		wantClass(t, err, control.NoSuchPolicy, "trian")
+		f, ok := err.(*control.Fault)
+		if !ok || len(f.Known) != 1 || f.Known[0] != "train" || f.Word != "trian" || f.ExitCode() != 2 {
+			t.Errorf("%#v", err)
+		}
+	}
+}
+
+func destroy(t *testing.T, w world) {
+	must[[]plan.Pause](t)(w.Pause(t.Context(), control.PauseRequest{})) // destroy works while paused
+	d, err := control.Teardown(t.Context(), clock.System{}, w, control.DestroyRequest{Policy: "train", Reason: "test"}, 30*time.Second)
+	if err != nil || len(d.Machines) != 2 || len(d.Unconfirmed) != 0 || d.Problem != "" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	s := must[control.Status](t)(w.Status(t.Context(), control.StatusRequest{}))
+	if s.Machines != 0 || s.Reserved != 0 || len(s.Pauses) != 2 || !s.Pauses[0].Teardown && !s.Pauses[1].Teardown {
+		t.Errorf("%+v", s)
+	}
+	until := clock.System{}.Now().Add(time.Hour)
+	for _, p := range must[[]plan.Pause](t)(w.Pause(t.Context(), control.PauseRequest{Policy: "train", Until: until})) {
+		if p.Policy == "train" && (!p.Teardown || !p.Until.IsZero()) {
+			t.Errorf("a plain pause weakened the teardown: %+v", p)
+		}
+	}
+}
+
+func reload(t *testing.T, w world) {
+	r, err := w.Reload(t.Context(), control.ReloadRequest{})
+	if !w.running {
+		wantClass(t, err, control.NoDaemon, w.path)
+		return
+	}
+	if err != nil || !strings.HasSuffix(r.Config, "policies.yaml") || r.Hash == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	config := strings.TrimSuffix(w.path, "tdscaler.db") + "policies.yaml"
+	if err := os.WriteFile(config, []byte("version: 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Reload(t.Context(), control.ReloadRequest{})
+	wantClass(t, err, control.Usage, "last good configuration")
+}
+
+func wentAway(t *testing.T, w world) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := larger()
+	r.Fresh = true
+	_, err := w.Plan(ctx, r)
+	wantClass(t, err, control.Interrupted, "")
+}
+
+// TestTheAnswerIsTheSameWithAndWithoutADaemon compares the answers byte for byte.
+func TestTheAnswerIsTheSameWithAndWithoutADaemon(t *testing.T) {
+	s := newShop(t)
+	d, l := s.daemon()
+	office := control.Running(s.office, d, l)
+	client := socketTo(t, office, l.Path())
+	near, far := answers(t, office), answers(t, client)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alone := answers(t, s.alone())
+	for name, want := range near {
+		for desk, got := range map[string]string{"over the socket": far[name], "without a daemon": alone[name]} {
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s %s:\n%s", name, desk, diff)
+			}
+		}
+	}
+}
+
+// answers are all answers of a desk that do not depend on who looks when.
+func answers(t *testing.T, d control.Desk) map[string]string {
+	ctx := t.Context()
+	out := map[string]string{}
+	put := func(name string, v any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = string(b)
+	}
+	put("intents", must[[]plan.Intent](t)(d.Intents(ctx, control.IntentsRequest{})))
+	put("intent", must[plan.Intent](t)(d.Intent(ctx, control.IntentRequest{ID: 2})))
+	cycles, err := d.Cycles(ctx, control.CyclesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("cycles", cycles)
+	put("cycle", must[plan.Report](t)(d.Cycle(ctx, control.CycleRequest{Cycle: 2})))
+	machines := must[[]control.Machine](t)(d.Machines(ctx, control.MachinesRequest{}))
+	for i := range machines {
+		machines[i].AgeSeconds = 0
+	}
+	put("machines", machines)
+	st := must[control.Status](t)(d.Status(ctx, control.StatusRequest{}))
+	st.Running, st.NextAt = false, time.Time{}
+	st.Reload.At, st.Reload.Hash, st.Reload.Successful = time.Time{}, "", false
+	put("status", st)
+	return out
+}
