@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -109,10 +110,12 @@ func (p place) listen() (net.Listener, error) {
 	if err := p.clear(); err != nil {
 		return nil, err
 	}
-	// Nobody else may connect even between bind and chmod.
-	old := unix.Umask(0o177)
-	ln, err := net.Listen("unix", p.path)
-	unix.Umask(old)
+	// Linux gives the file the mode that the socket had before it was bound, so
+	// that nobody else can connect before the chmod. Elsewhere this does nothing.
+	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) })
+	}}
+	ln, err := private.Listen(context.Background(), "unix", p.path)
 	if err != nil {
 		return nil, err
 	}
