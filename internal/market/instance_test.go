@@ -101,3 +101,14 @@ func TestAHostsPricesAddUpOrAreUnknown(t *testing.T) {
 		t.Error("a missing price was taken for zero")
 	}
 }
+
+func TestAKnownEmptyListStaysKnown(t *testing.T) {
+	b, err := json.Marshal(Some([]int(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Maybe[[]int]
+	if err := json.Unmarshal(b, &back); err != nil || !back.Known() {
+		t.Fatalf("a known empty list came back from %s as %v, %v", b, back, err)
+	}
+}
