@@ -119,6 +119,7 @@ func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
 	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 4)
 	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 20)); seed++ {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
+			t.Parallel()
 			w := troubled(t, seed, "live")
 			w.pass(time.Duration(hours) * time.Hour)
 			w.calm()

@@ -29,11 +29,21 @@ func (w *world) transcribe(r *plan.Report) {
 	for _, in := range r.Intents {
 		w.entry(in.At, "%-7s %-8s %s: %s", in.Kind, in.State, w.short(in.Machine), in.Reason.Text)
 	}
+	was := w.said
+	w.said = map[string]bool{}
 	for _, h := range r.Plan.Holds {
-		w.entry(r.FinishedAt, "hold    %-8s %s: %s", h.Policy, h.Reason.Code, h.Reason.Text)
+		w.unlessSaid(was, r.FinishedAt, fmt.Sprintf("hold    %-8s %s: %s", h.Policy, h.Reason.Code, h.Reason.Text))
 	}
 	if r.Problem != "" {
-		w.entry(r.FinishedAt, "problem %s", r.Problem)
+		w.unlessSaid(was, r.FinishedAt, "problem "+r.Problem)
+	}
+}
+
+// unlessSaid leaves out what the cycle before said, too.
+func (w *world) unlessSaid(was map[string]bool, at time.Time, line string) {
+	w.said[line] = true
+	if !was[line] {
+		w.entry(at, "%s", line)
 	}
 }
 

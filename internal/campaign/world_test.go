@@ -73,6 +73,7 @@ type world struct {
 	cap     market.Rate
 	wrongs  []string
 	diary   []string
+	said    map[string]bool   // by the last cycle's holds
 	names   map[string]string // machine name to a short one, in order of appearance
 }
 
@@ -420,6 +421,12 @@ func asJSON(v any) string {
 func (w *world) end() {
 	w.Helper()
 	w.noSecrets()
+	w.close()
+}
+
+// close ends the run and tells what was wrong in it.
+func (w *world) close() {
+	w.Helper()
 	w.halt()
 	w.mu.Lock()
 	defer w.mu.Unlock()

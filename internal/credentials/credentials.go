@@ -53,10 +53,20 @@ func (s *Store) Put(machine string, pw secret.String) error {
 		return fmt.Errorf("keep the password of %s: %w", machine, err)
 	}
 	_, err = f.WriteString(pw.Reveal() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), s.sync()); err != nil {
 		return fmt.Errorf("keep the password of %s: %w", machine, err)
 	}
 	return nil
+}
+
+// sync brings the directory itself to disk: without it a power cut may take the
+// new file's name.
+func (s *Store) sync() error {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Path is where a machine's password is kept, "" if there is none.
@@ -69,6 +79,21 @@ func (s *Store) Path(machine string) string {
 		return ""
 	}
 	return path
+}
+
+// Names are the machines whose passwords are kept, sorted.
+func (s *Store) Names() ([]string, error) {
+	files, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the passwords: %w", err)
+	}
+	var names []string
+	for _, f := range files {
+		if _, ok := market.ParseMachineName(f.Name()); ok {
+			names = append(names, f.Name())
+		}
+	}
+	return names, nil
 }
 
 // Delete forgets a machine's password; that there is none is success.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,7 +44,9 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 		t.r.Problem = err.Error()
 	}
 	if t.looked {
-		t.forgetPasswords()
+		if err := d.forgetPasswords(); err != nil {
+			d.o.Log.Warn("passwords of machines that are gone could not be deleted", zap.Error(err))
+		}
 		d.publish(t.r)
 	}
 	return t.r, err
@@ -95,16 +98,29 @@ func (t *turn) record(tx *ledger.Tx) error {
 	return tx.PutReport(t.r)
 }
 
-// forgetPasswords drops the passwords of machines that are gone.
-func (t *turn) forgetPasswords() {
-	for _, e := range t.r.Events {
-		if e.Kind != plan.EventDeleted && e.Kind != plan.EventLost && e.Kind != plan.EventExpired {
+// forgetPasswords drops the passwords of machines that are gone. It goes by the
+// books and not by this cycle's events, which a crash may have swallowed; what
+// this ledger never ordered is left alone.
+func (d *Daemon) forgetPasswords() error {
+	names, err := d.o.Credentials.Names()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	h, err := d.o.Ledger.History()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if h.Machine(name) != nil {
 			continue
 		}
-		if err := t.o.Credentials.Delete(e.Machine); err != nil {
-			t.o.Log.Warn("a password file could not be deleted", zap.String("machine", e.Machine), zap.Error(err))
+		ordered, lerr := d.o.Ledger.Intents(ledger.Filter{Machine: name, Limit: 1})
+		if lerr == nil && len(ordered) > 0 {
+			lerr = d.o.Credentials.Delete(name)
 		}
+		err = errors.Join(err, lerr)
 	}
+	return err
 }
 
 // expected are the ids of the machines that a list must show: what the market said
