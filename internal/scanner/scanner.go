@@ -58,10 +58,13 @@ func section[T any](c clock.Clock, v T, err error) market.Section[T] {
 	return market.Section[T]{Value: v, At: c.Now(), Complete: true}
 }
 
-// holes asks for the machines that the list leaves out. One that the market shows
-// is proof that the list is not whole: it may hide others that cannot be asked
-// for, such as an order whose answer was lost. An error proves nothing: that
-// machine stays absent from this look, and only repeated absence counts.
+// holes asks for the machines that the list leaves out, one by one.
+//
+//	the market shows it                 the list is not whole: it may hide others that cannot
+//	                                    be asked for, such as an order whose answer was lost
+//	a definite no, or a status unknown  absent from this look; only repeated absence counts
+//	no usable answer                    the same, unless the market does not answer for a
+//	                                    machine that is listed, either: nothing is known then
 func (s *Scanner) holes(ctx context.Context, list []market.Instance, known []string) error {
 	listed := map[string]bool{}
 	for _, i := range list {
@@ -70,10 +73,40 @@ func (s *Scanner) holes(ctx context.Context, list []market.Instance, known []str
 	missing := slices.DeleteFunc(slices.Sorted(slices.Values(known)), func(id string) bool { return listed[id] })
 	for _, id := range missing[:min(len(missing), maxLookups)] {
 		inst, err := s.reader.Instance(ctx, id)
-		if err == nil && inst.Status != market.StatusTerminated && inst.Status != market.StatusUnknown {
-			return &market.Error{Op: "list machines", Class: market.ClassShapeChanged,
-				Detail: "the list leaves out machine " + id + ", which the market shows as " + string(inst.Status) + " when asked for it"}
+		switch {
+		case err == nil && inst.Status != market.StatusTerminated && inst.Status != market.StatusUnknown:
+			return hole(id, "which the market shows as "+string(inst.Status)+" when asked for it")
+		case unclear(err) && s.silent(ctx, list, err):
+			return hole(id, "and asking for single machines does not work: "+err.Error())
 		}
 	}
 	return nil
+}
+
+func hole(id, why string) error {
+	return &market.Error{Op: "list machines", Class: market.ClassShapeChanged, Detail: "the list leaves out machine " + id + ", " + why}
+}
+
+// unclear tells errors that say nothing about the machine from a definite no.
+func unclear(err error) bool {
+	switch market.ClassOf(err) {
+	case "", market.ClassNotFound, market.ClassRefused, market.ClassDone:
+		return false
+	}
+	return true
+}
+
+// silent says whether it is the question that gets no answer, and not this one
+// machine, by asking for a machine that the list shows. Where it shows none, the
+// list's word stands.
+func (s *Scanner) silent(ctx context.Context, list []market.Instance, err error) bool {
+	switch market.ClassOf(err) {
+	case market.ClassUnauthorized, market.ClassRateLimited:
+		return true
+	}
+	if len(list) == 0 {
+		return false
+	}
+	_, err = s.reader.Instance(ctx, list[0].ID)
+	return unclear(err)
 }
