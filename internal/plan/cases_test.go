@@ -275,7 +275,8 @@ func TestAnOutbidMachineKeepsItsReservationWhateverTheListShows(t *testing.T) {
 		"nothing": func(i *market.Instance) {
 			i.Compute, i.Storage = market.Maybe[market.Rate]{}, market.Maybe[market.Rate]{}
 		},
-		"no compute rate": func(i *market.Instance) { i.Compute = market.Some(market.Rate(0)) },
+		"less than its bid": func(i *market.Instance) { i.Compute = market.Some(usd("0.10")) },
+		"no compute rate":   func(i *market.Instance) { i.Compute = market.Some(market.Rate(0)) },
 		"only the disk": func(i *market.Instance) {
 			i.Compute, i.Total = market.Maybe[market.Rate]{}, market.Some(usd("0.005"))
 		},

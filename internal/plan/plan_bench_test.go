@@ -101,7 +101,9 @@ func floor(in Input) (picked int) {
 				offers = append(offers, floorOffer{h, g.Model, bid.Add(storage)})
 			}
 		}
-		slices.SortFunc(offers, func(a, b floorOffer) int { return cmp.Or(cmp.Compare(a.price, b.price), cmp.Compare(a.host.ID, b.host.ID)) })
+		slices.SortFunc(offers, func(a, b floorOffer) int {
+			return cmp.Or(cmp.Compare(a.price, b.price), cmp.Compare(a.host.ID, b.host.ID))
+		})
 		picked += len(offers[:min(p.Target, len(offers))])
 	}
 	return picked

@@ -389,7 +389,28 @@ func drawInput(t *rapid.T) Input {
 		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),
 	}
 	in.Verdicts = drawVerdicts(t, in)
+	if chance(t, "growing", 60) {
+		grown(t, &in)
+	}
 	return in
+}
+
+// grown takes away what keeps a world from buying, all but the money.
+func grown(t *rapid.T, in *Input) {
+	in.History.Pauses, in.History.Breakers, in.History.Backoffs = nil, nil, nil
+	in.Snapshot.Hosts.Complete, in.Snapshot.Instances.Complete, in.Limits = true, true, policy.Limits{MaxActions: 20, MaxProbes: 40}
+	for i := range in.Policies {
+		p := &in.Policies[i]
+		p.Target, p.Cooldown, p.Match = p.Target+upTo(t, "more wanted", 6), 0, policy.Match{}
+		for _, h := range in.Snapshot.Hosts.Value {
+			for _, g := range h.GPUs {
+				q := market.Question{Host: h.ID, Model: g.Model, Shape: p.Shape, Bid: drawRate(t, "winning bid", 500, 3000).CeilCent()}
+				in.Verdicts = append(in.Verdicts, market.Verdict{Question: q, Answer: market.Accepted, At: t0.Add(time.Minute)})
+			}
+		}
+	}
+	set := policy.Set{Budget: in.Budget, Policies: in.Policies}
+	in.HourlyCap = set.HourlyCap()
 }
 
 func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
