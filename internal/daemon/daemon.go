@@ -113,6 +113,8 @@ func (d *Daemon) Run(ctx context.Context, once bool) error {
 			return errors.New(r.Problem)
 		case once:
 			return nil
+		case err != nil:
+			d.o.Log.Error("the cycle failed; it is tried again on the schedule", zap.Error(err))
 		}
 		if !d.sleep(ctx) {
 			return nil
@@ -183,6 +185,9 @@ func (d *Daemon) actuator(c *Config, m Market, cycle uint64, operator bool, noti
 func (d *Daemon) act(ctx context.Context, a *actuator.Actuator, act plan.Action) (actuator.Result, error) {
 	d.acting.Lock()
 	defer d.acting.Unlock()
+	if err := ctx.Err(); err != nil { // stopped while somebody else acted
+		return actuator.Result{Skipped: "not begun: " + err.Error()}, nil
+	}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

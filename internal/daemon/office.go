@@ -324,7 +324,7 @@ func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name st
 	if err != nil {
 		return err
 	}
-	return d.deleteAll(ctx, c, m, name, done)
+	return errors.Join(d.forgetPasswords(), d.deleteAll(ctx, c, m, name, done))
 }
 
 // SetPause pauses a policy, or all with Policy "", replacing an earlier pause of
