@@ -942,3 +942,27 @@ func TestTheFunnelTellsWhereEveryOfferFellOut(t *testing.T) {
 		t.Fatalf("%s", text)
 	}
 }
+
+func TestTwoPoliciesDoNotSpendTheSameRunwayTwice(t *testing.T) {
+	p, q := newPolicy("p", 1), newPolicy("q", 1)
+	in := newInput([]market.Host{newHost("a", 8, "0.35")}, p, q)
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
+	in.Budget.MinRunway = 10 * time.Hour
+	in.Snapshot.Balance.Value = market.Balance{Balance: market.Some(dollars(10)), Hourly: market.Some(usd("0.70"))}
+	plan := Compute(in) // 0.30 an hour are left: one machine of 0.205
+	wantActions(t, plan, "deploy a below_target")
+	if h := holds(plan, HoldBudget); len(h) != 1 || h[0].Policy != "q" {
+		t.Fatalf("%+v", plan.Holds)
+	}
+}
+
+func TestAPauseHoldsForAPolicyThatIsNotInTheFile(t *testing.T) {
+	m := newMachine(newPolicy("old", 1), 1, "a", "0.20")
+	in := newInput(nil)
+	in.History.Machines, in.History.Known = []Machine{m}, []string{"old"}
+	in.History.Pauses = []Pause{{Policy: "old", Since: t0}}
+	wantActions(t, Compute(in))
+	wantHold(t, Compute(in), HoldPaused)
+	in.History.Pauses[0].Teardown = true
+	wantActions(t, Compute(in), "delete "+m.Name+" destroy")
+}
