@@ -87,13 +87,16 @@ func officeOptions(cfg *daemon.Config) control.Options {
 	return control.Options{Clock: clock.System{}, Credentials: credentials.New(credentialsDir(cfg)), PauseFile: pauseFile(cfg)}
 }
 
+// lockWait is how long a command waits for the ledger; it does so twice.
+const lockWait = 2 * time.Second
+
 func aloneOptions(cfg daemon.Config) control.AloneOptions {
 	return control.AloneOptions{
 		Config: cfg,
 		Reader: reader,
 		Open: func(readOnly bool) (*ledger.Ledger, error) {
 			s := cfg.Set
-			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})
+			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Timeout: lockWait, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})
 		},
 		Compose: func(c daemon.Config, l *ledger.Ledger) (*daemon.Daemon, error) {
 			if err := c.LoadCredentials(os.Getenv); err != nil {
