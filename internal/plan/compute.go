@@ -17,9 +17,9 @@ import (
 //	policy paused                       -> hold
 //	machine does not fit its policy     -> delete
 //	more GPUs than the target           -> delete, dead ones first, then the dearest
+//	a cap of the user's is exceeded     -> delete, lowest priority first
 //	outbid, a bid under the ceiling wins -> rebid
 //	outbid, nothing under the ceiling   -> delete
-//	hourly cap exceeded                 -> delete, lowest priority first
 //	fewer GPUs than the target          -> questions and deploys, cheapest first
 //
 // A machine that is to go keeps its place in target and budget until a look has

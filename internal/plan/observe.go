@@ -28,6 +28,7 @@ type Look struct {
 //	accepted  | live, confirmed     | counted; expired after N and age | as it was
 //	live      | refreshed           | counted; lost after N and age    | as it was
 //	deleting  | live again after N  | gone: deletion confirmed         | as it was
+//	          |                     | (an empty list: at the second)   |
 //	no record | adopted, if ours    |                                  |
 //
 // A list that misses at least two and at least half of the live machines is not
