@@ -52,18 +52,21 @@ func (b *books) Accept(in plan.Intent, d market.Deployed, detail string) (plan.I
 
 // Refuse implements actuator.Book. A host that refused a deploy for another
 // reason than the bid is left alone for a while; a failure that is not about
-// price or capacity counts toward the breaker.
+// price or capacity counts toward the breaker, and is not held against the host.
 func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error) {
 	return b.settle(in, func(h *plan.History, in *plan.Intent) (events []plan.Event) {
 		now := b.clock.Now()
 		plan.Refuse(h, in, class, detail, now)
-		if in.Kind == plan.Deploy && class != market.ClassBidRefused && class != market.ClassUnauthorized {
+		switch class {
+		case market.ClassUnavailable, market.ClassUnauthorized, market.ClassShapeChanged:
+			return plan.Fail(h, b.set.Safety, now)
+		case market.ClassBidRefused, market.ClassRateLimited:
+			return nil
+		}
+		if in.Kind == plan.Deploy {
 			plan.Penalise(h, b.set.Safety, in.Host, in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
 		}
-		if class == market.ClassUnavailable || class == market.ClassUnauthorized || class == market.ClassShapeChanged {
-			events = plan.Fail(h, b.set.Safety, now)
-		}
-		return events
+		return nil
 	})
 }
 

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -66,6 +65,14 @@ func (d *Daemon) held() bool {
 	return d.reload.Held != ""
 }
 
+// unsettled says that the file last seen was held or could not be used: a file
+// that is as it was before ends that.
+func (d *Daemon) unsettled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reload.Held != "" || !d.reload.Successful
+}
+
 func (d *Daemon) reloadFailed(problems []policy.Problem, err error) error {
 	var b strings.Builder
 	for _, p := range problems {
@@ -111,7 +118,6 @@ func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
 // adopt takes a new configuration into use. What a running process cannot change
 // keeps its old value, with a warning.
 func (d *Daemon) adopt(old, c *Config) error {
-	c.Key, c.Token = old.Key, old.Token
 	for _, k := range []struct {
 		key       string
 		old, next *string
@@ -149,14 +155,16 @@ func (d *Daemon) adopt(old, c *Config) error {
 // reconnect makes new adapters only where the connection itself changed: the
 // pace that was kept so far is not forgotten by a reload.
 func (d *Daemon) reconnect(old, c *Config) (Market, error) {
-	if old.Set.TensorDock == c.Set.TensorDock && old.Set.Daemon.Mode == c.Set.Daemon.Mode {
+	t := c.Set.TensorDock
+	if err := c.LoadCredentials(os.Getenv); err != nil {
+		if t.APIKeyFile != "" || t.APITokenFile != "" {
+			return Market{}, err
+		}
+		c.Key, c.Token = old.Key, old.Token // the environment of this process is what it was
+	}
+	if old.Set.TensorDock == t && old.Set.Daemon.Mode == c.Set.Daemon.Mode &&
+		old.Key.Reveal() == c.Key.Reveal() && old.Token.Reveal() == c.Token.Reveal() {
 		return d.connection(), nil
-	}
-	if err := c.LoadCredentials(os.Getenv); err != nil && !errors.Is(err, ErrCredentials) {
-		return Market{}, err
-	}
-	if c.Key.IsEmpty() || c.Token.IsEmpty() {
-		c.Key, c.Token = old.Key, old.Token
 	}
 	return d.o.Connect(*c)
 }
@@ -169,7 +177,8 @@ const stillFor = 2 * time.Second
 // seconds. changed delivers hints that something happened near the file. It
 // returns when ctx ends.
 func (d *Daemon) Watch(ctx context.Context, changed <-chan struct{}) {
-	tried := d.fileHash()
+	began := d.current()
+	tried := began.Hash() // the file may have changed since it was loaded
 	for {
 		if woken, err := d.o.Clock.Wait(ctx, time.Hour, changed); err != nil {
 			return
@@ -179,7 +188,7 @@ func (d *Daemon) Watch(ctx context.Context, changed <-chan struct{}) {
 		if h := d.fileHash(); h != "" && h != tried {
 			tried = h
 			c := d.current()
-			if h != c.Hash() || d.held() {
+			if h != c.Hash() || d.unsettled() {
 				_ = d.Reload(false) // logged, counted and kept in the state
 			}
 		}

@@ -1,0 +1,183 @@
+package scanner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// fake is a market of funcs; what is not set answers nothing, well.
+type fake struct {
+	hosts     func() ([]market.Host, error)
+	instances func() ([]market.Instance, error)
+	instance  func(id string) (market.Instance, error)
+	balance   func() (market.Balance, error)
+	asked     []string
+}
+
+func (f *fake) Hosts(context.Context) ([]market.Host, error) {
+	if f.hosts == nil {
+		return nil, nil
+	}
+	return f.hosts()
+}
+
+func (f *fake) Instances(context.Context) ([]market.Instance, error) {
+	if f.instances == nil {
+		return nil, nil
+	}
+	return f.instances()
+}
+
+func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
+	f.asked = append(f.asked, id)
+	return f.instance(id)
+}
+
+func (f *fake) Balance(context.Context) (market.Balance, error) {
+	if f.balance == nil {
+		return market.Balance{}, nil
+	}
+	return f.balance()
+}
+
+var noon = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+
+func scan(f *fake, known ...string) market.Snapshot {
+	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), known)
+}
+
+func failed(class market.Class) error {
+	return &market.Error{Op: "ask", Class: class, Detail: "broken"}
+}
+
+func TestEachSectionIsCompleteOrNotByItself(t *testing.T) {
+	broken := failed(market.ClassUnavailable)
+	for i := range 8 {
+		f := &fake{}
+		if i&1 != 0 {
+			f.instances = func() ([]market.Instance, error) { return []market.Instance{{ID: "half"}}, broken }
+		}
+		if i&2 != 0 {
+			f.hosts = func() ([]market.Host, error) { return []market.Host{{ID: "half"}}, broken }
+		}
+		if i&4 != 0 {
+			f.balance = func() (market.Balance, error) { return market.Balance{Balance: market.Some(market.Amount(5))}, broken }
+		}
+		s := scan(f)
+		if got := [3]bool{s.Instances.Complete, s.Hosts.Complete, s.Balance.Complete}; got != [3]bool{i&1 == 0, i&2 == 0, i&4 == 0} {
+			t.Errorf("%03b: complete %v", i, got)
+		}
+		if len(s.Instances.Value)+len(s.Hosts.Value) > 0 || s.Balance.Value.Balance.Known() {
+			t.Errorf("%03b: a failed section has a value: %+v", i, s)
+		}
+		if i&1 != 0 && (s.Instances.Class != market.ClassUnavailable || !strings.Contains(s.Instances.Problem, "broken")) {
+			t.Errorf("the failure is not told: %+v", s.Instances)
+		}
+		if !s.Instances.At.Equal(noon) || !s.Hosts.At.Equal(noon) || !s.Balance.At.Equal(noon) {
+			t.Errorf("%03b: a section does not say when: %+v", i, s)
+		}
+	}
+}
+
+func TestListsAreSortedWhateverTheirOrder(t *testing.T) {
+	f := &fake{
+		instances: func() ([]market.Instance, error) { return []market.Instance{{ID: "c"}, {ID: "a"}, {ID: "b"}}, nil },
+		hosts:     func() ([]market.Host, error) { return []market.Host{{ID: "2"}, {ID: "1"}}, nil },
+	}
+	s := scan(f)
+	if s.Instances.Value[0].ID != "a" || s.Instances.Value[2].ID != "c" || s.Hosts.Value[0].ID != "1" {
+		t.Errorf("not sorted: %+v", s)
+	}
+}
+
+func TestAListWithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
+	show := func(s market.Status) func(string) (market.Instance, error) {
+		return func(id string) (market.Instance, error) { return market.Instance{ID: id, Status: s}, nil }
+	}
+	refuse := func(c market.Class) func(string) (market.Instance, error) {
+		return func(string) (market.Instance, error) { return market.Instance{}, failed(c) }
+	}
+	onlyListed := func(c market.Class) func(string) (market.Instance, error) {
+		return func(id string) (market.Instance, error) {
+			if id == "there" {
+				return market.Instance{ID: id, Status: market.StatusRunning}, nil
+			}
+			return market.Instance{}, failed(c)
+		}
+	}
+	for name, c := range map[string]struct {
+		list     []string
+		answer   func(string) (market.Instance, error)
+		complete bool
+	}{
+		"shown as running":                {[]string{"there"}, show(market.StatusRunning), false},
+		"shown as outbid":                 {[]string{"there"}, show(market.StatusOutbid), false},
+		"shown, and the list is empty":    {nil, show(market.StatusRunning), false},
+		"shown as terminated":             {[]string{"there"}, show(market.StatusTerminated), true},
+		"shown with a word nobody knows":  {[]string{"there"}, show(market.StatusUnknown), true},
+		"not found":                       {[]string{"there"}, refuse(market.ClassNotFound), true},
+		"refused":                         {[]string{"there"}, refuse(market.ClassRefused), true},
+		"no answer, nor for a listed one": {[]string{"there"}, refuse(market.ClassUnavailable), false},
+		"no answer for this one alone":    {[]string{"there"}, onlyListed(market.ClassUnavailable), true},
+		"garbage for this one alone":      {[]string{"there"}, onlyListed(market.ClassShapeChanged), true},
+		"too many requests":               {[]string{"there"}, onlyListed(market.ClassRateLimited), false},
+		"credentials refused":             {nil, refuse(market.ClassUnauthorized), false},
+		"no answer, and nothing listed":   {nil, refuse(market.ClassUnavailable), true},
+	} {
+		f := &fake{instance: c.answer, instances: func() (list []market.Instance, err error) {
+			for _, id := range c.list {
+				list = append(list, market.Instance{ID: id})
+			}
+			return list, nil
+		}}
+		s := scan(f, "missing")
+		if s.Instances.Complete != c.complete {
+			t.Errorf("%s: complete is %v (%s)", name, s.Instances.Complete, s.Instances.Problem)
+		}
+		if !c.complete && (len(s.Instances.Value) != 0 || !strings.Contains(s.Instances.Problem, "missing")) {
+			t.Errorf("%s: %+v", name, s.Instances)
+		}
+	}
+}
+
+func TestNothingIsAskedWhereTheListShowsAllOrFailed(t *testing.T) {
+	f := &fake{
+		instances: func() ([]market.Instance, error) { return []market.Instance{{ID: "a"}, {ID: "b"}}, nil },
+		instance:  func(string) (market.Instance, error) { return market.Instance{}, errors.New("not to be asked") },
+	}
+	scan(f, "a", "b")
+	f.instances = func() ([]market.Instance, error) { return nil, failed(market.ClassUnavailable) }
+	scan(f, "a", "b")
+	if len(f.asked) != 0 {
+		t.Errorf("asked for %v", f.asked)
+	}
+}
+
+func TestAtMostTenMachinesAreAskedForInOneScan(t *testing.T) {
+	var known []string
+	for i := range 50 {
+		known = append(known, fmt.Sprintf("m%02d", 49-i))
+	}
+	f := &fake{instance: func(string) (market.Instance, error) { return market.Instance{}, failed(market.ClassNotFound) }}
+	if s := scan(f, known...); !s.Instances.Complete {
+		t.Errorf("not complete: %s", s.Instances.Problem)
+	}
+	if len(f.asked) != maxLookups || !slices.IsSorted(f.asked) {
+		t.Errorf("asked for %v", f.asked)
+	}
+	f.asked = nil
+	f.instance = func(id string) (market.Instance, error) {
+		return market.Instance{ID: id, Status: market.StatusRunning}, nil
+	}
+	if scan(f, known...); len(f.asked) != 1 {
+		t.Errorf("one machine that is there is proof enough, asked for %v", f.asked)
+	}
+}
