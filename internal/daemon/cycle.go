@@ -208,9 +208,8 @@ func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.In
 			return false, nil // nothing else would fare better
 		}
 	}
-	if again {
+	if again { // Now stays: the cycle is one moment to the planner
 		in.History, err = t.o.Ledger.History()
-		in.Now = t.o.Clock.Now()
 	}
 	return again && in.Limits.MaxActions > 0, err
 }

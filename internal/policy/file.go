@@ -44,9 +44,9 @@ type fileTensorDock struct {
 
 type fileBudget struct {
 	at
-	MaxHourly  money    `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that all machines together may cost per hour, in dollars per hour, storage included."`
-	MaxDaily   money    `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a day (UTC), in dollars."`
-	MaxMonthly money    `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a calendar month (UTC), in dollars."`
+	MaxHourly  money    `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that all machines together may cost per hour, in dollars per hour, storage included. Above it, machines are deleted, lowest priority first."`
+	MaxDaily   money    `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a day (UTC), in dollars. Machines are deleted in time to stay below it."`
+	MaxMonthly money    `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a calendar month (UTC), in dollars. Machines are deleted in time to stay below it."`
 	MinBalance money    `yaml:"min_balance" jsonschema:"minimum=0" jsonschema_description:"Nothing is bought when the account would hold less than this, in dollars."`
 	MinRunway  duration `yaml:"min_runway" jsonschema:"default=0s" jsonschema_description:"Nothing is bought when the balance would last less than this at the new rate. 0s is no bound."`
 }
@@ -147,6 +147,6 @@ type fileSpread struct {
 type filePolicyBudget struct {
 	at
 	MaxHourly  money `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that this policy's machines may cost per hour, in dollars per hour, storage included."`
-	MaxDaily   money `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a day (UTC), in dollars."`
-	MaxMonthly money `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a calendar month (UTC), in dollars."`
+	MaxDaily   money `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a day (UTC), in dollars. Its machines are deleted in time to stay below it."`
+	MaxMonthly money `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a calendar month (UTC), in dollars. Its machines are deleted in time to stay below it."`
 }
