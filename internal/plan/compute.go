@@ -242,11 +242,15 @@ func (w *world) removeUnfit(d *desk) []*Machine {
 	return kept
 }
 
+// displayRounding is by how much a rate that the market shows may be off: it rounds
+// each of GPU, vCPU, RAM and storage to a tenth of a cent.
+const displayRounding = market.Cent / 5
+
 // unfit says why a machine must go; voluntary reasons yield to protection.
 func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
 	now := w.in.Now
 	// Bought under the ceiling, a machine is not given up for the market's rounding.
-	if m.Phase != PhaseUnknown && m.Reserved.Sub(rebidTolerance) > d.ceiling(m) && m.Reserved < market.MaxRate {
+	if m.Phase != PhaseUnknown && m.Reserved.Sub(displayRounding) > d.ceiling(m) && m.Reserved < market.MaxRate {
 		return Reason{ReasonOverCeiling, fmt.Sprintf("costs %s all-in, the policy allows %s", m.Reserved, d.ceiling(m))}, false
 	}
 	if m.Phase != PhaseLive {
