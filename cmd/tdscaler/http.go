@@ -17,25 +17,32 @@ import (
 // serveHTTP serves the read-only port until ctx ends.
 func serveHTTP(ctx context.Context, ln net.Listener, d *daemon.Daemon, reg *prometheus.Registry, log *zap.Logger) {
 	h := web.Handler(web.Options{Gatherer: reg, Ready: d.Ready, Version: daemon.Build().Version})
-	serveUntil(ctx, ln, h, log)
+	serveUntil(ctx, ln, h, brief, log)
 }
 
-// serveUntil serves a handler until ctx ends, and then gives requests under way
-// two seconds.
-func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, log *zap.Logger) {
+// brief is how long readers under way may go on after a stop.
+const brief = 2 * time.Second
+
+// serveUntil serves a handler until ctx ends, and returns when the requests under
+// way have ended too, or were cut off after wait.
+func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, wait time.Duration, log *zap.Logger) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // who waits for us need not wait longer
 	}
+	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer close(ended)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 		defer cancel()
 		if err := srv.Shutdown(late); err != nil {
 			_ = srv.Close() // what does not finish in time is cut off
 		}
 	})
-	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		log.Error("serve", zap.String("addr", ln.Addr().String()), zap.Error(err))
+	}
+	if !stop() {
+		<-ended
 	}
 }

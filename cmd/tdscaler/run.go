@@ -121,7 +121,8 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 		return err
 	}
 	wg.Go(func() {
-		serveUntil(ctx, socket, control.Handler(control.Running(officeOptions(cfg), d, l), clock.System{}), log)
+		// A deletion that destroy asked for gets its grace too.
+		serveUntil(ctx, socket, control.Handler(control.Running(officeOptions(cfg), d, l), clock.System{}), grace+brief, log)
 	})
 	if addr := cfg.Set.Daemon.Listen; addr != "" {
 		ln, err := net.Listen("tcp", addr)
