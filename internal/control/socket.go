@@ -177,10 +177,8 @@ func (p place) probe(ctx context.Context) error {
 	if _, err := os.Lstat(p.path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return ErrNoDaemon
 	}
-	if p.private {
-		if err := checkPrivate(filepath.Dir(p.path)); err != nil {
-			return err
-		}
+	if p.private && checkPrivate(filepath.Dir(p.path)) != nil {
+		return ErrNoDaemon // whoever listens there is none of ours; the ledger's lock decides
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", p.path)

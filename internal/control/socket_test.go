@@ -79,13 +79,17 @@ func TestADirectoryThatOthersCanWriteToIsNotTrusted(t *testing.T) {
 	if err := os.Chmod(filepath.Join(run, "tdscaler"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := control.Listen("/" + strings.Repeat("long/", 30) + "tdscaler.db")
+	path := "/" + strings.Repeat("long/", 30) + "tdscaler.db"
+	ln, err := control.Listen(path)
 	if err != nil {
 		t.Fatal(err) // /tmp is the last choice
 	}
-	defer ln.Close()
+	serve(t, ln, http.NotFoundHandler())
 	if strings.HasPrefix(ln.Addr().String(), run) {
 		t.Errorf("listens on %s", ln.Addr())
+	}
+	if c, err := control.Dial(t.Context(), path, clock.System{}); err != nil || c.Path() != ln.Addr().String() {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 
