@@ -68,7 +68,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		satisfied: gauges("policy_satisfied", "Whether the policy has exactly what it wants and nothing to do: 1 or 0.", "policy"),
 		offers:    gauges("policy_candidate_offers", "Offers that passed every filter of the policy when it last looked for machines.", "policy"),
 		policyUSD: gauges("policy_reserved_dollars_per_hour", "What the policy's machines, real and possible, may cost per hour.", "policy"),
-		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour; never above the hourly cap."),
+		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour: the figure that the hourly cap bounds."),
 		burn:      gauge("burn_dollars_per_hour", "What all machines cost per hour in the state last seen."),
 		capHourly: gauge("budget_hourly_dollars_per_hour", "The hourly cap: budget.max_hourly, or the sum of targets times ceilings."),
 		day:       gauges("spend_today_dollars", "Spend since midnight UTC as metered from what each machine costs.", "policy"),

@@ -171,10 +171,13 @@ func TestTheWorkedExampleOfThePolicyPage(t *testing.T) {
 	}
 }
 
-func TestTheExampleHasNoProblemsAndIsDryRun(t *testing.T) {
+// The one warning is meant: the example cannot name the reader's own key.
+func TestTheExampleHasNoProblemsButTheMissingKeyAndIsDryRun(t *testing.T) {
 	s, ps := Parse("policies.example.yaml", read(t, examplePath))
 	for _, p := range ps {
-		t.Error(p)
+		if p.Code != CodeNoKey {
+			t.Error(p)
+		}
 	}
 	if s.Daemon.Mode != DryRun || len(s.Policies) == 0 {
 		t.Errorf("mode %s, %d policies", s.Daemon.Mode, len(s.Policies))
