@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/simulator"
@@ -127,6 +129,62 @@ func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
 			w.whole()
 			w.end()
 		})
+	}
+}
+
+// TestFaultsCrashesAndOperatorsAllAtOnce adds to the faults what people and
+// machines do: the process dies, the file changes, somebody pauses, resumes,
+// destroys, and the clock jumps.
+func TestFaultsCrashesAndOperatorsAllAtOnce(t *testing.T) {
+	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 4)
+	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 10)); seed++ {
+		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
+			t.Parallel()
+			f := &fuse{death: func() { panic(errKilled) }}
+			w := troubled(t, seed, "live")
+			w.plot.clock = func(c clock.Clock) clock.Clock { return mortal{c, f} }
+			w.wire.before = func(op string) { f.point("before " + op) }
+			w.wire.after = func(op string) { f.point("after " + op) }
+			w.restart()
+			rng := rand.New(rand.NewPCG(seed, 2))
+			for end := epoch.Add(time.Duration(hours) * time.Hour); w.clock.Now().Before(end); {
+				w.pass(time.Duration(rng.IntN(30)) * time.Minute)
+				w.disturb(f, rng)
+			}
+			w.calm()
+			_, _, err := daemon.Resume(w.ledger, "")
+			w.must(err)
+			converge(w)
+			w.whole()
+			w.end()
+		})
+	}
+}
+
+// disturb does one of the things that people and machines do.
+func (w *world) disturb(f *fuse, rng *rand.Rand) {
+	w.Helper()
+	switch rng.IntN(8) {
+	case 0, 1: // the process dies somewhere in a cycle
+		f.at, f.points = 1+rng.IntN(120), 0
+		w.live(f, 3)
+		w.restart()
+	case 2:
+		text := fmt.Sprintf(mixed, "live")
+		text = strings.Replace(text, "gpus: 6", fmt.Sprintf("gpus: %d", rng.IntN(7)), 1)
+		w.write(text)
+		w.must(w.daemon.Reload(rng.IntN(2) == 0))
+	case 3:
+		w.pause(plan.Pause{Policy: []string{"", "train", "serve"}[rng.IntN(3)], Reason: "test"})
+	case 4:
+		_, _, err := daemon.Resume(w.ledger, "")
+		w.must(err)
+	case 5:
+		_, _ = w.daemon.Destroy(w.Context(), "train", "test") // what a fault hides from it, the teardown goes on with
+	case 6: // an NTP step, back or forth
+		w.clock.Set(w.clock.Now().Add(time.Duration(rng.IntN(40)-20) * time.Minute))
+	case 7:
+		w.clock.Set(w.clock.Now().Add(time.Duration(rng.IntN(600)) * time.Minute))
 	}
 }
 

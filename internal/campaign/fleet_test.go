@@ -203,3 +203,22 @@ func TestTheHourlyCapLeavesATargetUnmetAndSaysSo(t *testing.T) {
 	w.whole()
 	w.end()
 }
+
+func TestWhatAListHidesForAnHourIsNotBoughtAgain(t *testing.T) {
+	for name, faults := range map[string]string{
+		"all of it, right after the order":   "empty:list:1:30s-60m",
+		"half of it, after a lost answer":    "lost:deploy:n2,partial:list:1:30s-60m",
+		"all, after an answer was lost":      "lost:deploy:n2,empty:list:1:30s-60m",
+		"what is new, for nine calls":        "stale=9:list:1:30s-60m",
+		"half of it, while it is being sold": "lost:deploy:0.3,partial:list:0.5:0s-60m,stale:list:0.3:0s-60m",
+	} {
+		w := newWorld(t, plot{config: eight("0.60", ""), faults: faults, sim: simulator.Options{Scenario: field(3), Boot: sure()}})
+		w.pass(90 * time.Minute)
+		w.settle(30 * time.Minute)
+		if made := len(w.engine.Fleet()); made != 8 {
+			t.Errorf("%s: %d machines were made for eight", name, made)
+		}
+		w.whole()
+		w.end()
+	}
+}
