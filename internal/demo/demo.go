@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -55,6 +56,8 @@ type Options struct {
 	Days    int
 	Hosts   int
 	Connect Connect
+	// schedule replaces the policies' own, for quicker tests.
+	schedule string
 	// Progress, if set, is called after every cycle with the share that is done.
 	Progress func(done float64)
 }
@@ -85,6 +88,7 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 		return Result{}, err
 	}
 	cfg.Key, cfg.Token = Credentials()
+	cfg.Set.Daemon.Schedule = cmp.Or(o.schedule, cfg.Set.Daemon.Schedule)
 	virtual := clock.NewVirtual(start)
 	engine, err := simulator.New(simulator.Options{Clock: virtual, Seed: o.Seed, Hosts: o.Hosts, Balance: Balance})
 	if err != nil {
@@ -124,7 +128,7 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 	if virtual.Now().Before(t.end) {
 		return Result{}, context.Canceled // stopped by the user
 	}
-	return t.result(), nil
+	return t.result(virtual.Now()), nil
 }
 
 // tally adds up what happened.
@@ -134,7 +138,6 @@ type tally struct {
 	begin, end time.Time
 	cycles     int
 	actions    map[string]map[plan.ActionKind]int
-	peak       market.Rate
 }
 
 func (t *tally) report(r *plan.Report) {
@@ -190,7 +193,9 @@ func perGPUHour(a market.Amount, hours float64) market.Rate {
 	return market.Rate(float64(a) / hours)
 }
 
-func (t *tally) result() Result {
+// result adds up until now, which is when the last cycle ended: a little after the
+// last day.
+func (t *tally) result(now time.Time) Result {
 	account := t.engine.Account()
 	r := Result{
 		Days: int(t.end.Sub(t.begin).Hours() / 24), Cycles: t.cycles, Cap: t.cfg.Set.HourlyCap(),
@@ -201,7 +206,7 @@ func (t *tally) result() Result {
 		p := &t.cfg.Set.Policies[i]
 		a := t.actions[p.Name]
 		parts[p.Name] = &PolicyResult{
-			Policy: p.Name, Target: float64(p.GPUs()) * t.end.Sub(t.begin).Hours(),
+			Policy: p.Name, Target: float64(p.GPUs()) * now.Sub(t.begin).Hours(),
 			Deploys: a[plan.Deploy], Rebids: a[plan.Rebid], Deletes: a[plan.Delete],
 		}
 	}

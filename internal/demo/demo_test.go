@@ -38,7 +38,7 @@ func connect(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Read
 }
 
 func TestADemoDayDeliversWithinTheBudgetAndIsTheSameEveryTime(t *testing.T) {
-	o := Options{Seed: 1, Days: 1, Hosts: 60, Connect: connect}
+	o := Options{Seed: 1, Days: 1, Hosts: 60, Connect: connect, schedule: "@every 5m"}
 	a, err := Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
