@@ -84,6 +84,7 @@ func TestADirectoryThatOthersCanWriteToIsNotTrusted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // /tmp is the last choice
 	}
+	t.Cleanup(func() { _ = os.Remove(filepath.Dir(ln.Addr().String())) }) // unless somebody uses it
 	serve(t, ln, http.NotFoundHandler())
 	if strings.HasPrefix(ln.Addr().String(), run) {
 		t.Errorf("listens on %s", ln.Addr())
