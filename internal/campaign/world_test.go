@@ -443,7 +443,7 @@ func (w *world) close() {
 func (w *world) replayable() string {
 	w.Helper()
 	var texts strings.Builder
-	step, n := max(1, w.reports/50), 0
+	step, n := max(1, w.reports/8), 0
 	err := w.ledger.Reports(time.Time{}, time.Time{}, 0, func(s ledger.ReportSummary) error {
 		if n++; n%step != 0 {
 			return nil
