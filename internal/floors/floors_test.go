@@ -35,7 +35,7 @@ func floorOf() map[string]int {
 
 		"cmd/tdscaler": 50,
 		// Tests only.
-		"internal/bench": 50, "internal/campaign": 50, "internal/contract": 50, "internal/docs": 50, "internal/floors": 50, "internal/zdeps": 50,
+		"internal/bench": 50, "internal/campaign": 50, "internal/contract": 50, "internal/docs": 50, "internal/floors": 50,
 	}
 }
 
@@ -81,7 +81,6 @@ func exceptions() map[string]string {
 		"internal/tensordock: gopkg.in/yaml.v3": "v2 wants a cloud-init file as a JSON object",
 		"internal/policy: net/url":              "reads tensordock.*_url; touches no network",
 		"internal/ledger: unix.Nanosleep":       "another process lets go of the file's lock in real time",
-		"internal/zdeps: *":                     "keeps libraries in go.mod",
 	}
 }
 
