@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -221,4 +222,53 @@ func TestWhatAListHidesForAnHourIsNotBoughtAgain(t *testing.T) {
 		w.whole()
 		w.end()
 	}
+}
+
+func TestAnEmptyAccountBuysNothingAndRecoversWithADeposit(t *testing.T) {
+	w := newWorld(t, plot{config: few(3), sim: simulator.Options{Scenario: field(2), Boot: sure(), Balance: 4 * market.Dollar}})
+	w.settle(30 * time.Minute)
+	w.pass(4 * time.Hour)
+	sent := len(w.wire.writesSent())
+	if n := w.running("train"); n != 0 {
+		t.Fatalf("%d GPUs run on an empty account", n)
+	}
+	w.pass(100 * time.Hour) // the market deletes what is not paid for
+	if more := w.wire.writesSent()[sent:]; len(more) != 0 {
+		t.Errorf("without money it sent %q", more)
+	}
+	w.engine.Deposit(50 * market.Dollar)
+	w.settle(3 * time.Hour)
+	if n := w.running("train"); n != 3 {
+		t.Errorf("%d GPUs run after the deposit", n)
+	}
+	w.whole()
+	w.end()
+}
+
+func TestAHostThatLeavesTheMarketKeepsItsMachinesAndGetsNoNewOnes(t *testing.T) {
+	w := newWorld(t, plot{config: few(3), sim: simulator.Options{Scenario: field(2), Boot: sure()}})
+	w.settle(30 * time.Minute)
+	w.must(w.engine.SetHost(hostID(2), false, false))
+	sent := len(w.wire.writesSent())
+	w.pass(2 * time.Hour)
+	if more := w.wire.writesSent()[sent:]; len(more) != 0 {
+		t.Errorf("machines that run were touched: %q", more)
+	}
+	w.whole()
+	w.end()
+}
+
+func TestASecondLifeWithoutALedgerAdoptsWhatIsThere(t *testing.T) {
+	w := newWorld(t, plot{config: few(4), sim: simulator.Options{Scenario: field(3), Boot: sure()}})
+	w.stranger("tds-other-train-abcd1234", hostID(3), a5000, 0)
+	w.settle(30 * time.Minute)
+	w.halt()
+	w.must(os.Remove(w.ledger.Path()))
+	w.start()
+	w.settle(30 * time.Minute)
+	if made := len(w.engine.Fleet()); made != 5 {
+		t.Errorf("%d machines were made, want four of ours and the stranger's", made)
+	}
+	w.whole()
+	w.end()
 }

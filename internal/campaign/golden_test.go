@@ -28,8 +28,11 @@ func TestWholeRunsReadAsWritten(t *testing.T) {
 		plot plot
 		live func(*world)
 	}{
-		{"bought_outbid_and_raised", plot{sim: simulator.Options{Scenario: field(1, rivals(4, 55, 10*time.Minute)...)}},
-			func(w *world) { w.pass(20 * time.Minute) }},
+		{
+			"bought_outbid_and_raised",
+			plot{sim: simulator.Options{Scenario: field(1, rivals(4, 55, 10*time.Minute)...)}},
+			func(w *world) { w.pass(20 * time.Minute) },
+		},
 		{"outbid_beyond_the_ceiling_and_replaced", plot{sim: simulator.Options{Scenario: field(2)}}, func(w *world) {
 			w.settle(10 * time.Minute)
 			for range 4 {
@@ -37,16 +40,22 @@ func TestWholeRunsReadAsWritten(t *testing.T) {
 			}
 			w.pass(10 * time.Minute)
 		}},
-		{"a_lost_answer_found_by_its_name", plot{faults: "lost:deploy:n2,lost_request:deploy:n3", sim: simulator.Options{Scenario: field(1)}},
-			func(w *world) { w.pass(16 * time.Minute) }},
-		{"the_list_vanishes_for_a_while", plot{faults: "empty:list:1:6m-20m", sim: simulator.Options{Scenario: field(1)}},
+		{
+			"a_lost_answer_found_by_its_name",
+			plot{faults: "lost:deploy:n2,lost_request:deploy:n3", sim: simulator.Options{Scenario: field(1)}},
+			func(w *world) { w.pass(16 * time.Minute) },
+		},
+		{
+			"the_list_vanishes_for_a_while",
+			plot{faults: "empty:list:1:6m-20m", sim: simulator.Options{Scenario: field(1)}},
 			func(w *world) {
 				w.wire.echo = func(op string) bool { // asking for single machines is refused, too
 					at := w.clock.Now().Sub(epoch)
 					return strings.HasSuffix(op, "/get/single") && at >= 12*time.Minute && at < 20*time.Minute
 				}
 				w.pass(25 * time.Minute)
-			}},
+			},
+		},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			// Of several outbid machines, the one whose random name comes first is raised first.
