@@ -60,11 +60,15 @@ func clientOptions(cfg *daemon.Config, c clock.Clock, observe func(tensordock.Ca
 
 // apiMetrics counts and times every request to the market.
 func apiMetrics(reg prometheus.Registerer) func(tensordock.Call) {
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tdscaler", Name: "api_requests_total",
-		Help: "Requests to TensorDock, retries counted each, by API, operation, HTTP status (0: no answer) and class of failure (empty: success)."},
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "tdscaler", Name: "api_requests_total",
+		Help: "Requests to TensorDock, retries counted each, by API, operation, HTTP status (0: no answer) and class of failure (empty: success).",
+	},
 		[]string{"api", "operation", "code", "class"})
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tdscaler", Name: "api_request_duration_seconds",
-		Help: "How long TensorDock took to answer.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 45, 90, 150}},
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "tdscaler", Name: "api_request_duration_seconds",
+		Help: "How long TensorDock took to answer.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 45, 90, 150},
+	},
 		[]string{"api", "operation"})
 	reg.MustRegister(requests, duration)
 	return func(c tensordock.Call) {

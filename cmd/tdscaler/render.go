@@ -19,7 +19,6 @@ import (
 type table struct {
 	w    *tabwriter.Writer
 	errs []error
-	rows int
 }
 
 func newTable(w io.Writer) *table { return &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }

@@ -22,8 +22,10 @@ func booksOf(r *rig, fleet, own market.Rate) *books {
 }
 
 func deployAt(rate, reserve market.Rate) plan.Action {
-	return plan.Action{Kind: plan.Deploy, Policy: "train", Host: "host", Model: gpu, Shape: market.Shape{GPUs: 1},
-		Capacity: market.Spot, Bid: rate, Rate: rate, Reserve: reserve}
+	return plan.Action{
+		Kind: plan.Deploy, Policy: "train", Host: "host", Model: gpu, Shape: market.Shape{GPUs: 1},
+		Capacity: market.Spot, Bid: rate, Rate: rate, Reserve: reserve,
+	}
 }
 
 // TestTheBooksRefuseWhatACapDoesNotLeaveWhateverThePlanThought: the caps hold in

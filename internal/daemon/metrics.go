@@ -59,8 +59,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		cycles: counters("cycles_total", "Cycles finished, by result: ok, or problem where a list could not be read.", "result"),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "tdscaler", Name: "cycle_duration_seconds",
-			Help: "How long a cycle took, from the scan to the report.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "tdscaler", Name: "cycle_duration_seconds",
+			Help: "How long a cycle took, from the scan to the report.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+		}),
 		lastCycle: gauge("last_cycle_timestamp_seconds", "When the last cycle finished, in Unix time."),
 		section:   gauges("section_complete", "Whether the last look read this part of the market completely: 1 or 0.", "section"),
 		target:    gauges("policy_target_gpus", "GPUs that the policy wants.", "policy"),
@@ -88,8 +90,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reloadHld: gauge("config_change_held", "Whether a change of the file on disk waits for a SIGHUP: 1 or 0."),
 		ledgerLen: gauge("ledger_size_bytes", "Size of the ledger file."),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tdscaler", Name: "build_info",
-		Help: "The running build. Always 1.", ConstLabels: buildLabels()})
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "tdscaler", Name: "build_info",
+		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
+	})
 	build.Set(1)
 	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.balance, m.account, m.actions, m.probes, m.events, m.holds,

@@ -67,8 +67,10 @@ func TestNoLabelCarriesAnIDAHostOrAText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := map[string]bool{"policy": true, "state": true, "action": true, "outcome": true, "answer": true, "event": true,
-		"reason": true, "breaker": true, "section": true, "mode": true, "result": true, "version": true, "revision": true, "goversion": true, "le": true}
+	allowed := map[string]bool{
+		"policy": true, "state": true, "action": true, "outcome": true, "answer": true, "event": true,
+		"reason": true, "breaker": true, "section": true, "mode": true, "result": true, "version": true, "revision": true, "goversion": true, "le": true,
+	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

@@ -286,8 +286,10 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 			done[one.Name] = Destroyed{Machine: one.Name, Outcome: "waiting", Detail: "ordered, but not seen yet: it is deleted when it shows up"}
 			continue
 		}
-		a := plan.Action{Kind: plan.Delete, Policy: one.Policy, Machine: one.Name, Instance: one.ID, Host: one.Host, Model: one.Model,
-			Shape: one.Shape, Capacity: one.Capacity, Rate: one.Reserved, Reason: plan.Reason{Code: plan.ReasonDestroy, Text: "destroyed by the operator"}}
+		a := plan.Action{
+			Kind: plan.Delete, Policy: one.Policy, Machine: one.Name, Instance: one.ID, Host: one.Host, Model: one.Model,
+			Shape: one.Shape, Capacity: one.Capacity, Rate: one.Reserved, Reason: plan.Reason{Code: plan.ReasonDestroy, Text: "destroyed by the operator"},
+		}
 		res, err := d.act(ctx, act, a)
 		if err != nil {
 			return err

@@ -51,22 +51,38 @@ type list interface {
 func lists() []list {
 	type R = plan.Report
 	return []list{
-		listOf[plan.Machine, string]{"machines", func(r *R) *[]plan.Machine { return &r.Input.History.Machines },
-			machineKey, deepEqual[plan.Machine]},
-		listOf[market.Instance, string]{"instances", func(r *R) *[]market.Instance { return &r.Input.Snapshot.Instances.Value },
-			func(i *market.Instance) string { return i.ID }, deepEqual[market.Instance]},
-		listOf[plan.Standing, string]{"standings", func(r *R) *[]plan.Standing { return &r.Plan.Standings },
-			func(s *plan.Standing) string { return s.Policy }, deepEqual[plan.Standing]},
-		listOf[plan.Hold, plan.Hold]{"holds", func(r *R) *[]plan.Hold { return &r.Plan.Holds },
-			func(h *plan.Hold) plan.Hold { return *h }, equal[plan.Hold]},
-		listOf[plan.Backoff, plan.Backoff]{"backoffs", func(r *R) *[]plan.Backoff { return &r.Input.History.Backoffs },
-			func(b *plan.Backoff) plan.Backoff { return *b }, equal[plan.Backoff]},
-		listOf[plan.Spend, string]{"spend", func(r *R) *[]plan.Spend { return &r.Input.History.Spend },
-			spendKey, equal[plan.Spend]},
-		listOf[policy.Policy, string]{"policies", func(r *R) *[]policy.Policy { return &r.Input.Policies },
-			func(p *policy.Policy) string { return p.Name }, deepEqual[policy.Policy]},
-		listOf[market.Host, string]{"hosts", func(r *R) *[]market.Host { return &r.Input.Snapshot.Hosts.Value },
-			func(h *market.Host) string { return h.ID }, sameHost},
+		listOf[plan.Machine, string]{
+			"machines", func(r *R) *[]plan.Machine { return &r.Input.History.Machines },
+			machineKey, deepEqual[plan.Machine],
+		},
+		listOf[market.Instance, string]{
+			"instances", func(r *R) *[]market.Instance { return &r.Input.Snapshot.Instances.Value },
+			func(i *market.Instance) string { return i.ID }, deepEqual[market.Instance],
+		},
+		listOf[plan.Standing, string]{
+			"standings", func(r *R) *[]plan.Standing { return &r.Plan.Standings },
+			func(s *plan.Standing) string { return s.Policy }, deepEqual[plan.Standing],
+		},
+		listOf[plan.Hold, plan.Hold]{
+			"holds", func(r *R) *[]plan.Hold { return &r.Plan.Holds },
+			func(h *plan.Hold) plan.Hold { return *h }, equal[plan.Hold],
+		},
+		listOf[plan.Backoff, plan.Backoff]{
+			"backoffs", func(r *R) *[]plan.Backoff { return &r.Input.History.Backoffs },
+			func(b *plan.Backoff) plan.Backoff { return *b }, equal[plan.Backoff],
+		},
+		listOf[plan.Spend, string]{
+			"spend", func(r *R) *[]plan.Spend { return &r.Input.History.Spend },
+			spendKey, equal[plan.Spend],
+		},
+		listOf[policy.Policy, string]{
+			"policies", func(r *R) *[]policy.Policy { return &r.Input.Policies },
+			func(p *policy.Policy) string { return p.Name }, deepEqual[policy.Policy],
+		},
+		listOf[market.Host, string]{
+			"hosts", func(r *R) *[]market.Host { return &r.Input.Snapshot.Hosts.Value },
+			func(h *market.Host) string { return h.ID }, sameHost,
+		},
 	}
 }
 

@@ -155,7 +155,8 @@ func (w *world) next() plan.Report {
 	}
 	for i := range w.pols {
 		r.Plan.Standings = append(r.Plan.Standings, plan.Standing{
-			Policy: w.pols[i].Name, Target: 2, Ready: 2, Satisfied: i%7 > 0, Before: market.USD(0, 61), After: market.USD(0, 61)})
+			Policy: w.pols[i].Name, Target: 2, Ready: 2, Satisfied: i%7 > 0, Before: market.USD(0, 61), After: market.USD(0, 61),
+		})
 	}
 	return r
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
@@ -164,7 +165,7 @@ func (l *Ledger) view(op string, fn func(*bbolt.Tx) error) error {
 
 // wrap adds the operation, the path and, where it helps, what to do.
 func (l *Ledger) wrap(op string, err error) error {
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		err = ErrClosed
 	}
 	return describe(op, l.opts.Path, err)

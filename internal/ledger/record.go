@@ -29,8 +29,10 @@ const (
 // counted are the buckets whose records the counters know: all but meta, where
 // the counters themselves are.
 func counted() []string {
-	return []string{bucketMachines, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
-		bucketNames, bucketSummaries, bucketFrames, bucketPrices}
+	return []string{
+		bucketMachines, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
+		bucketNames, bucketSummaries, bucketFrames, bucketPrices,
+	}
 }
 
 // Keys in the meta bucket.

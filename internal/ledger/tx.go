@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -72,7 +73,7 @@ func (l *Ledger) writable() error {
 // rollback leaves everything as it was. Where even that fails, nothing can be
 // trusted any more until the file was opened, and so checked, again.
 func (tx *Tx) rollback() {
-	if err := guard("roll back", tx.w.tx.Rollback); err != nil && !errors.Is(err, bbolt.ErrTxClosed) {
+	if err := guard("roll back", tx.w.tx.Rollback); err != nil && !errors.Is(err, berrors.ErrTxClosed) {
 		tx.l.broken = err
 	}
 }

@@ -28,8 +28,10 @@ func TestWhatCannotBeReadIsNeverGoneAndChargedInFull(t *testing.T) {
 			t.Fatal("an unknown status was taken for one that costs nothing")
 		}
 	})
-	for s, full := range map[Status]bool{StatusUnknown: true, StatusStarting: true, StatusRunning: true, StatusStopping: true, StatusStopped: true,
-		StatusReleased: false, StatusOutbid: false, StatusRelocating: true, StatusError: true, StatusTerminated: false} {
+	for s, full := range map[Status]bool{
+		StatusUnknown: true, StatusStarting: true, StatusRunning: true, StatusStopping: true, StatusStopped: true,
+		StatusReleased: false, StatusOutbid: false, StatusRelocating: true, StatusError: true, StatusTerminated: false,
+	} {
 		if s.BillsCompute() != full {
 			t.Errorf("%s bills compute: %v", s, s.BillsCompute())
 		}

@@ -73,8 +73,10 @@ func TestParseNanoRoundsAgainstUsAndRefusesWhatIsNoMoney(t *testing.T) {
 			t.Errorf("%q: up %d (%v), down %d (%v), want %v", text, up, err1, down, err2, want)
 		}
 	}
-	for _, text := range []string{"", ".", "-", "NaN", "Inf", "-inf", "0x10", "1_000", "1,5", "1.2.3", "1e", "1e99", "e5", "--1",
-		"9223372036.854775808", "9223372036.8547758071", "1e30", "true", "$5", "١"} {
+	for _, text := range []string{
+		"", ".", "-", "NaN", "Inf", "-inf", "0x10", "1_000", "1,5", "1.2.3", "1e", "1e99", "e5", "--1",
+		"9223372036.854775808", "9223372036.8547758071", "1e30", "true", "$5", "١",
+	} {
 		if n, err := ParseNano(text, RoundUp); !errors.Is(err, ErrMoney) || n != 0 {
 			t.Errorf("%q: got %d, %v", text, n, err)
 		}

@@ -47,9 +47,11 @@ func TestNoNameIsReadAsAnotherOwners(t *testing.T) {
 }
 
 func TestWhatIsNotOursDoesNotParse(t *testing.T) {
-	for _, s := range []string{"", "tds-", "tds--", "tds-main", "tds-main-x", "tds-main-policy-short", "tds-main-policy-TOOUPPER",
+	for _, s := range []string{
+		"", "tds-", "tds--", "tds-main", "tds-main-x", "tds-main-policy-short", "tds-main-policy-TOOUPPER",
 		"tds-main--policy-abcdefgh", "tds-Main-policy-abcdefgh", "xtds-main-policy-abcdefgh", "tds-main-pol icy-abcdefgh",
-		"tds-main-policy-abcdefgh ", "tds-main-policy-abcdefgh~id", "tds---a-b-abcdefgh", "tds-main-p--q-abcdefgh", "My TensorDock Server"} {
+		"tds-main-policy-abcdefgh ", "tds-main-policy-abcdefgh~id", "tds---a-b-abcdefgh", "tds-main-p--q-abcdefgh", "My TensorDock Server",
+	} {
 		if n, ok := ParseMachineName(s); ok {
 			t.Errorf("%q was read as %+v", s, n)
 		}
@@ -63,8 +65,10 @@ func TestWhatIsNotOursDoesNotParse(t *testing.T) {
 }
 
 func TestNamesAreCheckedWithTheirOwner(t *testing.T) {
-	for owner, ok := range map[string]bool{"main": true, "a-b": true, "": false, "A": false, "a--b": false, "-a": false, "a-": false,
-		"seventeen-letters": false, "sixteen-letters0": true} {
+	for owner, ok := range map[string]bool{
+		"main": true, "a-b": true, "": false, "A": false, "a--b": false, "-a": false, "a-": false,
+		"seventeen-letters": false, "sixteen-letters0": true,
+	} {
 		if (CheckOwner(owner) == nil) != ok {
 			t.Errorf("owner %q: %v", owner, CheckOwner(owner))
 		}

@@ -638,7 +638,8 @@ func (w *world) finish() Plan {
 	for i := most; i < len(w.plan.Actions); i++ {
 		a := w.plan.Actions[i]
 		w.plan.Holds = append(w.plan.Holds, Hold{Policy: a.Policy, Machine: a.Machine, Reason: Reason{
-			HoldActions, fmt.Sprintf("%s left for the next cycle: max_actions_per_cycle is used up", a.Kind)}})
+			HoldActions, fmt.Sprintf("%s left for the next cycle: max_actions_per_cycle is used up", a.Kind),
+		}})
 	}
 	w.plan.Actions = w.plan.Actions[:min(most, len(w.plan.Actions))]
 	w.plan.After = w.plan.Before

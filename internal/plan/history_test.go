@@ -22,7 +22,6 @@ type bazaar struct {
 	rebids   bool // whether it applies new bids
 	ids      int
 	intents  uint64
-	open     []Intent
 }
 
 func newBazaar(in Input) *bazaar {

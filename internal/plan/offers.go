@@ -517,9 +517,16 @@ func (f Funnel) String() string {
 		n    int
 		text string
 	}{
-		{f.Model, "are other GPUs"}, {f.Place, "stand elsewhere"}, {f.Offline, "are offline"}, {f.Uptime, "have too little uptime"},
-		{f.Capacity, "have too few GPUs free"}, {f.Shape, "do not fit the shape"}, {f.NoPrice, "have no price"},
-		{f.Ceiling, "are above the ceiling"}, {f.Backoff, "failed lately"}, {f.Refused, "refused every bid"},
+		{f.Model, "are other GPUs"},
+		{f.Place, "stand elsewhere"},
+		{f.Offline, "are offline"},
+		{f.Uptime, "have too little uptime"},
+		{f.Capacity, "have too few GPUs free"},
+		{f.Shape, "do not fit the shape"},
+		{f.NoPrice, "have no price"},
+		{f.Ceiling, "are above the ceiling"},
+		{f.Backoff, "failed lately"},
+		{f.Refused, "refused every bid"},
 	} {
 		if s.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", s.n, s.text))

@@ -188,8 +188,10 @@ func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
 				}
 			}
 			storage, bid := usd("0.005"), drawRate(t, "bid", 500, 9000)
-			a := Action{Kind: Deploy, Policy: pick(t, "policy", "a", "b"), Capacity: market.Spot, Bid: bid, Storage: storage,
-				Rate: bid.Add(storage), Reserve: bid.Add(drawRate(t, "reserve", 100, 9000))}
+			a := Action{
+				Kind: Deploy, Policy: pick(t, "policy", "a", "b"), Capacity: market.Spot, Bid: bid, Storage: storage,
+				Rate: bid.Add(storage), Reserve: bid.Add(drawRate(t, "reserve", 100, 9000)),
+			}
 			if n := len(h.Machines); n > 0 && chance(t, "rebid", 40) {
 				m := h.Machines[upTo(t, "which", n-1)]
 				a.Kind, a.Policy, a.Machine = Rebid, m.Policy, m.Name

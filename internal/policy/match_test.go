@@ -75,8 +75,12 @@ func TestModelsAreMatchedByPatternAndRanked(t *testing.T) {
 		rank   int
 		ok     bool
 	}{
-		{"h100-sxm5-80gb", true, 0, true}, {"geforcertx4090-pcie-24gb", true, 1, true}, {"l4-pcie-24gb", true, 2, true},
-		{"l4-pcie-24gb", false, 0, true}, {"l40-pcie-48gb", true, 0, false}, {"a4090x", true, 0, false},
+		{"h100-sxm5-80gb", true, 0, true},
+		{"geforcertx4090-pcie-24gb", true, 1, true},
+		{"l4-pcie-24gb", true, 2, true},
+		{"l4-pcie-24gb", false, 0, true},
+		{"l40-pcie-48gb", true, 0, false},
+		{"a4090x", true, 0, false},
 	} {
 		rank, ok := NewMatcher(Match{GPUModels: names, PreferOrder: c.prefer, Deny: Deny{GPUModels: []string{"a40??x"}}}).Model(c.model)
 		if rank != c.rank || ok != c.ok {
@@ -109,8 +113,15 @@ func TestGlob(t *testing.T) {
 		p, s string
 		want bool
 	}{
-		{"", "", true}, {"*", "", true}, {"?", "", false}, {"a*b*c", "aXXbYYc", true}, {"a*b*c", "aXXbYY", false},
-		{"*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false}, {"a?c", "ABC", true}, {"[a]", "a", false}, {"a", "ab", false},
+		{"", "", true},
+		{"*", "", true},
+		{"?", "", false},
+		{"a*b*c", "aXXbYYc", true},
+		{"a*b*c", "aXXbYY", false},
+		{"*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+		{"a?c", "ABC", true},
+		{"[a]", "a", false},
+		{"a", "ab", false},
 	} {
 		if got := glob(c.p, c.s); got != c.want {
 			t.Errorf("glob(%q, %q) = %v", c.p, c.s, got)

@@ -36,7 +36,7 @@ var faults = map[string]struct {
 	"502 without words":    {reply(502, `{}`), market.ClassUnavailable, market.ClassAmbiguous, 3},
 	"500 in vague words":   {reply(500, `{"error":"Internal Server Error"}`), market.ClassUnavailable, market.ClassAmbiguous, 3},
 	"504 in words":         {reply(504, `{"error":"upstream timed out"}`), market.ClassUnavailable, market.ClassAmbiguous, 3},
-	"a redirect":           {http.RedirectHandler("http://127.0.0.1:9/elsewhere", 307).ServeHTTP, market.ClassUnavailable, market.ClassAmbiguous, 3},
+	"a redirect":           {http.RedirectHandler("http://127.0.0.1:9/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, market.ClassUnavailable, market.ClassAmbiguous, 3},
 	"a broken connection":  {hangUp, market.ClassUnavailable, market.ClassAmbiguous, 3},
 	"a cut answer":         {cutOff, market.ClassUnavailable, market.ClassAmbiguous, 3},
 	"401":                  {reply(401, page), market.ClassUnauthorized, market.ClassUnauthorized, 1},
@@ -385,7 +385,7 @@ func TestNoErrorCallOrPrintShowsASecret(t *testing.T) {
 		},
 		"hang up": hangUp,
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://127.0.0.1:1/?"+r.Form.Encode(), 302)
+			http.Redirect(w, r, "http://127.0.0.1:1/?"+r.Form.Encode(), http.StatusFound)
 		},
 	}
 	for name, echo := range echoes {

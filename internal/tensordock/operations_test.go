@@ -57,63 +57,97 @@ func drop[T any](_ T, err error) error { return err }
 var operations = map[string]operation{
 	"Hosts": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Hosts(ctx)) }, "GET /api/v0/client/deploy/hostnodes", ""},
 	"Host":  {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Host(ctx, "h/7")) }, "GET /api/v0/client/deploy/hostnodes/h%2F7", ""},
-	"Instances": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Instances(ctx)) },
-		"POST /api/v0/client/list", ""},
-	"Instance": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Instance(ctx, "vm-1")) },
-		"POST /api/v0/client/get/single", "server=vm-1"},
-	"Balance": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Balance(ctx)) },
-		"POST /api/v0/billing/balance", ""},
-	"ValidateNew": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.ValidateNew(ctx, testQuestion)) },
-		"POST /api/v0/client/spot/validate/new", "gpu_count=2 gpu_model=l4-pcie-24gb hostnode=host-7 price=0.31 ram=32 storage=120 vcpus=8"},
+	"Instances": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Instances(ctx)) },
+		"POST /api/v0/client/list", "",
+	},
+	"Instance": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Instance(ctx, "vm-1")) },
+		"POST /api/v0/client/get/single", "server=vm-1",
+	},
+	"Balance": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Balance(ctx)) },
+		"POST /api/v0/billing/balance", "",
+	},
+	"ValidateNew": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.ValidateNew(ctx, testQuestion)) },
+		"POST /api/v0/client/spot/validate/new", "gpu_count=2 gpu_model=l4-pcie-24gb hostnode=host-7 price=0.31 ram=32 storage=120 vcpus=8",
+	},
 	"AuthTest": {market.V0, false, func(ctx context.Context, c *Client) error { return c.AuthTest(ctx) }, "POST /api/v0/auth/test", ""},
 	"AuthList": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.AuthList(ctx)) }, "POST /api/v0/auth/list", ""},
-	"InstantTemplates": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.InstantTemplates(ctx)) },
-		"GET /api/v0/client/deploy/instantvms", ""},
-	"Replicas": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Replicas(ctx, "c-1")) },
-		"GET /api/v0/client/container/c-1/replicas", ""},
-	"Summary": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Summary(ctx, "2026-04")) },
-		"POST /api/v0/billing/summary", "period=2026-04"},
+	"InstantTemplates": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.InstantTemplates(ctx)) },
+		"GET /api/v0/client/deploy/instantvms", "",
+	},
+	"Replicas": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Replicas(ctx, "c-1")) },
+		"GET /api/v0/client/container/c-1/replicas", "",
+	},
+	"Summary": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Summary(ctx, "2026-04")) },
+		"POST /api/v0/billing/summary", "period=2026-04",
+	},
 	"Revenue": {market.V0, false, func(ctx context.Context, c *Client) error {
 		return drop(c.Revenue(ctx, RevenueQuery{From: start, To: start.Add(time.Hour), Host: "h1"}))
 	}, "POST /api/v0/billing/revenue", "end_timestamp=1777640400 hostnode_id=h1 start_timestamp=1777636800"},
-	"Deploy": {market.V0, true, func(ctx context.Context, c *Client) error { return drop(c.Deploy(ctx, testOrder)) },
+	"Deploy": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return drop(c.Deploy(ctx, testOrder)) },
 		"POST /api/v0/client/deploy/single", "cloudinit_script=#cloud-config\\nruncmd:\\n- [echo, hidden-in-cloud-init]\\n deployment_type=local " +
 			"external_ports={40022, 40001} gpu_count=2 gpu_model=geforcertx4090-pcie-24gb hostnode=host-7 internal_ports={22, 8888} " +
-			"name=tds-main-train-abcd1234 operating_system=Ubuntu 22.04 LTS password=" + testPassword + " price=0.42 price_type=spot ram=32 ssh_key=ssh-ed25519 AAAA me storage=120 vcpus=8"},
+			"name=tds-main-train-abcd1234 operating_system=Ubuntu 22.04 LTS password=" + testPassword + " price=0.42 price_type=spot ram=32 ssh_key=ssh-ed25519 AAAA me storage=120 vcpus=8",
+	},
 	"DeployInstant": {market.V0, true, func(ctx context.Context, c *Client) error {
 		return drop(c.DeployInstant(ctx, InstantOrder{Order: market.Order{Name: "n", Password: secret.New(testPassword)}, Machine: "i-1"}))
 	}, "POST /api/v0/client/deployinstant/single", "deployment_type=local external_ports={} instance_uuid=i-1 instant_vm=i-1 internal_ports={} name=n password=" + testPassword},
-	"Delete": {market.V0, true, func(ctx context.Context, c *Client) error { return c.Delete(ctx, "vm-1") },
-		"POST /api/v0/client/delete/single", "server=vm-1"},
-	"Start": {market.V0, true, func(ctx context.Context, c *Client) error { return c.Start(ctx, "vm-1") },
-		"POST /api/v0/client/start/single", "server=vm-1"},
-	"Stop": {market.V0, true, func(ctx context.Context, c *Client) error { return c.Stop(ctx, "vm-1", true) },
-		"POST /api/v0/client/stop/single", "disassociate_resources=true server=vm-1"},
+	"Delete": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return c.Delete(ctx, "vm-1") },
+		"POST /api/v0/client/delete/single", "server=vm-1",
+	},
+	"Start": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return c.Start(ctx, "vm-1") },
+		"POST /api/v0/client/start/single", "server=vm-1",
+	},
+	"Stop": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return c.Stop(ctx, "vm-1", true) },
+		"POST /api/v0/client/stop/single", "disassociate_resources=true server=vm-1",
+	},
 	"Modify": {market.V0, true, func(ctx context.Context, c *Client) error {
 		return c.Modify(ctx, "vm-1", Modification{Model: "l4-pcie-24gb", Shape: testShape, Bid: market.Some(market.USD(0, 7))})
 	}, "POST /api/v0/client/modify/single", "gpu_count=2 gpu_model=l4-pcie-24gb price=0.07 price_type=spot ram=32 server=vm-1 server_id=vm-1 storage=120 vcpus=8"},
-	"ValidateExisting": {market.V0, true, func(ctx context.Context, c *Client) error {
-		return drop(c.ValidateExisting(ctx, "vm-1", market.USD(0, 9)))
+	"ValidateExisting": {
+		market.V0, true, func(ctx context.Context, c *Client) error {
+			return drop(c.ValidateExisting(ctx, "vm-1", market.USD(0, 9)))
+		},
+		"POST /api/v0/client/spot/validate/existing", "price=0.09 server=vm-1",
 	},
-		"POST /api/v0/client/spot/validate/existing", "price=0.09 server=vm-1"},
-	"ContainerDeploy": {market.V0, true, func(ctx context.Context, c *Client) error { return drop(c.ContainerDeploy(ctx, testContainer)) },
+	"ContainerDeploy": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return drop(c.ContainerDeploy(ctx, testContainer)) },
 		"POST /api/v0/client/container/deploy", `arguments=["-v"] display_name=c1 environment_variables={"API":"hidden-in-env"} gpu_count=2 gpu_model=l4-pcie-24gb ` +
-			`gpu_models=["l4-pcie-24gb"] image=nginx:1 image_name=nginx:1 max_vm_rate_hourly=1 name=c1 networking_port=80 ports=80 project_id=p1 ram=32 registry_type=public replicas=2 storage=120 vcpus=8`},
-	"ContainerScale": {market.V0, true, func(ctx context.Context, c *Client) error { return c.ContainerScale(ctx, "c-1", -2) },
-		"POST /api/v0/client/container/scale", "container_id=c-1 replicas=-2"},
-	"ContainerStop": {market.V0, true, func(ctx context.Context, c *Client) error { return c.ContainerStop(ctx, "c-1") },
-		"POST /api/v0/client/container/stop", "container_id=c-1"},
+			`gpu_models=["l4-pcie-24gb"] image=nginx:1 image_name=nginx:1 max_vm_rate_hourly=1 name=c1 networking_port=80 ports=80 project_id=p1 ram=32 registry_type=public replicas=2 storage=120 vcpus=8`,
+	},
+	"ContainerScale": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return c.ContainerScale(ctx, "c-1", -2) },
+		"POST /api/v0/client/container/scale", "container_id=c-1 replicas=-2",
+	},
+	"ContainerStop": {
+		market.V0, true, func(ctx context.Context, c *Client) error { return c.ContainerStop(ctx, "c-1") },
+		"POST /api/v0/client/container/stop", "container_id=c-1",
+	},
 	"Locations":   {market.V2, false, func(ctx context.Context, c *Client) error { return drop(c.Locations(ctx)) }, "GET /api/v2/locations", ""},
 	"InstancesV2": {market.V2, false, func(ctx context.Context, c *Client) error { return drop(c.InstancesV2(ctx)) }, "GET /api/v2/instances", ""},
 	"InstanceV2":  {market.V2, false, func(ctx context.Context, c *Client) error { return drop(c.InstanceV2(ctx, "vm-1")) }, "GET /api/v2/instances/vm-1", ""},
-	"CreateInstance": {market.V2, true, func(ctx context.Context, c *Client) error { return drop(c.CreateInstance(ctx, testV2Order)) },
-		"POST /api/v2/instances", ""},
+	"CreateInstance": {
+		market.V2, true, func(ctx context.Context, c *Client) error { return drop(c.CreateInstance(ctx, testV2Order)) },
+		"POST /api/v2/instances", "",
+	},
 	"StartInstance": {market.V2, true, func(ctx context.Context, c *Client) error { return c.StartInstance(ctx, "vm-1") }, "POST /api/v2/instances/vm-1/start", ""},
 	"StopInstance":  {market.V2, true, func(ctx context.Context, c *Client) error { return c.StopInstance(ctx, "vm-1") }, "POST /api/v2/instances/vm-1/stop", ""},
-	"ModifyInstance": {market.V2, true, func(ctx context.Context, c *Client) error {
-		return c.ModifyInstance(ctx, "vm-1", "l4-pcie-24gb", testShape)
+	"ModifyInstance": {
+		market.V2, true, func(ctx context.Context, c *Client) error {
+			return c.ModifyInstance(ctx, "vm-1", "l4-pcie-24gb", testShape)
+		},
+		"PUT /api/v2/instances/vm-1/modify", "",
 	},
-		"PUT /api/v2/instances/vm-1/modify", ""},
 	"DeleteInstance": {market.V2, true, func(ctx context.Context, c *Client) error { return c.DeleteInstance(ctx, "vm-1") }, "DELETE /api/v2/instances/vm-1", ""},
 }
 
