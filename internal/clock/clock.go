@@ -9,6 +9,7 @@ package clock
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -120,7 +121,12 @@ func (v *Virtual) Sleep(ctx context.Context, d time.Duration) error {
 	for _, dl := range due {
 		dl.expire()
 	}
-	return ctx.Err()
+	// A context derived from one with a deadline is told only that it was
+	// cancelled; the cause says by what.
+	if err := ctx.Err(); err == nil || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return err
+	}
+	return context.DeadlineExceeded
 }
 
 // Wait implements Clock: it takes a pending wake first, else jumps.
