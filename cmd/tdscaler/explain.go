@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +50,9 @@ func (t *table) explanation(e *control.Explanation) {
 	t.row("pays", "at most "+p.MaxGPUHour.String()+" a GPU, "+p.Ceiling().String()+" a machine, all-in")
 	t.row("GPUs", anyOf(p.Match.GPUModels))
 	t.row("places", places(&p.Match))
+	if len(p.Labels) > 0 {
+		t.row("labels", labels(p.Labels))
+	}
 	t.gap()
 	t.standings(e.Policies)
 	t.gap()
@@ -73,6 +78,14 @@ func anyOf(list []string) string {
 		return "any"
 	}
 	return strings.Join(list, ", ")
+}
+
+func labels(all map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		parts = append(parts, name+"="+all[name])
+	}
+	return strings.Join(parts, ", ")
 }
 
 func places(m *policy.Match) string {

@@ -99,7 +99,7 @@ type filePolicy struct {
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
 	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`
 	Protected     texts            `yaml:"protected" jsonschema_description:"Names of machines that are never removed voluntarily."`
-	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown in reports."`
+	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown by explain and kept in the ledger's cycle reports."`
 }
 
 type fileTarget struct {
