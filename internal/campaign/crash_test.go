@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -143,7 +144,7 @@ func (w *world) live(f *fuse, cycles int) (killed bool) {
 	n := 0
 	err := w.run(func(plan.Report) bool { n++; return n == cycles })
 	f.armed = false
-	if err != nil && !errors.Is(err, ledger.ErrClosed) && !errors.Is(err, ledger.ErrWrite) {
+	if err != nil && !errors.Is(err, ledger.ErrClosed) && !errors.Is(err, ledger.ErrWrite) && !errors.Is(err, daemon.ErrUnauthorized) {
 		w.Fatal(err)
 	}
 	return err != nil

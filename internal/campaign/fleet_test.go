@@ -272,3 +272,20 @@ func TestASecondLifeWithoutALedgerAdoptsWhatIsThere(t *testing.T) {
 	w.whole()
 	w.end()
 }
+
+func TestWhatIsDestroyedBeforeAnyLookShowedItLeavesNothingOpen(t *testing.T) {
+	for _, faults := range []string{"", "lost:delete:n1", "lost:deploy:n2", "lost_request:deploy:n2", "empty:list:n2-4"} {
+		w := newWorld(t, plot{config: few(3), faults: faults, sim: simulator.Options{Scenario: field(2), Boot: sure()}})
+		w.must(w.run(func(plan.Report) bool { return true }))
+		// What could not be seen or answered is told, and the teardown goes on with it.
+		if _, err := w.daemon.Destroy(w.Context(), "train", "test"); err != nil {
+			t.Logf("%q: %v", faults, err)
+		}
+		w.pass(20 * time.Minute)
+		if n := w.gpus("train"); n != 0 {
+			t.Errorf("%q: %d GPUs are left", faults, n)
+		}
+		w.whole()
+		w.end()
+	}
+}

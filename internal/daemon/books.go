@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,8 @@ type books struct {
 	notice func([]plan.Event) // what a booking set off: a breaker
 }
 
-// Begin implements actuator.Book.
+// Begin implements actuator.Book. A deletion that was asked for before, and never
+// answered, is settled by the one that is asked for now.
 func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
 	caps := plan.Caps{Hourly: b.set.HourlyCap()}
 	if p, ok := b.set.Find(a.Policy); ok {
@@ -32,11 +34,18 @@ func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
 		if a.Kind == plan.Deploy {
 			name = tx.NewName(b.set.Daemon.Owner, a.Policy).String()
 		}
+		var before *plan.PendingDelete
+		if m := tx.History().Machine(a.Machine); a.Kind == plan.Delete && m != nil {
+			before = m.Leaving
+		}
 		in, err = plan.Begin(tx.History(), a, caps, tx.NextIntent(), b.cycle, name, b.clock.Now())
 		if err != nil {
 			return err
 		}
-		return tx.PutIntent(in)
+		if before != nil {
+			err = settleIntent(tx, plan.Event{Intent: before.Intent, State: plan.IntentFailed, Text: "asked for again"}, b.clock.Now())
+		}
+		return errors.Join(err, tx.PutIntent(in))
 	})
 	return in, err
 }

@@ -131,3 +131,26 @@ func TestALookSettlesAnIntentOnceAndKeepsWhatTheMarketSaid(t *testing.T) {
 		t.Errorf("settled again: %+v, %v", list, err)
 	}
 }
+
+func TestADeletionAskedForAgainSettlesTheOneBefore(t *testing.T) {
+	r := newRig(t, one("live", 1))
+	r.turn()
+	r.turn()
+	b := booksOf(r, market.USD(9, 0), 0)
+	a := plan.Action{Kind: plan.Delete, Policy: "train", Machine: r.last.Input.History.Machines[0].Name, Instance: "id-1"}
+	first, err := b.Begin(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := b.Begin(a) // the process died in between, and an operator destroys
+	if err != nil || second.ID == first.ID {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	open, err := r.o.Ledger.Intents(ledger.Filter{OpenOnly: true})
+	if err != nil || len(open) != 1 || open[0].ID != second.ID {
+		t.Errorf("open: %+v, %v", open, err)
+	}
+	if was, err := r.o.Ledger.Intent(first.ID); err != nil || was.State != plan.IntentFailed || was.Detail != "asked for again" {
+		t.Errorf("the first: %+v, %v", was, err)
+	}
+}

@@ -201,13 +201,15 @@ func (o *observer) believable(seen map[string]*market.Instance) bool {
 // sighted books that the list shows the machine.
 func (o *observer) sighted(m *Machine, inst *market.Instance) {
 	first := m.Phase == PhaseUnknown || m.Phase == PhaseAccepted
+	if m.SeenAt.IsZero() && m.DeployIntent != 0 { // on its way out already, perhaps
+		e := o.emit(EventConfirmed, m, "seen as %s", inst.ID)
+		e.Intent, e.State = m.DeployIntent, IntentConfirmed
+	}
 	m.SeenAt, m.Missed, m.MissedAt = o.l.Now, 0, time.Time{}
 	takeText(&m.ID, inst.ID)
 	refresh(m, inst)
 	if first {
 		m.Phase = PhaseLive
-		e := o.emit(EventConfirmed, m, "seen as %s", inst.ID)
-		e.Intent, e.State = m.DeployIntent, IntentConfirmed
 	}
 	o.prices(m, inst)
 	o.status(m, inst.Status)
@@ -400,6 +402,7 @@ func (o *observer) missed(m *Machine) bool {
 			o.l.Now.Sub(m.OrderedAt).Round(time.Second), m.Missed)
 		e.Intent, e.State = m.DeployIntent, IntentExpired
 		Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
+		o.closeDelete(m)
 		return true
 	}
 	if m.Missed < s.AbsentLooks || o.l.Now.Sub(m.MissedAt) < s.AbsentAge {
@@ -407,11 +410,18 @@ func (o *observer) missed(m *Machine) bool {
 	}
 	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
 	o.closeRebid(m)
-	if m.Leaving != nil { // asked to go, never answered for
-		e := o.emit(EventDeleted, m, "gone after its deletion was asked for")
-		e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
-	}
+	o.closeDelete(m)
 	return true
+}
+
+// closeDelete settles a deletion that was asked for and never answered, of a
+// machine that is gone.
+func (o *observer) closeDelete(m *Machine) {
+	if m.Leaving == nil {
+		return
+	}
+	e := o.emit(EventDeleted, m, "gone after its deletion was asked for")
+	e.Intent, e.State = m.Leaving.Intent, IntentConfirmed
 }
 
 // deleted books a confirmed deletion, and keeps us away from a host that was to
@@ -423,6 +433,10 @@ func (o *observer) deleted(m *Machine) {
 		e.Intent, e.State, code = m.Leaving.Intent, IntentConfirmed, m.Leaving.Code
 	}
 	o.closeRebid(m)
+	if m.SeenAt.IsZero() && m.DeployIntent != 0 {
+		e := o.emit(EventExpired, m, "deleted before any look showed it")
+		e.Intent, e.State = m.DeployIntent, IntentExpired
+	}
 	bid := market.MaxRate
 	switch code {
 	case ReasonOutbidForGood, ReasonRebidIgnored:
