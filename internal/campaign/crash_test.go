@@ -151,7 +151,7 @@ func (w *world) live(f *fuse, cycles int) (killed bool) {
 }
 
 // TestKilledAnywhereItNeverBuysTwiceNorLeaks cuts every scene at every point (with
-// TDSCALER_CAMPAIGN_STRIDE=1; else at every seventh), and lets another process go
+// TDSCALER_CAMPAIGN_STRIDE=1; else at every eleventh), and lets another process go
 // on with the same ledger.
 func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
 	for _, s := range scenes() {
@@ -165,7 +165,7 @@ func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
 			if count.points < 50 {
 				t.Fatalf("only %d points", count.points)
 			}
-			stride := envNumber(t, "STRIDE", 7)
+			stride := envNumber(t, "STRIDE", 11)
 			for at := 1 + len(s.name)%stride; at <= count.points; at += stride {
 				cutAt(t, &s, at)
 			}

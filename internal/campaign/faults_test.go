@@ -87,7 +87,7 @@ func troubled(t testing.TB, seed uint64, mode string) *world {
 	regimes := []simulator.Regime{simulator.Reactive, simulator.Quiet, simulator.TraceDriven}
 	rebids := []simulator.RebidMode{simulator.ByModify, simulator.ByValidateExisting, simulator.Never}
 	w := newWorld(t, plot{
-		config: fmt.Sprintf(mixed, mode), faults: trouble(rng, envNumber(t, "HOURS", 4)),
+		config: fmt.Sprintf(mixed, mode), faults: trouble(rng, envNumber(t, "HOURS", 3)),
 		shape: []simulator.Shape{simulator.Real, simulator.Seed}[rng.IntN(2)],
 		sim: simulator.Options{
 			Seed: seed, Hosts: 14, Regime: regimes[rng.IntN(3)], RebidApplies: rebids[rng.IntN(3)], SpotShownFree: rng.Float64(),
@@ -118,7 +118,7 @@ func neighbours(w *world) {
 }
 
 func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
-	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 4)
+	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 3)
 	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 20)); seed++ {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -136,8 +136,8 @@ func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
 // machines do: the process dies, the file changes, somebody pauses, resumes,
 // destroys, and the clock jumps.
 func TestFaultsCrashesAndOperatorsAllAtOnce(t *testing.T) {
-	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 4)
-	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 10)); seed++ {
+	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 3)
+	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 6)); seed++ {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
 			t.Parallel()
 			f := &fuse{death: func() { panic(errKilled) }}

@@ -210,6 +210,7 @@ func TestWhatAListHidesForAnHourIsNotBoughtAgain(t *testing.T) {
 		"all of it, right after the order":   "empty:list:1:30s-60m",
 		"half of it, after a lost answer":    "lost:deploy:n2,partial:list:1:30s-60m",
 		"all, after an answer was lost":      "lost:deploy:n2,empty:list:1:30s-60m",
+		"all, and asking does not work":      "empty:list:1:6m-60m,html200:get:1:6m-60m",
 		"what is new, for nine calls":        "stale=9:list:1:30s-60m",
 		"half of it, while it is being sold": "lost:deploy:0.3,partial:list:0.5:0s-60m,stale:list:0.3:0s-60m",
 	} {

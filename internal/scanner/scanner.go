@@ -36,10 +36,7 @@ const maxLookups = 10
 func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
 	var snap market.Snapshot
 	instances, err := s.reader.Instances(ctx)
-	if err == nil {
-		slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
-		err = s.holes(ctx, instances, known)
-	}
+	slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	snap.Instances = section(s.clock, instances, err)
 
 	hosts, err := s.reader.Hosts(ctx)
@@ -48,6 +45,12 @@ func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
 
 	balance, err := s.reader.Balance(ctx)
 	snap.Balance = section(s.clock, balance, err)
+
+	if snap.Instances.Complete {
+		if err := s.holes(ctx, &snap, known); err != nil {
+			snap.Instances = section[[]market.Instance](s.clock, nil, err)
+		}
+	}
 	return snap
 }
 
@@ -64,10 +67,11 @@ func section[T any](c clock.Clock, v T, err error) market.Section[T] {
 //	                                    be asked for, such as an order whose answer was lost
 //	a definite no, or a status unknown  absent from this look; only repeated absence counts
 //	no usable answer                    the same, unless the market does not answer for a
-//	                                    machine that is listed, either: nothing is known then
-func (s *Scanner) holes(ctx context.Context, list []market.Instance, known []string) error {
+//	                                    machine that is listed, either, or lists none and
+//	                                    charges for some: nothing is known then
+func (s *Scanner) holes(ctx context.Context, snap *market.Snapshot, known []string) error {
 	listed := map[string]bool{}
-	for _, i := range list {
+	for _, i := range snap.Instances.Value {
 		listed[i.ID] = true
 	}
 	missing := slices.DeleteFunc(slices.Sorted(slices.Values(known)), func(id string) bool { return listed[id] })
@@ -76,7 +80,7 @@ func (s *Scanner) holes(ctx context.Context, list []market.Instance, known []str
 		switch {
 		case err == nil && inst.Status != market.StatusTerminated && inst.Status != market.StatusUnknown:
 			return hole(id, "which the market shows as "+string(inst.Status)+" when asked for it")
-		case unclear(err) && s.silent(ctx, list, err):
+		case unclear(err) && s.silent(ctx, snap, err):
 			return hole(id, "and asking for single machines does not work: "+err.Error())
 		}
 	}
@@ -97,16 +101,16 @@ func unclear(err error) bool {
 }
 
 // silent says whether it is the question that gets no answer, and not this one
-// machine, by asking for a machine that the list shows. Where it shows none, the
-// list's word stands.
-func (s *Scanner) silent(ctx context.Context, list []market.Instance, err error) bool {
+// machine, by asking for a machine that the list shows. Where it shows none, what
+// the account is charged tells: nothing, or no word of it, lets the list's stand.
+func (s *Scanner) silent(ctx context.Context, snap *market.Snapshot, err error) bool {
 	switch market.ClassOf(err) {
 	case market.ClassUnauthorized, market.ClassRateLimited:
 		return true
 	}
-	if len(list) == 0 {
-		return false
+	if list := snap.Instances.Value; len(list) > 0 {
+		_, err = s.reader.Instance(ctx, list[0].ID)
+		return unclear(err)
 	}
-	_, err = s.reader.Instance(ctx, list[0].ID)
-	return unclear(err)
+	return !snap.Balance.Complete || snap.Balance.Value.Hourly.Or(0) > 0
 }

@@ -132,7 +132,7 @@ func TestAListWithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 		"credentials refused":             {nil, refuse(market.ClassUnauthorized), false},
 		"no answer, and nothing listed":   {nil, refuse(market.ClassUnavailable), true},
 	} {
-		f := &fake{instance: c.answer, instances: func() (list []market.Instance, err error) {
+		f := &fake{balance: charged(0, nil), instance: c.answer, instances: func() (list []market.Instance, err error) {
 			for _, id := range c.list {
 				list = append(list, market.Instance{ID: id})
 			}
@@ -144,6 +144,29 @@ func TestAListWithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 		}
 		if !c.complete && (len(s.Instances.Value) != 0 || !strings.Contains(s.Instances.Problem, "missing")) {
 			t.Errorf("%s: %+v", name, s.Instances)
+		}
+	}
+}
+
+func charged(hourly market.Rate, err error) func() (market.Balance, error) {
+	return func() (market.Balance, error) { return market.Balance{Hourly: market.Some(hourly)}, err }
+}
+
+func TestAnEmptyListIsNotBelievedWhileTheAccountIsChargedAndNobodyAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		balance  func() (market.Balance, error)
+		complete bool
+	}{
+		"charged":          {charged(market.USD(0, 50), nil), false},
+		"not charged":      {charged(0, nil), true},
+		"it does not tell": {func() (market.Balance, error) { return market.Balance{}, nil }, true},
+		"it fails, too":    {charged(0, failed(market.ClassUnavailable)), false},
+	} {
+		f := &fake{balance: c.balance, instance: func(string) (market.Instance, error) {
+			return market.Instance{}, failed(market.ClassUnavailable)
+		}}
+		if s := scan(f, "missing"); s.Instances.Complete != c.complete {
+			t.Errorf("%s: complete is %v", name, s.Instances.Complete)
 		}
 	}
 }
