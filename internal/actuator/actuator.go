@@ -23,8 +23,8 @@ type Writer interface {
 // Book writes intents and outcomes, each in one transaction with the change to
 // the fleet's books.
 type Book interface {
-	// Begin reserves the money. plan.ErrBudget and plan.ErrStale mean that the
-	// action is off; nothing was written.
+	// Begin reserves the money. plan.ErrBudget, plan.ErrStale and plan.ErrForbidden
+	// mean that the action is off; nothing was written.
 	Begin(a plan.Action) (plan.Intent, error)
 	Accept(in plan.Intent, d market.Deployed, detail string) (plan.Intent, error)
 	Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error)
@@ -78,7 +78,7 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 		return Result{Skipped: err.Error()}, nil
 	}
 	in, err := a.book.Begin(act)
-	if errors.Is(err, plan.ErrBudget) || errors.Is(err, plan.ErrStale) {
+	if errors.Is(err, plan.ErrBudget) || errors.Is(err, plan.ErrStale) || errors.Is(err, plan.ErrForbidden) {
 		return Result{Skipped: err.Error()}, nil
 	}
 	if err != nil {
@@ -152,7 +152,9 @@ func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (
 		return r, err
 	}
 	err = a.writer.ModifyBid(ctx, act.Instance, act.Model, act.Shape, act.Bid)
-	if market.ClassOf(err) == market.ClassAmbiguous {
+	switch market.ClassOf(err) {
+	case market.ClassAmbiguous, market.ClassUnavailable, market.ClassRateLimited, market.ClassUnauthorized:
+		// Validated, and perhaps submitted, perhaps not: nothing is learnt from it.
 		return a.lost(in, err)
 	}
 	detail := "validated and submitted"

@@ -142,7 +142,7 @@ func TestWhereNewBidsDoNothingTheMachineIsReplaced(t *testing.T) {
 	if n := w.running("train"); n != 8 {
 		t.Errorf("%d GPUs run, want 8", n)
 	}
-	if applies, known := w.last.Input.History.RebidApplies.Get(); !known || applies {
+	if applies, known := w.last.Input.History.RebidApplies.Get(); !known || applies.Holds {
 		t.Errorf("it was not learnt that bids do nothing: %v %v", applies, known)
 	}
 	w.whole()

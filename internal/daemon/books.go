@@ -19,13 +19,15 @@ type books struct {
 	clock  clock.Clock
 	set    *policy.Set
 	cycle  uint64
-	notice func([]plan.Event) // what a booking set off: a breaker
+	// operator: what is booked was asked for by hand.
+	operator bool
+	notice   func([]plan.Event) // what a booking set off: a breaker
 }
 
 // Begin implements actuator.Book. A deletion that was asked for before, and never
 // answered, is settled by the one that is asked for now.
 func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
-	caps := plan.Caps{Hourly: b.set.HourlyCap()}
+	caps := plan.Caps{Hourly: b.set.HourlyCap(), Operator: b.operator}
 	if p, ok := b.set.Find(a.Policy); ok {
 		caps.Policy = p.Budget.MaxHourly
 	}
@@ -74,6 +76,11 @@ func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.
 		}
 		if in.Kind == plan.Deploy {
 			plan.Penalise(h, b.set.Safety, in.Host, in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
+		}
+		if in.Kind == plan.Deploy && class == market.ClassRefused {
+			// Neither price nor capacity: it may be the order, and then every host
+			// refuses it, one after the other.
+			return plan.Fail(h, b.set.Safety, now)
 		}
 		return nil
 	})

@@ -69,7 +69,7 @@ func TestARefusalLeavesNoReservationAndBlamesTheHostOnlyForItsOwnFault(t *testin
 		state         plan.IntentState
 	}{
 		market.ClassNoCapacity:   {true, false, plan.IntentRefused},
-		market.ClassRefused:      {true, false, plan.IntentRefused},
+		market.ClassRefused:      {true, true, plan.IntentRefused},
 		market.ClassNotFound:     {true, false, plan.IntentRefused},
 		market.ClassBidRefused:   {false, false, plan.IntentRefused},
 		market.ClassRateLimited:  {false, false, plan.IntentRefused},
@@ -97,11 +97,16 @@ func TestTooManyFailedWritesOpenTheBreakerAndSayItOnce(t *testing.T) {
 	b := booksOf(r, market.USD(99, 0), 0)
 	var told []plan.Event
 	b.notice = func(e []plan.Event) { told = append(told, e...) }
+	var intents []plan.Intent
 	for range r.current().Set.Safety.BreakerFailures + 2 {
 		in, err := b.Begin(deployAt(market.USD(0, 60), market.USD(0, 80)))
 		if err != nil {
 			t.Fatal(err)
 		}
+		intents = append(intents, in)
+	}
+	for _, in := range intents {
+		var err error
 		if in, err = b.Lose(in, "no answer"); err != nil || in.State != plan.IntentUnknown {
 			t.Fatalf("%+v, %v", in, err)
 		}

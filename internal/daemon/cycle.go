@@ -9,6 +9,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/actuator"
 	"github.com/tdscaler/tdscaler/internal/bidder"
+	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -22,18 +23,22 @@ const maxRounds = 10
 // turn is one cycle under way.
 type turn struct {
 	*Daemon
-	c      Config
-	m      Market
-	r      plan.Report
-	look   plan.Look
-	looked bool // the market was looked at
-	booked bool // what the look taught is in the ledger
+	c Config
+	m Market
+	// generation is that of c and m: what was planned under it is not carried out
+	// under another.
+	generation uint64
+	r          plan.Report
+	look       plan.Look
+	looked     bool // the market was looked at
+	booked     bool // what the look taught is in the ledger
 }
 
 // cycle is one turn: observe, decide, ask, act, report. An error means that our
 // own books failed; what went wrong at the market is in the report.
 func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
-	t := turn{Daemon: d, c: d.current(), m: d.connection()}
+	t := turn{Daemon: d}
+	t.c, t.m, t.generation = d.composed()
 	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
 	err := t.run(ctx)
 	t.r.FinishedAt = d.o.Clock.Now()
@@ -61,7 +66,7 @@ func (t *turn) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snap := scanner.New(t.m.Reader, t.o.Clock).Scan(ctx, expected(&h))
+	snap := scan(ctx, t.m.Reader, t.o.Clock, &h)
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
 	}
@@ -69,8 +74,21 @@ func (t *turn) run(ctx context.Context) error {
 	t.look = plan.Look{Now: t.o.Clock.Now(), Owner: s.Daemon.Owner, Safety: s.Safety, Policies: s.Policies, Snapshot: snap}
 	t.looked, t.r.Problem = true, problemOf(&snap)
 	h.Remember(s.Policies)
+	if err := t.pauseByFile(&h); err != nil {
+		return err
+	}
 	t.r.Events = plan.Observe(&h, t.look)
 	return t.rounds(ctx, input(s, t.look, h))
+}
+
+// pauseByFile makes the pause file a pause like any other in what is decided on, so
+// that plan and holds tell of it.
+func (t *turn) pauseByFile(h *plan.History) error {
+	paused, err := fileExists(t.o.PauseFile)
+	if paused {
+		h.Pauses = append(h.Pauses, plan.Pause{Since: t.look.Now, Reason: "the file " + t.o.PauseFile + " exists"})
+	}
+	return err
 }
 
 // book writes what the look taught us, unless that is done: before the first
@@ -114,8 +132,8 @@ func (d *Daemon) forgetPasswords() error {
 		if h.Machine(name) != nil {
 			continue
 		}
-		ordered, lerr := d.o.Ledger.Intents(ledger.Filter{Machine: name, Limit: 1})
-		if lerr == nil && len(ordered) > 0 {
+		last, lerr := d.o.Ledger.Intents(ledger.Filter{Machine: name, Limit: 1})
+		if lerr == nil && len(last) > 0 && !d.mayShowUp(&last[0]) {
 			lerr = d.o.Credentials.Delete(name)
 		}
 		err = errors.Join(err, lerr)
@@ -123,17 +141,28 @@ func (d *Daemon) forgetPasswords() error {
 	return err
 }
 
-// expected are the ids of the machines that a list must show: what the market said
-// yes to, and has not been asked to take away.
-func expected(h *plan.History) []string {
-	var ids []string
+// lateAge is how long the password of an order that was given up is kept: should the
+// machine show up after all, it is adopted, and somebody may want to log in.
+const lateAge = 7 * 24 * time.Hour
+
+func (d *Daemon) mayShowUp(last *plan.Intent) bool {
+	return last.State == plan.IntentExpired && d.o.Clock.Now().Sub(last.SettledAt) < lateAge
+}
+
+// scan looks at the market with what the books expect to see: what the market said
+// yes to, and what it has been asked to take away.
+func scan(ctx context.Context, r scanner.Reader, c clock.Clock, h *plan.History) market.Snapshot {
+	var known, leaving []string
 	for i := range h.Machines {
-		m := &h.Machines[i]
-		if m.ID != "" && (m.Phase == plan.PhaseLive || m.Phase == plan.PhaseAccepted) && m.Leaving == nil {
-			ids = append(ids, m.ID)
+		switch m := &h.Machines[i]; {
+		case m.ID == "":
+		case m.Phase == plan.PhaseDeleting || m.Leaving != nil:
+			leaving = append(leaving, m.ID)
+		default:
+			known = append(known, m.ID)
 		}
 	}
-	return ids
+	return scanner.New(r, c).Scan(ctx, known, leaving)
 }
 
 func problemOf(s *market.Snapshot) string {
@@ -163,7 +192,7 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 	var act *actuator.Actuator
 	if t.m.Writer != nil {
-		act = t.actuator(&t.c, t.m, t.r.Cycle, false, func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) })
+		act = t.actuator(&t.c, t.m, t.r.Cycle, t.gate(t.generation), func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) })
 	}
 	for range maxRounds {
 		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)

@@ -73,12 +73,14 @@ type Daemon struct {
 	mu     sync.Mutex // guards what follows
 	config Config
 	market Market
-	last   plan.Report // of the last cycle; zero before the first
-	seen   plan.Input  // the last input with complete sections, for plans on demand
-	next   time.Time   // of the next cycle
-	fresh  chan struct{}
-	reload reloadState
-	holds  map[string]bool // reasons of the last cycle, to log only what changed
+	// generation counts the configurations that were in use.
+	generation uint64
+	last       plan.Report // of the last cycle; zero before the first
+	seen       plan.Input  // the last input with complete sections, for plans on demand
+	next       time.Time   // of the next cycle
+	fresh      chan struct{}
+	reload     reloadState
+	holds      map[string]bool // reasons of the last cycle, to log only what changed
 }
 
 // New connects to the market and prepares a Daemon; nothing is sent yet.
@@ -166,6 +168,23 @@ func (d *Daemon) current() Config {
 	return d.config
 }
 
+// composed is the configuration in use, the market adapters made for it, and which
+// of all configurations it is: the three belong together.
+func (d *Daemon) composed() (Config, Market, uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config, d.market, d.generation
+}
+
+// gate is the gate of a cycle that began under the given generation.
+func (d *Daemon) gate(generation uint64) *gate {
+	return &gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, outdated: func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.generation != generation
+	}}
+}
+
 func (d *Daemon) connection() Market {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -173,10 +192,9 @@ func (d *Daemon) connection() Market {
 }
 
 // actuator composes the only way to write, for one cycle or command.
-func (d *Daemon) actuator(c *Config, m Market, cycle uint64, operator bool, notice func([]plan.Event)) *actuator.Actuator {
+func (d *Daemon) actuator(c *Config, m Market, cycle uint64, g *gate, notice func([]plan.Event)) *actuator.Actuator {
 	return actuator.New(m.Writer,
-		&books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, cycle: cycle, notice: notice},
-		&gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, operator: operator},
+		&books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, cycle: cycle, operator: g.operator, notice: notice}, g,
 		&outfitter{set: &c.Set, materials: c.Materials, store: d.o.Credentials})
 }
 

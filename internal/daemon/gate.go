@@ -13,14 +13,20 @@ import (
 // ErrGate is wrapped by every refusal of the gate.
 var ErrGate = errors.New("the gate is shut")
 
-// gate is the one place that every write passes: pauses (in the ledger or as a
-// file), breakers. The mode needs no check here, because a dry run has no writer;
-// the budget is checked in the transaction that writes the intent; the pace is
-// kept by the client.
+// gate is the one place that every write passes: the configuration that it was
+// planned under, pauses (in the ledger or as a file), breakers. Pauses and breakers
+// are checked once more, and the budget, in the transaction that writes the intent;
+// the pace is kept by the client.
+//
+// A dry run has no writer. Where a reload makes it one, or lowers a cap, the cycle
+// under way still holds the old writer and the old caps: its generation is over,
+// and nothing more of its plan is carried out.
 type gate struct {
 	ledger    *ledger.Ledger
 	clock     clock.Clock
 	pauseFile string
+	// outdated says whether the configuration has been replaced since.
+	outdated func() bool
 	// operator lets deletions through pauses: the destroy command.
 	operator bool
 }
@@ -31,6 +37,9 @@ func (g *gate) Allow(a plan.Action) error {
 	if g.operator && a.Kind == plan.Delete {
 		return nil
 	}
+	if g.outdated != nil && g.outdated() {
+		return fmt.Errorf("%w: the configuration was replaced; it is planned anew", ErrGate)
+	}
 	if paused, err := fileExists(g.pauseFile); err != nil || paused {
 		return errors.Join(fmt.Errorf("%w: the pause file %s exists", ErrGate, g.pauseFile), err)
 	}
@@ -38,12 +47,8 @@ func (g *gate) Allow(a plan.Action) error {
 	if err != nil {
 		return fmt.Errorf("%w: the ledger cannot be read: %w", ErrGate, err)
 	}
-	now := g.clock.Now()
-	if p := h.PausedBy(a.Policy, now); p != nil && !(p.Teardown && a.Kind == plan.Delete) {
-		return fmt.Errorf("%w: policy %s is paused", ErrGate, a.Policy)
-	}
-	if b := h.OpenBreaker(now); b != nil && a.Kind != plan.Delete {
-		return fmt.Errorf("%w: breaker %s is open: %s", ErrGate, b.Code, b.Reason)
+	if why := h.Forbids(a, g.clock.Now()); why != "" {
+		return fmt.Errorf("%w: %s", ErrGate, why)
 	}
 	return nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
-	"github.com/tdscaler/tdscaler/internal/scanner"
 )
 
 // ErrDryRun is returned where a command would have to write in a dry run.
@@ -141,7 +140,7 @@ func lookOf(c *Config, seen Seen) plan.Look {
 // observes what it saw into h, a copy: nothing is booked. It returns
 // ErrUnauthorized where the market refuses the credentials.
 func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *plan.History) (Seen, error) {
-	snap := scanner.New(r, clk).Scan(ctx, expected(h))
+	snap := scan(ctx, r, clk, h)
 	if err := ctx.Err(); err != nil {
 		return Seen{}, fmt.Errorf("look at the market: %w", err)
 	}
@@ -154,16 +153,8 @@ func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *pla
 }
 
 func (d *Daemon) lastLook(ctx context.Context, fresh bool) (Seen, error) {
-	d.mu.Lock()
-	wait, known := d.fresh, !d.seen.Now.IsZero()
-	d.mu.Unlock()
-	if fresh || !known {
-		d.Wake()
-		select {
-		case <-ctx.Done():
-			return Seen{}, fmt.Errorf("wait for the next look at the market: %w", ctx.Err())
-		case <-wait:
-		}
+	if err := d.awaitLook(ctx, fresh); err != nil {
+		return Seen{}, fmt.Errorf("wait for the next look at the market: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -171,6 +162,26 @@ func (d *Daemon) lastLook(ctx context.Context, fresh bool) (Seen, error) {
 		return Seen{}, fmt.Errorf("the market could not be looked at: %s", d.last.Problem)
 	}
 	return Seen{At: d.seen.Now, Snapshot: d.seen.Snapshot, Verdicts: d.seen.Verdicts, Problem: d.last.Problem}, nil
+}
+
+// awaitLook waits for a cycle to end: for the first, or with fresh for one that
+// began after now.
+func (d *Daemon) awaitLook(ctx context.Context, fresh bool) error {
+	asked := d.o.Clock.Now()
+	for {
+		d.mu.Lock()
+		done, wait := d.last.Cycle != 0 && (!fresh || !d.last.StartedAt.Before(asked)), d.fresh
+		d.mu.Unlock()
+		if done {
+			return nil
+		}
+		d.Wake()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait:
+		}
+	}
 }
 
 // Config is the configuration in use.
@@ -218,7 +229,7 @@ func (d *Daemon) Look(ctx context.Context) (market.Snapshot, error) {
 	if err != nil {
 		return market.Snapshot{}, err
 	}
-	return scanner.New(d.connection().Reader, d.o.Clock).Scan(ctx, expected(&h)), nil
+	return scan(ctx, d.connection().Reader, d.o.Clock, &h), nil
 }
 
 // Destroyed says what became of one machine.
@@ -236,7 +247,7 @@ type Destroyed struct {
 //
 // It works while paused and with an open breaker, and waits for no cycle.
 func (d *Daemon) Destroy(ctx context.Context, name, reason string) ([]Destroyed, error) {
-	c, m := d.current(), d.connection()
+	c, m, _ := d.composed()
 	if m.Writer == nil {
 		return nil, ErrDryRun
 	}
@@ -276,10 +287,14 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 	if err != nil {
 		return err
 	}
-	act := d.actuator(c, m, 0, true, nil)
+	act := d.actuator(c, m, 0, &gate{operator: true}, nil)
 	for i := range h.Machines {
 		one := &h.Machines[i]
 		if name != "" && one.Policy != name || one.Phase == plan.PhaseDeleting {
+			continue
+		}
+		if one.Renamed != "" {
+			done[one.Name] = Destroyed{Machine: one.Name, Instance: one.ID, Outcome: "failed", Detail: "is called " + one.Renamed + " on the market, which is not ours to touch: delete it by hand"}
 			continue
 		}
 		if one.ID == "" {

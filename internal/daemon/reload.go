@@ -112,7 +112,30 @@ func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
 			return fmt.Sprintf("the target of policy %s falls from %d to %d GPUs", p.Name, p.GPUs(), n.GPUs())
 		}
 	}
-	return ""
+	return d.wouldDelete(next, h)
+}
+
+// wouldDelete says so when the new policies would delete more than half of the
+// machines as they were last seen: a lower ceiling or cap, another match or shape.
+func (d *Daemon) wouldDelete(next *policy.Set, h plan.History) string {
+	d.mu.Lock()
+	seen := d.seen
+	d.mu.Unlock()
+	look := plan.Look{Now: seen.Now, Snapshot: seen.Snapshot}
+	in := input(next, look, h)
+	in.Limits = policy.Limits{MaxActions: len(h.Machines)}
+	deletes := 0
+	var why string
+	for _, a := range plan.Compute(in).Actions {
+		if a.Kind == plan.Delete {
+			deletes++
+			why = a.Reason.Text
+		}
+	}
+	if 2*deletes <= len(h.Machines) {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d machines would be deleted (%s)", deletes, len(h.Machines), why)
 }
 
 // adopt takes a new configuration into use. What a running process cannot change
@@ -138,10 +161,15 @@ func (d *Daemon) adopt(old, c *Config) error {
 		return err
 	}
 	now := d.o.Clock.Now()
+	// Once this returns, nothing more is done under the old configuration: what is
+	// under way is waited for, and the gate is shut to the rest of the cycle's plan.
+	d.acting.Lock()
 	d.mu.Lock()
 	d.config, d.market = *c, m
+	d.generation++
 	d.reload.ok(c, now)
 	d.mu.Unlock()
+	d.acting.Unlock()
 	d.metrics.reloaded(true, now)
 	d.metrics.held(false)
 	d.metrics.configure(&c.Set)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -22,6 +23,7 @@ const (
 	bookScaled       = "scaled"
 	bookKnown        = "known"
 	bookRebidApplies = "rebid_applies"
+	bookLookedAt     = "looked_at"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -76,6 +78,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookScaled, old.Scaled, h.Scaled),
 		saveList(w, bookKnown, old.Known, h.Known),
 		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
+		saveList(w, bookLookedAt, timeList(old.LookedAt), timeList(h.LookedAt)),
 	)
 }
 
@@ -101,6 +104,15 @@ func maybeList[T any](m market.Maybe[T]) []T {
 		return []T{v}
 	}
 	return nil
+}
+
+// timeList is a list of one time, or of none where it is zero. What the clock's
+// own count adds to a time would not survive a reopening.
+func timeList(t time.Time) []time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return []time.Time{t.Round(0)}
 }
 
 // saveRecords walks two sorted lists and writes the difference.
@@ -168,7 +180,8 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 	if h.Spend, err = loadRecords(tx, bucketSpend, spendKey); err != nil {
 		return err
 	}
-	var rebid []bool
+	var rebid []plan.Lesson
+	var looked []time.Time
 	err = firstError(
 		loadList(tx, bookBackoffs, &h.Backoffs),
 		loadList(tx, bookPauses, &h.Pauses),
@@ -177,9 +190,13 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookScaled, &h.Scaled),
 		loadList(tx, bookKnown, &h.Known),
 		loadList(tx, bookRebidApplies, &rebid),
+		loadList(tx, bookLookedAt, &looked),
 	)
 	if err == nil && len(rebid) > 0 {
 		h.RebidApplies = market.Some(rebid[0])
+	}
+	if err == nil && len(looked) > 0 {
+		h.LookedAt = looked[0]
 	}
 	return err
 }

@@ -21,8 +21,8 @@ func fill(v reflect.Value, n *int) {
 	case time.Time:
 		v.Set(reflect.ValueOf(start.Add(time.Duration(*n) * time.Minute)))
 		return
-	case market.Maybe[bool]:
-		v.Set(reflect.ValueOf(market.Some(true)))
+	case market.Maybe[plan.Lesson]:
+		v.Set(reflect.ValueOf(market.Some(plan.Lesson{Holds: true, At: start})))
 		return
 	case market.Maybe[market.Rate]:
 		v.Set(reflect.ValueOf(market.Some(market.Rate(*n))))
@@ -217,7 +217,10 @@ func drawHistory(t *rapid.T) (h plan.History) {
 		h.Failures = append(h.Failures, when())
 	}
 	if rapid.Bool().Draw(t, "applies") {
-		h.RebidApplies = market.Some(rapid.Bool().Draw(t, "how"))
+		h.RebidApplies = market.Some(plan.Lesson{Holds: rapid.Bool().Draw(t, "how"), At: when()})
+	}
+	if rapid.Bool().Draw(t, "looked") {
+		h.LookedAt = when()
 	}
 	return h
 }

@@ -129,4 +129,7 @@ type Snapshot struct {
 	Hosts     Section[[]Host]     `json:"hosts"`     // sorted by ID
 	Instances Section[[]Instance] `json:"instances"` // the whole account, sorted by ID
 	Balance   Section[Balance]    `json:"balance"`
+	// Gone are ids of machines that the list leaves out and of which the market,
+	// asked for each, says that they do not exist. Sorted.
+	Gone []string `json:"gone,omitempty"`
 }

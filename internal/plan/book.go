@@ -17,11 +17,17 @@ var ErrBudget = errors.New("budget exhausted")
 // ErrStale is returned by Begin when the machine is no longer as the plan saw it.
 var ErrStale = errors.New("the machine changed since the plan was made")
 
+// ErrForbidden is returned by Begin when a pause or a breaker came up since the plan
+// was made.
+var ErrForbidden = errors.New("paused or stopped since the plan was made")
+
 // Caps are the hourly caps that a booking must respect. They are checked again
 // in the transaction that writes the intent, whatever the plan thought.
 type Caps struct {
 	Hourly market.Rate
 	Policy market.Maybe[market.Rate]
+	// Operator lets what the operator asked for pass pauses: the destroy command.
+	Operator bool
 }
 
 // room is what the caps leave for a policy.
@@ -80,6 +86,9 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 		ID: id, Cycle: cycle, At: now, Kind: a.Kind, Policy: a.Policy, Machine: a.Machine,
 		Instance: a.Instance, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
 		Bid: a.Bid, Reason: a.Reason, State: IntentOpen,
+	}
+	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind == Delete) {
+		return in, fmt.Errorf("%w: %s", ErrForbidden, why)
 	}
 	switch a.Kind {
 	case Deploy:
@@ -219,7 +228,7 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 		if class == market.ClassRefused {
 			// Not the price, the request itself was refused: this market does not
 			// take bids for machines that exist.
-			h.RebidApplies = market.Some(false)
+			h.RebidApplies = market.Some(Lesson{false, now})
 		}
 	case Delete:
 		m.Leaving = nil

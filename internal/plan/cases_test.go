@@ -140,16 +140,23 @@ func TestAListMadeBeforeTheOrderDoesNotMissTheMachine(t *testing.T) {
 	}
 }
 
-func TestADeletionIsConfirmedByALookAndAnEmptyOneCountsTwice(t *testing.T) {
+func TestADeletionIsConfirmedByTwoLooksOrByTheMarketsWord(t *testing.T) {
 	p := newPolicy("p", 1)
 	for name, c := range map[string]struct {
 		list []market.Instance
+		gone []string
 		look int
-	}{"a list without it": {[]market.Instance{stranger()}, 1}, "an empty list": {nil, 2}} {
+	}{
+		"lists without it":           {[]market.Instance{stranger()}, nil, 2},
+		"empty lists":                {nil, nil, 2},
+		"the market says it is gone": {nil, []string{"id-1"}, 1},
+		"another is said to be gone": {nil, []string{"id-2"}, 2},
+	} {
 		in := newInput(nil, p)
 		m := newMachine(p, 1, "a", "0.20")
-		m.Phase, m.Leaving = PhaseDeleting, &PendingDelete{Intent: 9, At: t0}
+		m.ID, m.Phase, m.Leaving = "id-1", PhaseDeleting, &PendingDelete{Intent: 9, At: t0}
 		in.History.Machines = []Machine{m}
+		in.Snapshot.Gone = c.gone
 		for i := 1; i <= c.look; i++ {
 			in.Now = in.Now.Add(time.Minute)
 			events := observed(&in, c.list...)
@@ -199,7 +206,7 @@ func TestAHostToBlameForADeletionIsAvoided(t *testing.T) {
 		t.Fatal(err)
 	}
 	Accept(&in.History, &intent, market.Deployed{}, in.Now)
-	in.Now = in.Now.Add(time.Minute)
+	in.Now, in.Snapshot.Gone = in.Now.Add(time.Minute), []string{m.ID}
 	observed(&in, stranger())
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
 	plan = Compute(in)
@@ -247,12 +254,28 @@ func TestANameThatTheListLeavesOutIsNoAbsence(t *testing.T) {
 	if len(in.History.Machines) != 1 || in.History.Machines[0].Name != m.Name {
 		t.Fatalf("%+v", in.History.Machines)
 	}
-	for range 3 { // renamed: not ours any more
-		in.Now = in.Now.Add(5 * time.Minute)
-		observed(&in, market.Instance{ID: m.ID, Name: "mine now", Status: market.StatusRunning})
-	}
-	if len(in.History.Machines) != 0 {
-		t.Fatal("a machine without our mark is still in the books")
+}
+
+func TestARenamedMachineCountsAndIsNotTouched(t *testing.T) {
+	for _, called := range []string{"mine now", "tds-other-p-k0000001"} {
+		p := newPolicy("p", 1)
+		in := newInput([]market.Host{newHost("b", 8, "0.35")}, p)
+		m := newMachine(p, 1, "a", "0.20")
+		in.History.Machines = []Machine{m}
+		for range 9 {
+			in.Now = in.Now.Add(5 * time.Minute)
+			observed(&in, market.Instance{ID: m.ID, Name: called, Status: market.StatusRunning})
+		}
+		wantActions(t, Compute(in))
+		if in.History.Reserved() != m.Reserved {
+			t.Errorf("%s reserved", in.History.Reserved())
+		}
+		in.Policies[0].Target = 0
+		plan := Compute(in)
+		wantActions(t, plan)
+		wantHold(t, plan, HoldRenamed)
+		observed(&in, market.Instance{ID: m.ID, Name: m.Name, Status: market.StatusRunning})
+		wantActions(t, Compute(in), "delete "+m.Name+" over_target")
 	}
 }
 
@@ -346,7 +369,11 @@ func TestARebidIsConfirmedOnlyByALookThatShowsIt(t *testing.T) {
 				last = events[len(events)-1]
 			}
 		}
-		if last.Kind != c.event || last.Intent != 3 || in.History.RebidApplies != c.learnt {
+		var learnt market.Maybe[bool]
+		if l, ok := in.History.RebidApplies.Get(); ok {
+			learnt = market.Some(l.Holds)
+		}
+		if last.Kind != c.event || last.Intent != 3 || learnt != c.learnt {
 			t.Errorf("%s: %+v, learnt %v", name, last, in.History.RebidApplies)
 		}
 		if name == "never shown" {
@@ -696,6 +723,7 @@ func TestAReplacementComesAfterTheDeletionIsConfirmed(t *testing.T) {
 	if in.History.Reserved() != usd("0.395") {
 		t.Fatalf("%s reserved", in.History.Reserved())
 	}
+	in.Snapshot.Gone = []string{m.ID}
 	observed(&in, stranger())
 	wantActions(t, Compute(in), "deploy b below_target")
 }

@@ -28,6 +28,7 @@ func Compute(in Input) Plan {
 	w := newWorld(&in)
 	if !in.Snapshot.Instances.Complete {
 		w.holdAll(HoldInstances, "the list of machines could not be read: "+in.Snapshot.Instances.Problem)
+		w.shedSpent() // time is money, whether the market answers or not
 		return w.finish()
 	}
 	for i := range w.desks {
@@ -58,6 +59,7 @@ type world struct {
 	probes   int
 	asked    map[market.Question]bool
 	raising  map[string]bool // hosts where this plan raises a bid, or asks to
+	renamed  map[string]bool // machines reported as renamed
 	cands    []candidate     // room for one policy's candidates, used again by the next
 	plan     Plan
 }
@@ -88,7 +90,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.MaxGPUHour.Mul(d.gpu
 func newWorld(in *Input) *world {
 	w := &world{
 		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes,
-		ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{},
+		ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {
 		m := &in.History.Machines[i]
@@ -258,6 +260,10 @@ func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
 	}
 	switch m.Status {
 	case market.StatusStopped, market.StatusReleased, market.StatusError:
+		if age := now.Sub(m.StatusAt); age < w.in.Safety.AbsentAge {
+			w.hold(d, m, HoldBooting, "%s for %s; after %s it is given up", m.Status, age.Round(time.Second), w.in.Safety.AbsentAge)
+			return Reason{}, false
+		}
 		b, ok := w.in.Snapshot.Balance.Value.Balance.Get()
 		if ok && b < leastBalance {
 			w.hold(d, m, HoldBalance, "%s while the balance is %s: deposit first, or destroy it", m.Status, b)
@@ -330,6 +336,10 @@ func (w *world) remove(m *Machine, why Reason) bool {
 	if m.ID == "" || w.going[m.Name] || m.Leaving != nil {
 		return false
 	}
+	if m.Renamed != "" {
+		w.holdRenamed(m)
+		return false
+	}
 	w.going[m.Name] = true
 	w.plan.Actions = append(w.plan.Actions, Action{
 		Kind: Delete, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
@@ -337,6 +347,15 @@ func (w *world) remove(m *Machine, why Reason) bool {
 		Rate: m.Reserved, Reason: why,
 	})
 	return true
+}
+
+// holdRenamed reports, once, a machine of ours that does not carry our mark.
+func (w *world) holdRenamed(m *Machine) {
+	if !w.renamed[m.Name] {
+		w.renamed[m.Name] = true
+		w.hold(nil, m, HoldRenamed, "is called %q on the market, which is not a name of ours: it counts, but is not touched; "+
+			"give it its name back, or delete it by hand", m.Renamed)
+	}
 }
 
 // removeSurplus deletes down to the target: what is no capacity first, then the
@@ -416,12 +435,16 @@ func (w *world) cooling(d *desk) bool {
 // the ceiling wins, else delete it, because its disk goes on costing and it may
 // win again on its own.
 func (w *world) outbid(d *desk, m *Machine) {
+	if m.Renamed != "" {
+		w.holdRenamed(m)
+		return
+	}
 	if m.Rebid != nil {
 		w.raising[m.Host] = true
 		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
 		return
 	}
-	if applies, known := w.in.History.RebidApplies.Get(); known && !applies || m.RebidIgnored {
+	if applies, known := w.in.History.RebidApplies.Get(); known && !applies.Holds || m.RebidIgnored {
 		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and the market does not apply new bids to it: to be replaced"}) || d.busy
 		return
 	}
@@ -565,6 +588,21 @@ func (w *world) shed() {
 	if w.in.Budget.MaxHourly.Known() { // else the cap is only what the targets add up to
 		t.take(w.in.HourlyCap, "max_hourly is %s", w.in.HourlyCap)
 	}
+	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
+	w.shedTo(t, func(*Machine) bool { return true })
+}
+
+// shedSpent is shed for the day's and the month's money alone: what machines are
+// known to cost is spent whether or not they can be seen, and deleting them by
+// their ids rests on no list.
+func (w *world) shedSpent() {
+	for i := range w.desks {
+		d := &w.desks[i]
+		t := tightest{room: market.MaxRate}
+		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
+		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
+	}
+	t := tightest{room: market.MaxRate}
 	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
 	w.shedTo(t, func(*Machine) bool { return true })
 }

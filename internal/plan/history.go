@@ -76,6 +76,9 @@ type Machine struct {
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid   *PendingRebid `json:"rebid,omitempty"`
 	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
+	// Renamed is the name the market shows where that is not, or no longer, one of
+	// ours: such a machine counts as capacity and as spend, but is never touched.
+	Renamed string `json:"renamed,omitempty"`
 	// RebidIgnored: the market accepted a new bid for this machine, and it stayed
 	// outbid without ever showing that bid. Cleared when it runs again.
 	RebidIgnored bool `json:"rebid_ignored,omitempty"`
@@ -150,6 +153,17 @@ func (p *Pause) before(o *Pause) bool {
 	return cmp.Or(p.Since.Compare(o.Since), cmp.Compare(p.Policy, o.Policy), p.Until.Compare(o.Until), cmp.Compare(p.Reason, o.Reason)) < 0
 }
 
+// Forbids says which pause or breaker stands against an action now; "" if none.
+func (h *History) Forbids(a Action, now time.Time) string {
+	if p := h.PausedBy(a.Policy, now); p != nil && !(p.Teardown && a.Kind == Delete) {
+		return "policy " + a.Policy + " is paused"
+	}
+	if b := h.openBreaker(now); b != nil && a.Kind != Delete {
+		return breakerText(b)
+	}
+	return ""
+}
+
 // OpenBreaker is a breaker that stops growth now; nil if there is none.
 func (h *History) OpenBreaker(now time.Time) *Breaker { return h.openBreaker(now) }
 
@@ -174,6 +188,12 @@ type Scaled struct {
 	At     time.Time `json:"at"`
 }
 
+// Lesson is something learnt about the market, and when.
+type Lesson struct {
+	Holds bool      `json:"holds"`
+	At    time.Time `json:"at"`
+}
+
 // History is what the ledger knows, as values. The order of its lists means
 // nothing.
 type History struct {
@@ -185,9 +205,11 @@ type History struct {
 	Spend    []Spend     `json:"spend,omitempty"`    // of the current month
 	Scaled   []Scaled    `json:"scaled,omitempty"`
 	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
+	// LookedAt is when the newest list of machines that was booked was made.
+	LookedAt time.Time `json:"looked_at,omitzero"`
 	// RebidApplies is whether the market applies a new bid to a machine we have;
 	// unknown until a read-back has shown it.
-	RebidApplies market.Maybe[bool] `json:"rebid_applies,omitzero"`
+	RebidApplies market.Maybe[Lesson] `json:"rebid_applies,omitzero"`
 }
 
 // Remember notes that this ledger has been given these policies: their machines

@@ -61,6 +61,12 @@ func (b *bazaar) look(list []market.Instance, complete bool) []Event {
 	b.in.Limits = policy.Limits{MaxActions: 20, MaxProbes: 40}
 	b.in.Snapshot.Instances = market.Section[[]market.Instance]{Value: list, At: b.in.Now, Complete: complete}
 	b.in.Snapshot.Hosts.At = b.in.Now
+	b.in.Snapshot.Gone = nil
+	for _, m := range b.in.History.Machines {
+		if m.ID != "" && b.machines[m.ID] == nil {
+			b.in.Snapshot.Gone = append(b.in.Snapshot.Gone, m.ID)
+		}
+	}
 	return Observe(&b.in.History, look(b.in))
 }
 

@@ -30,9 +30,11 @@ func (o *observer) meter(m *Machine) {
 	m.MeteredAt = now
 }
 
-// expireSpend drops the months before this one.
+// expireSpend drops all but this month and the one before it, which a clock that is
+// set back may make the present one again.
 func (o *observer) expireSpend() {
-	month := o.l.Now.UTC().Format("2006-01")
+	now := o.l.Now.UTC()
+	month := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
 	o.h.Spend = slices.DeleteFunc(o.h.Spend, func(s Spend) bool { return s.Day < month })
 	slices.SortFunc(o.h.Spend, func(a, b Spend) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Policy, b.Policy))

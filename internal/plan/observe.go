@@ -41,8 +41,9 @@ func Observe(h *History, l Look) []Event {
 	for i := range h.Machines {
 		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
 	}
-	if l.Snapshot.Instances.Complete {
+	if l.Snapshot.Instances.Complete && !o.stale() {
 		o.machines()
+		h.LookedAt = l.Snapshot.Instances.At
 	}
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
@@ -50,6 +51,20 @@ func Observe(h *History, l Look) []Event {
 	o.expire()
 	o.expireSpend()
 	return o.events
+}
+
+// lookTakes is the longest that a look can reasonably be under way. A list older
+// than the newest one by more than that is no late list but a clock that was set.
+const lookTakes = 10 * time.Minute
+
+// lessonLasts is how long a bad experience with new bids is believed.
+const lessonLasts = 7 * 24 * time.Hour
+
+// stale says whether a newer list is booked already: a command looked while this
+// look was under way.
+func (o *observer) stale() bool {
+	behind := o.h.LookedAt.Sub(o.l.Snapshot.Instances.At)
+	return behind > 0 && behind < lookTakes
 }
 
 type observer struct {
@@ -85,8 +100,9 @@ func (o *observer) machines() {
 }
 
 // match pairs the market's machines with our records, by id and then by name,
-// and adopts those of ours that have no record. Machines without our mark, or of
-// another owner, are not looked at any further.
+// and adopts those of ours that have no record. What has no record and not our
+// mark and owner is not looked at any further. What we know by its id stays in
+// the books whatever it is called now: it must not be bought a second time.
 func (o *observer) match() map[string]*market.Instance {
 	byID := map[string]*Machine{}
 	byName := map[string]*Machine{}
@@ -107,10 +123,15 @@ func (o *observer) match() map[string]*market.Instance {
 		inst := &list[i]
 		m := byID[inst.ID]
 		name, ours := market.ParseMachineName(inst.Name)
-		// An answer that leaves the name out does not rename what we know by its id.
-		ours = ours && name.Owner == o.l.Owner || m != nil && inst.Name == ""
-		if !ours || i > 0 && list[i-1].ID == inst.ID {
+		ours = ours && name.Owner == o.l.Owner
+		if m == nil && !ours || i > 0 && list[i-1].ID == inst.ID {
 			continue
+		}
+		if m != nil {
+			m.Renamed = ""
+			if !ours {
+				m.Renamed = inst.Name // empty where the answer leaves the name out
+			}
 		}
 		if m == nil {
 			if m = byName[inst.Name]; m != nil && m.ID != "" {
@@ -142,6 +163,11 @@ func (o *observer) adopt(inst *market.Instance) string {
 	}
 	if !inst.Created.IsZero() && inst.Created.Before(o.l.Now) {
 		m.OrderedAt = inst.Created
+	}
+	// The policy's match is made on the hosts' spelling of places, not on the list's.
+	i := slices.IndexFunc(o.l.Snapshot.Hosts.Value, func(h market.Host) bool { return h.ID == inst.Host })
+	if i >= 0 {
+		m.Location = o.l.Snapshot.Hosts.Value[i].Location
 	}
 	if o.h.Machine(m.Name) != nil {
 		m.Name += "~" + inst.ID
@@ -228,9 +254,11 @@ func refresh(m *Machine, inst *market.Instance) {
 	if inst.Host != "" {
 		m.Host = inst.Host
 	}
-	takeText(&m.Location.Country, inst.Location.Country)
-	takeText(&m.Location.Region, inst.Location.Region)
-	takeText(&m.Location.City, inst.Location.City)
+	if !m.Adopted { // its place is judged, and the list may spell it differently
+		takeText(&m.Location.Country, inst.Location.Country)
+		takeText(&m.Location.Region, inst.Location.Region)
+		takeText(&m.Location.City, inst.Location.City)
+	}
 	takeInt(&m.Shape.GPUs, inst.Shape.GPUs)
 	takeInt(&m.Shape.VCPUs, inst.Shape.VCPUs)
 	takeInt(&m.Shape.RAM, inst.Shape.RAM)
@@ -305,6 +333,9 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 	switch total, ok := shownTotal(m, inst); {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
 		m.Reserved = m.rate()
+		if ok { // should the market charge more than the bid, that is what it costs
+			m.Reserved = max(m.Reserved, total)
+		}
 	case ok:
 		m.Reserved = total
 	}
@@ -346,7 +377,7 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 	switch {
 	case known && shown >= r.Bid-rebidTolerance:
 		m.Rebid = nil
-		o.h.RebidApplies = market.Some(true)
+		o.h.RebidApplies = market.Some(Lesson{true, o.l.Now})
 		e := o.emit(EventRebidApplied, m, "the market shows the new bid of %s", r.Bid)
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
@@ -355,7 +386,7 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		// that runs may be shown with a price that leaves something out.
 		m.RebidIgnored = r.Accepted && now == market.StatusOutbid
 		if known && m.RebidIgnored {
-			o.h.RebidApplies = market.Some(false)
+			o.h.RebidApplies = market.Some(Lesson{false, o.l.Now})
 		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)
 		e.Intent, e.State = r.Intent, IntentFailed
@@ -388,8 +419,8 @@ func (o *observer) missed(m *Machine) bool {
 	m.Missed++
 	switch m.Phase {
 	case PhaseDeleting:
-		// An empty list is what a fault looks like: it has to be seen twice.
-		if len(list.Value) == 0 && m.Missed < 2 {
+		// One list may be old or short: it takes two, or the market's word for it.
+		if m.Missed < 2 && !slices.Contains(o.l.Snapshot.Gone, m.ID) {
 			return false
 		}
 		o.deleted(m)
@@ -465,5 +496,8 @@ func (o *observer) expire() {
 		return b.Code != BreakerDisappearance && !now.Before(b.Until)
 	})
 	o.h.Pauses = slices.DeleteFunc(o.h.Pauses, func(p Pause) bool { return !p.Until.IsZero() && !now.Before(p.Until) })
+	if l, ok := o.h.RebidApplies.Get(); ok && !l.Holds && now.Sub(l.At) > lessonLasts {
+		o.h.RebidApplies = market.Maybe[Lesson]{}
+	}
 	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
 }

@@ -34,6 +34,7 @@ const (
 	HoldRebid       = "waiting_for_rebid"
 	HoldNoAnswer    = "no_answer"
 	HoldUnknown     = "status_unknown"
+	HoldRenamed     = "renamed"
 	HoldOrphan      = "policy_not_in_file"
 	HoldAsking      = "asking"
 )

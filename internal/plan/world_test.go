@@ -359,7 +359,7 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 	}
 	h.Known = pick(t, "known", nil, []string{"gone"})
 	if chance(t, "rebid learnt", 30) {
-		h.RebidApplies = market.Some(rapid.Bool().Draw(t, "rebid applies"))
+		h.RebidApplies = market.Some(Lesson{rapid.Bool().Draw(t, "rebid applies"), t0})
 	}
 	return h
 }

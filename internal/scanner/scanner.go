@@ -30,10 +30,11 @@ func New(r Reader, c clock.Clock) *Scanner { return &Scanner{reader: r, clock: c
 const maxLookups = 10
 
 // Scan looks at the whole market once. known are the ids of machines that should
-// be there; those that the list leaves out are asked for one by one.
+// be there, leaving of those that were asked to go; what the list leaves out of
+// both is asked for one by one.
 //
 // The machines come first: what the rest of the cycle decides rests on them.
-func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
+func (s *Scanner) Scan(ctx context.Context, known, leaving []string) market.Snapshot {
 	var snap market.Snapshot
 	instances, err := s.reader.Instances(ctx)
 	slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
@@ -51,7 +52,41 @@ func (s *Scanner) Scan(ctx context.Context, known []string) market.Snapshot {
 			snap.Instances = section[[]market.Instance](s.clock, nil, err)
 		}
 	}
+	if snap.Instances.Complete {
+		s.gone(ctx, &snap, leaving)
+	}
+	slices.Sort(snap.Gone)
 	return snap
+}
+
+// gone asks after the machines that were deleted and that the list leaves out. Only
+// a definite no is noted; every other answer leaves it to the next list.
+func (s *Scanner) gone(ctx context.Context, snap *market.Snapshot, leaving []string) {
+	for _, id := range missing(snap, leaving) {
+		inst, err := s.reader.Instance(ctx, id)
+		if noSuch(inst, err) {
+			snap.Gone = append(snap.Gone, id)
+		}
+	}
+}
+
+// missing are the ids that the list leaves out, as many as may be asked for.
+func missing(snap *market.Snapshot, ids []string) []string {
+	listed := map[string]bool{}
+	for _, i := range snap.Instances.Value {
+		listed[i.ID] = true
+	}
+	out := slices.DeleteFunc(slices.Sorted(slices.Values(ids)), func(id string) bool { return listed[id] })
+	return out[:min(len(out), maxLookups)]
+}
+
+// noSuch says whether the market's answer means that the machine does not exist.
+func noSuch(inst market.Instance, err error) bool {
+	if err == nil {
+		return inst.Status == market.StatusTerminated
+	}
+	class := market.ClassOf(err)
+	return class == market.ClassNotFound || class == market.ClassDone
 }
 
 func section[T any](c clock.Clock, v T, err error) market.Section[T] {
@@ -65,21 +100,19 @@ func section[T any](c clock.Clock, v T, err error) market.Section[T] {
 //
 //	the market shows it                 the list is not whole: it may hide others that cannot
 //	                                    be asked for, such as an order whose answer was lost
-//	a definite no, or a status unknown  absent from this look; only repeated absence counts
-//	no usable answer                    the same, unless the market does not answer for a
-//	                                    machine that is listed, either, or lists none and
-//	                                    charges for some: nothing is known then
+//	it does not exist, or is terminated absent from this look, and noted in Gone
+//	a refusal in other words            absent from this look; only repeated absence counts
+//	no usable answer                    the same, if the market does answer for a machine that
+//	                                    is listed; else, and where it lists none, the list is
+//	                                    not believed
 func (s *Scanner) holes(ctx context.Context, snap *market.Snapshot, known []string) error {
-	listed := map[string]bool{}
-	for _, i := range snap.Instances.Value {
-		listed[i.ID] = true
-	}
-	missing := slices.DeleteFunc(slices.Sorted(slices.Values(known)), func(id string) bool { return listed[id] })
-	for _, id := range missing[:min(len(missing), maxLookups)] {
+	for _, id := range missing(snap, known) {
 		inst, err := s.reader.Instance(ctx, id)
 		switch {
-		case err == nil && inst.Status != market.StatusTerminated && inst.Status != market.StatusUnknown:
+		case err == nil && inst.Status != market.StatusTerminated:
 			return hole(id, "which the market shows as "+string(inst.Status)+" when asked for it")
+		case noSuch(inst, err):
+			snap.Gone = append(snap.Gone, id)
 		case unclear(err) && s.silent(ctx, snap, err):
 			return hole(id, "and asking for single machines does not work: "+err.Error())
 		}
@@ -101,8 +134,8 @@ func unclear(err error) bool {
 }
 
 // silent says whether it is the question that gets no answer, and not this one
-// machine, by asking for a machine that the list shows. Where it shows none, what
-// the account is charged tells: nothing, or no word of it, lets the list's stand.
+// machine, by asking for a machine that the list shows. Where it shows none, only
+// an account that is charged nothing tells that there is none.
 func (s *Scanner) silent(ctx context.Context, snap *market.Snapshot, err error) bool {
 	switch market.ClassOf(err) {
 	case market.ClassUnauthorized, market.ClassRateLimited:
@@ -112,5 +145,6 @@ func (s *Scanner) silent(ctx context.Context, snap *market.Snapshot, err error) 
 		_, err = s.reader.Instance(ctx, list[0].ID)
 		return unclear(err)
 	}
-	return !snap.Balance.Complete || snap.Balance.Value.Hourly.Or(0) > 0
+	charged, known := snap.Balance.Value.Hourly.Get()
+	return !known || charged > 0
 }

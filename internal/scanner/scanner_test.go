@@ -51,7 +51,7 @@ func (f *fake) Balance(context.Context) (market.Balance, error) {
 var noon = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 
 func scan(f *fake, known ...string) market.Snapshot {
-	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), known)
+	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), known, nil)
 }
 
 func failed(class market.Class) error {
@@ -117,20 +117,21 @@ func TestAListWithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 		list     []string
 		answer   func(string) (market.Instance, error)
 		complete bool
+		gone     bool
 	}{
-		"shown as running":                {[]string{"there"}, show(market.StatusRunning), false},
-		"shown as outbid":                 {[]string{"there"}, show(market.StatusOutbid), false},
-		"shown, and the list is empty":    {nil, show(market.StatusRunning), false},
-		"shown as terminated":             {[]string{"there"}, show(market.StatusTerminated), true},
-		"shown with a word nobody knows":  {[]string{"there"}, show(market.StatusUnknown), true},
-		"not found":                       {[]string{"there"}, refuse(market.ClassNotFound), true},
-		"refused":                         {[]string{"there"}, refuse(market.ClassRefused), true},
-		"no answer, nor for a listed one": {[]string{"there"}, refuse(market.ClassUnavailable), false},
-		"no answer for this one alone":    {[]string{"there"}, onlyListed(market.ClassUnavailable), true},
-		"garbage for this one alone":      {[]string{"there"}, onlyListed(market.ClassShapeChanged), true},
-		"too many requests":               {[]string{"there"}, onlyListed(market.ClassRateLimited), false},
-		"credentials refused":             {nil, refuse(market.ClassUnauthorized), false},
-		"no answer, and nothing listed":   {nil, refuse(market.ClassUnavailable), true},
+		"shown as running":                {[]string{"there"}, show(market.StatusRunning), false, false},
+		"shown as outbid":                 {[]string{"there"}, show(market.StatusOutbid), false, false},
+		"shown, and the list is empty":    {nil, show(market.StatusRunning), false, false},
+		"shown as terminated":             {[]string{"there"}, show(market.StatusTerminated), true, true},
+		"shown with a word nobody knows":  {[]string{"there"}, show(market.StatusUnknown), false, false},
+		"not found":                       {[]string{"there"}, refuse(market.ClassNotFound), true, true},
+		"refused":                         {[]string{"there"}, refuse(market.ClassRefused), true, false},
+		"no answer, nor for a listed one": {[]string{"there"}, refuse(market.ClassUnavailable), false, false},
+		"no answer for this one alone":    {[]string{"there"}, onlyListed(market.ClassUnavailable), true, false},
+		"garbage for this one alone":      {[]string{"there"}, onlyListed(market.ClassShapeChanged), true, false},
+		"too many requests":               {[]string{"there"}, onlyListed(market.ClassRateLimited), false, false},
+		"credentials refused":             {nil, refuse(market.ClassUnauthorized), false, false},
+		"no answer, and nothing listed":   {nil, refuse(market.ClassUnavailable), true, false},
 	} {
 		f := &fake{balance: charged(0, nil), instance: c.answer, instances: func() (list []market.Instance, err error) {
 			for _, id := range c.list {
@@ -141,6 +142,9 @@ func TestAListWithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 		s := scan(f, "missing")
 		if s.Instances.Complete != c.complete {
 			t.Errorf("%s: complete is %v (%s)", name, s.Instances.Complete, s.Instances.Problem)
+		}
+		if gone := slices.Contains(s.Gone, "missing"); gone != c.gone {
+			t.Errorf("%s: known to be gone: %v", name, gone)
 		}
 		if !c.complete && (len(s.Instances.Value) != 0 || !strings.Contains(s.Instances.Problem, "missing")) {
 			t.Errorf("%s: %+v", name, s.Instances)
@@ -159,7 +163,7 @@ func TestAnEmptyListIsNotBelievedWhileTheAccountIsChargedAndNobodyAnswers(t *tes
 	}{
 		"charged":          {charged(market.USD(0, 50), nil), false},
 		"not charged":      {charged(0, nil), true},
-		"it does not tell": {func() (market.Balance, error) { return market.Balance{}, nil }, true},
+		"it does not tell": {func() (market.Balance, error) { return market.Balance{}, nil }, false},
 		"it fails, too":    {charged(0, failed(market.ClassUnavailable)), false},
 	} {
 		f := &fake{balance: c.balance, instance: func(string) (market.Instance, error) {
@@ -181,6 +185,26 @@ func TestNothingIsAskedWhereTheListShowsAllOrFailed(t *testing.T) {
 	scan(f, "a", "b")
 	if len(f.asked) != 0 {
 		t.Errorf("asked for %v", f.asked)
+	}
+}
+
+func TestADeletedMachineIsGoneOnceTheMarketSaysSo(t *testing.T) {
+	for name, c := range map[string]struct {
+		inst market.Instance
+		err  error
+		gone bool
+	}{
+		"not found":       {err: failed(market.ClassNotFound), gone: true},
+		"terminated":      {inst: market.Instance{Status: market.StatusTerminated}, gone: true},
+		"still running":   {inst: market.Instance{Status: market.StatusRunning}},
+		"an unknown word": {inst: market.Instance{Status: market.StatusUnknown}},
+		"no answer":       {err: failed(market.ClassUnavailable)},
+	} {
+		f := &fake{instance: func(string) (market.Instance, error) { return c.inst, c.err }}
+		s := New(f, clock.NewVirtual(noon)).Scan(context.Background(), nil, []string{"left"})
+		if !s.Instances.Complete || slices.Contains(s.Gone, "left") != c.gone {
+			t.Errorf("%s: complete %v, gone %v", name, s.Instances.Complete, s.Gone)
+		}
 	}
 }
 

@@ -153,9 +153,39 @@ var (
 	noRoom    = regexp.MustCompile(`capacity|availab|out of stock|\bno (free )?(node|host|resource|gpu)|resources .{0,20}(exhausted|taken|in use|used)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)
 	gone      = regexp.MustCompile(`not found|does not exist|doesn't exist|(no such|unknown) (virtual )?(server|machine|vm|instance|host|hostnode|container)\b`)
 	tooMany   = regexp.MustCompile(`too many requests|rate.?limit`)
+	// mishap marks a failure on the way, at which the machine may be there already.
+	mishap = regexp.MustCompile(vague.String() + `|fail|error|exception|went wrong|econn|connect|could not|unable|undefined|not found|exist|created|deployed|launched`)
 	// A bare whole number is more likely a count ("bid for 2 GPUs") than a price.
 	priceInText = regexp.MustCompile(`(?:\$\s*(\d*\.?\d+)|(?:bid|price|least|minimum|higher than|above)\D{0,40}?(\d*\.\d+))`)
 )
+
+// firmNo are the phrases by which a server's error is a no for certain: money, the
+// bid, room, the order itself. They are whole phrases, since single words come in
+// failures after the effect too ("failed to record the bid").
+var firmNo = func() *regexp.Regexp {
+	const what = `(gpu |free |available |more |public )*(capacity|resources|gpus?|vcpus|ram|storage|nodes?|hosts?|hostnodes?|ips?)`
+	const field = `(parameters?|fields?|name|password|ssh[ _]?key|hostnode|location|gpu[ _](model|count)|gpus|vcpus|ram|storage|operating[ _]system|image|price|price_type|((external|internal|ssh)[ _])?ports?)`
+	const end = `([.,:;!]|$)`
+	return regexp.MustCompile(strings.Join([]string{
+		`\b(insufficient|not enough) (account )?(balance|funds|money|credits?)\b`,
+		`\b(balance|funds|credits?) (is |are )?(too low|insufficient|not (enough|sufficient))\b`,
+		`\bneed at least \$`,
+		`\b(bid|price) (is )?(too low|below (the )?(\w+ )?minimum)\b`,
+		`\b(bid|price) (must|has to|needs to|should) be (at least|higher|greater|above|raised)\b`,
+		`\b(must|need to|have to) bid (higher|more|at least)\b`,
+		`\bminimum (bid|price) (is|of)\b`,
+		`\bwould be outbid\b`,
+		`\b(insufficient|not enough|no (free|available|more)) ` + what + `( (is |are )?(available|left|found|on|at|for|in)\b|` + end + `)`,
+		`\bno ` + what + ` (is |are )?(available|left)\b`,
+		`\b(hostnode|gpus?|resources) (is |are )?(already )?(unavailable|not available|exhausted|taken|in use)` + end,
+		`\b(hostnode|host|node) is (offline|full|reserved|unlisted|not (online|listed))` + end,
+		`\bout of stock\b`,
+		`\bexternal ports? (\d+ )?(is |are )?(already )?(taken|in use|used|occupied|allocated|unavailable|not available)\b`,
+		`\b(invalid|missing|unsupported) (required )?` + field + end,
+		`\b` + field + ` (is|are) (required|missing|invalid)\b`,
+		`\b` + field + `( \(\d+\))? must be (forwarded|even|odd|at least|at most|between|one of|a|an|greater|less)\b`,
+	}, "|"))
+}()
 
 // maxClassified is how much of a complaint is searched for words, in bytes.
 const maxClassified = 4 << 10
@@ -163,12 +193,13 @@ const maxClassified = 4 << 10
 // classify sorts a definite answer's complaint. In this order:
 //
 //	state named in the text   the asked one: done; another: refused
+//	5xx to a write            ambiguous, unless its words are a firm no
 //	429, 401, 403, key words  rate limited, unauthorized
 //	408, 5xx in vague words   a write: ambiguous; a read: unavailable; the same without words
 //	account's money           refused
 //	price words, room words   bid refused, no capacity (where there is an auction)
 //	404 or "not found"        not found
-//	5xx                       a read: unavailable; a write: refused
+//	5xx                       unavailable
 //	else                      refused
 func classify(q verb, code int, text string) market.Class {
 	s := strings.ToLower(text[:min(len(text), maxClassified)])
@@ -177,6 +208,9 @@ func classify(q verb, code int, text string) market.Class {
 	}
 	server := code >= 500
 	switch {
+	case server && q.writes() && (!firmNo.MatchString(s) || mishap.MatchString(s)):
+		// Taking it for a no would buy a second machine beside one that was made.
+		return market.ClassAmbiguous
 	case code == http.StatusTooManyRequests || tooMany.MatchString(s):
 		return market.ClassRateLimited
 	case code == http.StatusUnauthorized || code == http.StatusForbidden || badKey.MatchString(s):
@@ -202,7 +236,7 @@ func classifyState(q verb, s string) (market.Class, bool) {
 	var state market.Status
 	if m := inState.FindStringSubmatch(s); m != nil {
 		state = market.ParseStatus(m[1])
-	} else if m := alreadyIn.FindStringSubmatch(s); m != nil {
+	} else if m := alreadyIn.FindStringSubmatch(s); m != nil && q != verbBuy {
 		state = market.ParseStatus(strings.Replace(m[1], "started", "running", 1))
 	} else if q == verbStart && strings.Contains(s, "must be stopped") {
 		state = market.StatusRunning // v2's words for starting what runs
