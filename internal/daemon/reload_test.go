@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
@@ -67,6 +69,9 @@ func TestADrasticChangeOnDiskWaitsForAConfirmation(t *testing.T) {
 		"less than half the target": {one("live", 1), true},
 		"nothing is wanted":         {one("live", 0), true},
 		"half the target":           {one("live", 2), false},
+		"a ceiling for none":        {strings.Replace(one("live", 4), "0.80", "0.08", 1), true},
+		"a cap for one":             {one("live", 4) + "budget: {max_hourly: 0.60}\n", true},
+		"a little lower ceiling":    {strings.Replace(one("live", 4), "0.80", "0.75", 1), false},
 		"more":                      {one("live", 8), false},
 	} {
 		r := newRig(t, one("live", 4))
@@ -139,6 +144,57 @@ func TestGoingToDryRunTakesTheWriterAway(t *testing.T) {
 	}
 	if n := r.logged("would act"); n != 2 {
 		t.Errorf("%d lines say what would be done", n)
+	}
+}
+
+// What the cycle under way has planned under the old file, with the old writer and
+// the old caps, is not carried out.
+func TestAReloadEndsThePlanOfTheCycleUnderWay(t *testing.T) {
+	for name, next := range map[string]string{
+		"to dry-run":     one("dry-run", 4),
+		"to a lower cap": one("live", 4) + "budget: {max_hourly: 0.60}\n",
+	} {
+		r := newRig(t, one("live", 4))
+		plain := r.market
+		r.market.hosts = func() ([]market.Host, error) {
+			plain.hosts = nil
+			r.write(next)
+			if err := r.Reload(true); err != nil {
+				t.Fatal(err)
+			}
+			return plain.Hosts(context.Background())
+		}
+		if rep := r.turn(); len(rep.Plan.Actions) != 4 || len(r.market.writes()) != 0 {
+			t.Errorf("%s: planned %d, sent %q", name, len(rep.Plan.Actions), r.market.writes())
+		}
+		h, err := r.o.Ledger.History()
+		if err != nil || h.Reserved() != 0 {
+			t.Errorf("%s: %s reserved, %v", name, h.Reserved(), err)
+		}
+	}
+}
+
+func TestThePauseFileIsAPauseThatThePlanTells(t *testing.T) {
+	var file string
+	r := newRig(t, one("live", 2), func(o *Options) {
+		file = o.Config.Path + ".pause"
+		o.PauseFile = file
+	})
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rep := r.turn()
+	if len(rep.Plan.Actions) != 0 || len(rep.Plan.Holds) != 1 || rep.Plan.Holds[0].Reason.Code != plan.HoldPaused {
+		t.Errorf("%+v", rep.Plan)
+	}
+	if h, err := r.o.Ledger.History(); err != nil || len(h.Pauses) != 0 {
+		t.Errorf("the file was written into the books: %+v, %v", h.Pauses, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if r.turn(); len(r.market.writes()) != 2 {
+		t.Errorf("sent %q", r.market.writes())
 	}
 }
 
