@@ -13,7 +13,9 @@
 //
 // Invariants:
 //   - A write is sent at most once. Its error is ClassAmbiguous unless the answer,
-//     or the lack of a connection, proves that nothing happened.
+//     or the lack of a connection, proves that nothing happened. A server's error
+//     (5xx) proves it only in words that can mean nothing else.
+//   - What is not told stays unknown: a machine without a GPU count has 0.
 //   - A list of machines is whole or an error. Hosts may be dropped one by one.
 //   - Reader has no method that changes anything.
 //   - No error, Call or formatted value holds a key, a token or a password.

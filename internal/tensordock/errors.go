@@ -144,10 +144,10 @@ func positive(m market.Maybe[market.Rate]) market.Maybe[market.Rate] {
 }
 
 var (
-	inState   = regexp.MustCompile(`machine is ([a-z _-]+?),? therefore`)
+	inState   = regexp.MustCompile(`machine is ([a-z _-]+?),? therefore it cannot be`)
 	alreadyIn = regexp.MustCompile(`already (running|started|stopped|terminated|deleted)`)
 	badKey    = regexp.MustCompile(`unauthori[sz]ed|unauthenticated|authentication (failed|required)|(invalid|incorrect|wrong|missing|unknown|bad|expired|revoked|no such)\W+(\w+\W+){0,2}(api\W?(key|token)|authori[sz]ation|credentials?|bearer)|api\W?(key|token)\b.{0,30}(invalid|incorrect|wrong|missing|required|expired|revoked|not found|does not exist)`)
-	noMoney   = regexp.MustCompile(`balance|funds|deposit|need at least \$|payment|billing`)
+	noMoney   = regexp.MustCompile(`balance|funds|\bcredits?\b|deposit|need at least \$|payment|billing`)
 	vague     = regexp.MustCompile(`internal (server )?error|server error|timed? ?out|timeout|gateway|unexpected error|service (is )?(temporarily )?unavailable`)
 	badBid    = regexp.MustCompile(`outbid|\bbid|price .{0,40}(low|minimum|below|higher|rais|increas|least)|(minimum|min|low|higher|below).{0,20} price`)
 	noRoom    = regexp.MustCompile(`capacity|availab|out of stock|\bno (free )?(node|host|resource|gpu)|resources .{0,20}(exhausted|taken|in use|used)|not enough|insufficient|ports?\b.{0,40}(taken|in use|used|occupied|allocated)|(hostnode|host|node)\b.{0,20}(offline|not online|full|reserved|unlisted|not listed)`)

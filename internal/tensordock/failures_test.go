@@ -232,7 +232,8 @@ func TestARefusalsWordsSayWhatToDoNext(t *testing.T) {
 		{verbDelete, 404, "", market.ClassNotFound},
 		{verbDelete, 200, "Server not found", market.ClassNotFound},
 		{verbRead, 200, "Server does not exist", market.ClassNotFound},
-		{verbDelete, 500, "Could not detach the disk", market.ClassRefused},
+		{verbDelete, 500, "Could not detach the disk", market.ClassAmbiguous},
+		{verbDelete, 200, "Could not detach the disk", market.ClassRefused},
 		{verbBuy, 200, "Not enough capacity on this hostnode", market.ClassNoCapacity},
 		{verbBuy, 400, "No available nodes found", market.ClassNoCapacity},
 		{verbBuy, 500, "Insufficient resources", market.ClassNoCapacity},
@@ -256,6 +257,76 @@ func TestARefusalsWordsSayWhatToDoNext(t *testing.T) {
 	} {
 		if got := classify(c.verb, c.code, c.text); got != c.want {
 			t.Errorf("verb %d, %d %q: %q, want %q", c.verb, c.code, c.text, got, c.want)
+		}
+	}
+}
+
+func TestAServersErrorIsANoOnlyInWordsThatNothingElseCanMean(t *testing.T) {
+	nos := map[string]market.Class{
+		"Insufficient balance": market.ClassRefused, "Your balance is too low, need at least $1": market.ClassRefused,
+		"Not enough credits": market.ClassRefused, "Funds are insufficient": market.ClassRefused,
+		"Bid is too low": market.ClassBidRefused, "Your price is below the minimum": market.ClassBidRefused,
+		"Bid must be at least $0.41": market.ClassBidRefused, "You must bid higher": market.ClassBidRefused,
+		"Minimum bid is $0.35": market.ClassBidRefused, "You would be outbid at this price": market.ClassBidRefused,
+		"Insufficient resources": market.ClassNoCapacity, "Not enough GPUs on this hostnode": market.ClassNoCapacity,
+		"Not enough free GPU capacity.": market.ClassNoCapacity, "No available nodes found": market.ClassNoCapacity,
+		"No GPUs available": market.ClassNoCapacity, "No available public IPs on hostnode": market.ClassNoCapacity,
+		"Hostnode unavailable": market.ClassNoCapacity, "Hostnode is offline": market.ClassNoCapacity, "Out of stock": market.ClassNoCapacity,
+		"External port 30022 is already taken": market.ClassNoCapacity,
+		"Missing parameter: hostnode":          market.ClassRefused, "Invalid SSH key": market.ClassRefused, "gpu_count is required": market.ClassRefused,
+		"vcpus must be even": market.ClassRefused, "SSH port (22) must be forwarded for Ubuntu VMs": market.ClassRefused,
+		"Machine is relocating, therefore it cannot be modified": market.ClassRefused,
+	}
+	for text, want := range nos {
+		for _, q := range []verb{verbBuy, verbChange} {
+			if got := classify(q, 500, text); got != want {
+				t.Errorf("verb %d, 500 %q: %q, want %q", q, text, got, want)
+			}
+		}
+	}
+	for _, text := range []string{
+		"Something went wrong", "An error occurred", "Failed to deploy server", "Failed to deploy: not enough resources available", "connect ECONNREFUSED 10.0.0.7:8006",
+		"Failed to update the billing record", "Load balancer is full", "Could not save the bid", "Bid accepted, notification pending",
+		"Service not available", "Resource temporarily unavailable", "Upstream node is full of requests", "No host key verified", "VM created, but out of stock",
+		"Cannot read properties of undefined (reading 'balance')", "Invalid response from hostnode", "Missing price in reply", "Invalid hostnode response",
+		"Not authenticated to the cluster: invalid token", "Unauthorized", "Too many requests to libvirt", "Server not found", "Hostnode does not exist",
+		"A deployment is already running", "Machine is created, therefore billing is pending", "payment required", "capacity", "availability", "bid", "x", "",
+	} {
+		for _, q := range []verb{verbBuy, verbChange, verbDelete} {
+			if got := classify(q, 500, text); got != market.ClassAmbiguous && (q == verbBuy || !alreadyIn.MatchString(strings.ToLower(text))) {
+				t.Errorf("verb %d, 500 %q: %q", q, text, got)
+			}
+		}
+		if got := classify(verbBuy, 400, text); got == market.ClassAmbiguous {
+			t.Errorf("400 %q: %q", text, got)
+		}
+		if got := classify(verbRead, 500, text); got == market.ClassAmbiguous {
+			t.Errorf("a read, 500 %q: %q", text, got)
+		}
+	}
+}
+
+func TestTheStatusOrTheBodysOwnOneMakesItAServersError(t *testing.T) {
+	for _, c := range []struct {
+		code int
+		body string
+		want market.Class
+	}{
+		{500, `{"error":"Something went wrong"}`, market.ClassAmbiguous},
+		{500, `{"success":false,"error":"Something went wrong"}`, market.ClassAmbiguous},
+		{503, `{"errors":[{"title":"Failed","detail":"to deploy the machine"}]}`, market.ClassAmbiguous},
+		{200, `{"error":"Something went wrong","status":500}`, market.ClassAmbiguous},
+		{200, `{"success":false,"error":"Something went wrong"}`, market.ClassRefused},
+		{400, `{"error":"Failed to deploy server"}`, market.ClassRefused},
+		{200, `{"error":"No available nodes found","status":400}`, market.ClassNoCapacity},
+		{500, `{"success":false,"error":"Insufficient resources"}`, market.ClassNoCapacity},
+	} {
+		f := answers(t, c.code, c.body)
+		cl, _ := client(t, f.URL)
+		for _, name := range []string{"Deploy", "DeployInstant", "ContainerDeploy", "CreateInstance"} {
+			if got := market.ClassOf(operations[name].call(bg, cl)); got != c.want {
+				t.Errorf("%s, %d %s: %q, want %q", name, c.code, c.body, got, c.want)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -17,9 +18,14 @@ import (
 // not there. Its methods never fail: what cannot be read is unknown or empty.
 type value []byte
 
-// parse checks a whole answer. Only objects and arrays are answers.
+// parse checks a whole answer. Only objects and arrays are answers. Bytes that are
+// no UTF-8 are replaced here, once: a name that is kept as JSON would come back as
+// another one.
 func parse(body []byte) (value, bool) {
 	v := value(bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
+	if !utf8.Valid(v) {
+		v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
+	}
 	return v, (v.isObject() || v.isArray()) && json.Valid(v)
 }
 

@@ -172,24 +172,32 @@ func isMachine(v value) bool {
 
 // decodeMachine reads one machine of v0 in the live or the documented shape.
 func decodeMachine(id string, v value) market.Instance {
-	specs := v.get("specs", "resources")
+	m := newMachine(market.V0, id, v)
+	m.Capacity = capacity(v.get("type", "price_type").text())
+	m.Location = machineLocation(v)
+	m.IP = address(v)
+	m.User = v.get("default_user", "user").text()
+	decodeCost(&m, v)
+	return m
+}
+
+// members is an answer of v0 or the layers of one of v2.
+type members interface{ get(names ...string) value }
+
+// newMachine reads what both APIs tell about a machine, under either's names.
+func newMachine(api market.API, id string, v members) market.Instance {
 	status := v.get("status").text()
 	m := market.Instance{
 		ID:        id,
-		API:       market.V0,
+		API:       api,
 		Name:      v.get("name").text(),
 		Status:    market.ParseStatus(status),
 		RawStatus: status,
-		Capacity:  capacity(v.get("type", "price_type").text()),
-		Host:      v.get("hostnode", "hostnode_id").text(),
-		Location:  machineLocation(v),
-		IP:        address(v),
-		User:      v.get("default_user", "user").text(),
+		Host:      v.get("hostnode_id", "hostnodeId", "hostnode").text(),
 		Ports:     decodeForwards(v.get("port_forwards", "portForwards")),
 		Created:   v.get("timestamp_creation", "created_at", "createdAt").moment(),
 	}
-	m.Model, m.Shape = decodeShape(specs)
-	decodeCost(&m, v)
+	m.Model, m.Shape = decodeShape(v.get("specs", "resources"))
 	return m
 }
 
@@ -276,8 +284,10 @@ func decodeForwards(v value) []market.PortForward {
 	return out
 }
 
-// decodeShape reads a machine's size and GPU model. A machine of several models
-// is shown under the first by name, with all its GPUs counted.
+// decodeShape reads a machine's size and GPU model; 0 is a number that is not
+// told. A machine of several models is shown under the first by name, with all its
+// GPUs counted, or none if one count is missing: a part would look like a machine
+// of another size than the one ordered, which is then deleted.
 func decodeShape(v value) (market.GPUModel, market.Shape) {
 	s := market.Shape{
 		VCPUs:   firstKnown(v.get("vcpus", "vcpu_count", "cpuCores").count(), decodeComponent(v.get("cpu")).Free).Or(0),
@@ -285,13 +295,16 @@ func decodeShape(v value) (market.GPUModel, market.Shape) {
 		Storage: firstKnown(v.get("storage", "storage_gb", "diskGb").count(), decodeComponent(v.get("storage")).Free).Or(0),
 	}
 	var model market.GPUModel
+	told := true
 	for g := range gpuEntries(v.get("gpu", "gpus")) {
-		// A machine that names a model has at least one of it: taking an absent
-		// count for none would buy what is there already.
-		s.GPUs += decodeComponent(g.body).Free.Or(1)
+		n, ok := decodeComponent(g.body).Free.Get()
+		s.GPUs, told = s.GPUs+n, told && ok
 		if model == "" || g.model < model {
 			model = g.model
 		}
+	}
+	if !told {
+		s.GPUs = 0
 	}
 	return model, s
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -130,6 +131,7 @@ func TestMachinesOfBothShapesDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := wantMachines()
+	want[0].Shape.GPUs = 0 // not told
 	want[0].RawStatus, want[0].Capacity = "StoppedDisassociated", market.CapacityUnknown
 	want[1].RawStatus, want[1].Location, want[1].User, want[1].Created = "outbid", market.Location{}, "", time.Time{}
 	want[1].Compute, want[1].Storage, want[1].Total = market.Maybe[market.Rate]{}, market.Maybe[market.Rate]{}, some(market.Rate(342_000_000))
@@ -217,8 +219,13 @@ func TestGPUsOfAMachineDecodeInAllForms(t *testing.T) {
 		`{"gpus":{"gpuV0Name":"l4-pcie-24gb","count":3}}`:               3,
 		`{"gpu":{"type":"l4-pcie-24gb","amount":4}}`:                    4,
 		`{"gpu":{"l4-pcie-24gb":5}}`:                                    5,
-		`{"gpus":["l4-pcie-24gb"]}`:                                     1,
-		`{"gpus":{"l4-pcie-24gb":{}}}`:                                  1,
+		`{"gpus":["l4-pcie-24gb"]}`:                                     0, // not told
+		`{"gpus":{"l4-pcie-24gb":{}}}`:                                  0,
+		`{"gpu":{"type":"l4-pcie-24gb"}}`:                               0,
+		`{"gpus":{"l4-pcie-24gb":{"v0Name":"l4-pcie-24gb"}}}`:           0,
+		`{"gpu":{"type":"l4-pcie-24gb","amount":null}}`:                 0,
+		`{"gpu":{"type":"l4-pcie-24gb","amount":"many"}}`:               0,
+		`{"gpus":{"z9":{"count":4},"l4-pcie-24gb":{}}}`:                 0,
 		`{"gpus":{"z9":{"count":1},"l4-pcie-24gb":{"count":2}}}`:        3,
 	} {
 		model, shape := decodeShape(value(text))
@@ -227,6 +234,48 @@ func TestGPUsOfAMachineDecodeInAllForms(t *testing.T) {
 	}
 	if model, shape := decodeShape(nil); model != "" || shape != (market.Shape{}) {
 		t.Errorf("%q %+v", model, shape)
+	}
+}
+
+func TestAMachineWithoutAGPUCountIsOfNoTellableSizeInEitherAPI(t *testing.T) {
+	const v0, v2 = `{"specs":{"gpu":{"type":"l4-pcie-24gb"},"vcpus":8}}`, `{"data":{"resources":{"gpus":{"l4-pcie-24gb":{}},"vcpu_count":8}}}`
+	one, err := decodeInstanceV2(value(v2), "vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []market.Instance{decodeMachine("vm", value(v0)), one} {
+		eq(t, "model", m.Model, market.GPUModel("l4-pcie-24gb"))
+		eq(t, "shape", m.Shape, market.Shape{VCPUs: 8})
+	}
+}
+
+func TestTextsThatAreNoUTF8AreCleanedOnTheirWayIn(t *testing.T) {
+	body := []byte("{\"success\":true,\"virtualmachines\":{\"vm-1\":{\"name\":\"a\xff\xfeb\",\"city\":\"S\xe3o Paulo\",\"status\":\"Run\xc3\"}}}")
+	f := answers(t, 200, string(body))
+	c, _ := client(t, f.URL)
+	got, err := c.Instances(bg)
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	eq(t, "name", got[0].Name, "a\uFFFDb")
+	eq(t, "city", got[0].Location.City, "S\uFFFDo Paulo")
+	eq(t, "status", got[0].RawStatus, "Run\uFFFD")
+
+	f = answers(t, 200, "{\"hostnodes\":{\"h\":{\"location\":{\"city\":\"Z\xfcrich\"},\"specs\":{\"cpu\":{\"type\":\"E\xff\"}}}}}")
+	c, _ = client(t, f.URL)
+	hosts, err := c.Hosts(bg)
+	if err != nil || len(hosts) != 1 {
+		t.Fatal(hosts, err)
+	}
+	eq(t, "host's city", hosts[0].Location.City, "Z\uFFFDrich")
+	eq(t, "host's CPU", hosts[0].CPUType, "E\uFFFD")
+
+	for _, body := range []string{"{\"success\":false,\"error\":\"d\xe9sol\xe9\"}", "<html>\xff", "\xff\xfe"} {
+		f = answers(t, 400, body)
+		c, _ = client(t, f.URL)
+		if err := c.Delete(bg, "vm-1"); err == nil || !utf8.ValidString(err.Error()) {
+			t.Errorf("%q: %q", body, err)
+		}
 	}
 }
 

@@ -229,21 +229,10 @@ func decodeInstanceV2(v value, id string) (market.Instance, error) {
 // machineV2 reads one machine of v2. How it was bought stays unknown: v2 also
 // lists machines that were bought through v0.
 func machineV2(id string, l layers) market.Instance {
-	status := l.get("status").text()
-	m := market.Instance{
-		ID:        id,
-		API:       market.V2,
-		Name:      l.get("name").text(),
-		Status:    market.ParseStatus(status),
-		RawStatus: status,
-		Host:      l.get("hostnode_id", "hostnodeId", "hostnode").text(),
-		Location:  market.Location{ID: l.get("location_id", "locationId").text()},
-		IP:        l.get("ipAddress", "ip_address", "ip").text(),
-		Ports:     decodeForwards(l.get("portForwards", "port_forwards")),
-		Total:     l.get("rateHourly", "rate_hourly", "price_per_hour").price(),
-		Created:   l.get("createdAt", "created_at", "timestamp_creation").moment(),
-	}
-	m.Model, m.Shape = decodeShape(l.get("resources", "specs"))
+	m := newMachine(market.V2, id, l)
+	m.Location.ID = l.get("location_id", "locationId").text()
+	m.IP = l.get("ipAddress", "ip_address", "ip").text()
+	m.Total = l.get("rateHourly", "rate_hourly", "price_per_hour").price()
 	return m
 }
 
