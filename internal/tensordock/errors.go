@@ -203,11 +203,11 @@ const maxClassified = 4 << 10
 //	else                      refused
 func classify(q verb, code int, text string) market.Class {
 	s := strings.ToLower(text[:min(len(text), maxClassified)])
-	if class, ok := classifyState(q, s); ok {
-		return class
-	}
 	server := code >= 500
+	class, named := classifyState(q, s)
 	switch {
+	case named && (class == market.ClassDone || !server || !q.writes() || inState.MatchString(s)):
+		return class
 	case server && q.writes() && (!firmNo.MatchString(s) || mishap.MatchString(s)):
 		// Taking it for a no would buy a second machine beside one that was made.
 		return market.ClassAmbiguous
@@ -236,7 +236,7 @@ func classifyState(q verb, s string) (market.Class, bool) {
 	var state market.Status
 	if m := inState.FindStringSubmatch(s); m != nil {
 		state = market.ParseStatus(m[1])
-	} else if m := alreadyIn.FindStringSubmatch(s); m != nil && q != verbBuy {
+	} else if m := alreadyIn.FindStringSubmatch(s); m != nil {
 		state = market.ParseStatus(strings.Replace(m[1], "started", "running", 1))
 	} else if q == verbStart && strings.Contains(s, "must be stopped") {
 		state = market.StatusRunning // v2's words for starting what runs
