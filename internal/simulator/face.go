@@ -136,6 +136,9 @@ func (c *call) perform(hit hits) answer {
 		return c.unauthorized()
 	}
 	c.hit = hit
+	if r := hit.find(faultRenamed); r != nil {
+		c.e.rename(r.value)
+	}
 	return c.change(c.op.do(c))
 }
 

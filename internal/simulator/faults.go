@@ -28,8 +28,8 @@ const (
 
 	faultLost     = "lost"      // the effect happens, the connection ends
 	faultSlow     = "slow"      // value: how long, default 90s
-	faultLate500  = "late500"   // the effect happens, HTTP 500 with JSON
-	faultLateHTML = "late_html" // the effect happens, HTTP 200 with HTML
+	faultLate500  = "late500"   // the effect happens, HTTP 500 with JSON in one of many words
+	faultLateHTML = "late_html" // the effect happens, a web page with HTTP 200 or 5xx
 	faultTruncate = "truncate"  // half of the body
 
 	faultEmpty         = "empty"          // a list without entries
@@ -37,6 +37,7 @@ const (
 	faultPartial       = "partial"        // every second entry is missing
 	faultDuplicate     = "duplicate"      // one machine twice, under another id
 	faultStatus        = "status"         // every status is a word nobody knows (value)
+	faultNoGPUCount    = "no_gpu_count"   // machines name their GPU model, not how many
 	faultStringSuccess = "string_success" // "true"
 	faultNoSuccess     = "no_success"
 	fault202           = "202"            // HTTP 202 instead of 200
@@ -47,6 +48,7 @@ const (
 
 	faultPriceMove = "price_move" // rivals come right after an accepted validation, for value, default 30m
 	faultNeverUp   = "never_up"   // the machine deployed never comes up
+	faultRenamed   = "renamed"    // the owner gives a machine another name (value) before the call
 )
 
 // FaultKinds are all kinds that ParseFaults knows, with what they do.
@@ -56,14 +58,16 @@ func FaultKinds() map[string]string {
 		fault429: "HTTP 429", fault429Retry: "HTTP 429 with Retry-After (=seconds)",
 		faultJSON500: "HTTP 500 with JSON, no effect", faultHTML500: "HTTP 500 with HTML, no effect",
 		faultHTML200: "HTTP 200 with HTML, no effect", faultAuth: "good credentials are refused",
-		faultSlow: "the answer is late (=duration)", faultLate500: "HTTP 500 after the effect",
-		faultLateHTML: "HTTP 200 with HTML after the effect", faultTruncate: "half of the body",
+		faultSlow: "the answer is late (=duration)", faultLate500: "HTTP 500 after the effect, in one of many words",
+		faultLateHTML: "a web page after the effect, HTTP 200 or 5xx", faultTruncate: "half of the body",
 		faultEmpty: "an empty list", faultStale: "an earlier list (=calls ago)", faultPartial: "every second entry is missing",
 		faultDuplicate: "one machine twice under two ids", faultStatus: "unknown status words (=word)",
+		faultNoGPUCount:    "machines without the number of their GPUs",
 		faultStringSuccess: "success is a string", faultNoSuccess: "success is missing", fault202: "HTTP 202 instead of 200",
 		faultStringNumbers: "every number is quoted", faultSingular: "get answers under virtualmachine",
 		faultBadBalance: "a wrong balance (=dollars)", faultNoBalance: "no balance",
 		faultPriceMove: "rivals come right after an accepted validation (=duration)", faultNeverUp: "the machine never comes up",
+		faultRenamed: "the owner renames a machine (=name)",
 	}
 }
 
@@ -224,12 +228,13 @@ type faultState struct {
 	rules   []faultRule
 	calls   []int // per rule
 	rng     *rand.Rand
+	words   *rand.Rand // of the late errors: of its own, so that no other fault moves
 	start   time.Time
 	history map[string][][]byte // lists answered, for stale
 }
 
 func newFaultState(f *Faults, seed uint64, start time.Time) faultState {
-	s := faultState{rng: stream(seed, "faults"), start: start, history: map[string][][]byte{}}
+	s := faultState{rng: stream(seed, "faults"), words: stream(seed, "fault words"), start: start, history: map[string][][]byte{}}
 	if f != nil {
 		s.rules = f.rules
 		s.calls = make([]int, len(f.rules))
@@ -281,6 +286,45 @@ const htmlPage = `<!DOCTYPE html><html><head><title>Marketplace</title></head><b
 
 func page(status int) answer {
 	return answer{status: status, kind: "text/html; charset=utf-8", body: []byte(htmlPage)}
+}
+
+// lateWords are errors after an effect, as services word them. Some hold words of
+// a refusal (balance, capacity, bid); none of them says that nothing happened.
+var lateWords = [...]string{ // read only
+	"Internal server error",
+	"Something went wrong",
+	"An error occurred",
+	"An error occurred. Please try again later",
+	"Failed to deploy server",
+	"Failed to deploy server: no reply from the hostnode's available worker",
+	"connect ECONNREFUSED 10.20.0.7:8006",
+	"read ECONNRESET",
+	"Request failed with status code 502",
+	"Cannot read properties of undefined (reading 'balance')",
+	"Could not update the account's balance",
+	"Failed to record the bid",
+	"Capacity cache could not be refreshed",
+	"Host is not available for monitoring",
+	"Invalid response from hostnode",
+	"Too many connections",
+	"Lock wait timeout exceeded; try restarting transaction",
+	"Unhandled exception: a deployment is already running",
+	"unauthorized: invalid token for the monitoring service",
+}
+
+// late is an error after the effect.
+func (f *face) late(kind string) answer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if kind == faultLateHTML {
+		codes := [...]int{http.StatusOK, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout, 520}
+		return page(codes[f.faults.words.IntN(len(codes))])
+	}
+	body := object{"error": lateWords[f.faults.words.IntN(len(lateWords))]}
+	if f.faults.words.IntN(4) == 0 {
+		body["success"] = false
+	}
+	return reply(http.StatusInternalServerError, body)
 }
 
 // instead is the answer of a call that has no effect.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +43,6 @@ func TestAFaultSpoilsADeploysAnswerAndOnlyTheNamedOnesItsEffect(t *testing.T) {
 		"lost_request:deploy:n1": {0, "", false},
 		"lost:deploy:n1":         {0, "", true},
 		"late500:deploy:n1":      {500, `{"error"`, true},
-		"late_html:deploy:n1":    {200, "<html>", true},
 		"202:deploy:n1":          {202, `"success":true`, true},
 		"string_success:*:n1":    {200, `"success":"true"`, true},
 		"no_success:deploy:n1":   {200, `"server"`, true},
@@ -93,6 +94,110 @@ func TestASlowAnswerRunsIntoTheCallersDeadlineAfterItsEffect(t *testing.T) {
 	}
 	if len(f.Fleet()) != 1 || f.clock.Now() != epoch.Add(2*time.Minute) {
 		t.Errorf("%d machines at %v", len(f.Fleet()), f.clock.Now())
+	}
+}
+
+func TestAnErrorAfterTheEffectComesInManyWordsAndTheSameOnesForTheSameSeed(t *testing.T) {
+	answers := func(plan string) (out []string) {
+		f := faulty(t, Real, plan)
+		for range 40 {
+			status, body := f.raw("POST", deployPath, deployForm("m", "0.5"))
+			out = append(out, strconv.Itoa(status)+" "+body)
+			if fleet := f.Fleet(); fleet[len(fleet)-1].Status == market.StatusTerminated {
+				t.Fatalf("%s: nothing was made", plan)
+			} else if err := f.Delete(fleet[len(fleet)-1].ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return out
+	}
+	for plan, c := range map[string]struct {
+		part     string
+		distinct int
+	}{"late500:deploy:1": {`{"error"`, 10}, "late_html:deploy:1": {"<html>", 4}} {
+		got := answers(plan)
+		distinct := map[string]bool{}
+		for _, a := range got {
+			distinct[a] = true
+			if !strings.Contains(a, c.part) || c.distinct == 10 && !strings.HasPrefix(a, "500 ") {
+				t.Errorf("%s: %s", plan, a)
+			}
+		}
+		if len(distinct) < c.distinct {
+			t.Errorf("%s: %d different answers in 40", plan, len(distinct))
+		}
+		if again := answers(plan); !slices.Equal(got, again) {
+			t.Errorf("%s: the same seed answers otherwise", plan)
+		}
+	}
+}
+
+func TestAMachinesGPUCountCanBeMissingAndNothingElse(t *testing.T) {
+	for _, shape := range []Shape{Real, Seed} {
+		f := faulty(t, shape, "no_gpu_count:*:n1-4")
+		if _, body := f.raw("GET", "/api/v0/client/deploy/hostnodes", nil); !strings.Contains(body, `"amount":4`) {
+			t.Errorf("%s: a host's GPUs are gone: %s", shape, body)
+		}
+		id := f.deploy(deployForm("m", "0.5"))
+		for try := range 2 { // the first of each is struck
+			for _, path := range []string{listPath, "/api/v0/client/get/single"} {
+				_, body := f.raw("POST", path, url.Values{"server": {id}})
+				count := strings.Contains(body, `"gpu":{"amount":1`) || strings.Contains(body, `"count":1`)
+				if !strings.Contains(body, string(gpu4)) || !strings.Contains(body, "100") || count != (try == 1) {
+					t.Errorf("%s, %s, call %d: %s", shape, path, try+1, body)
+				}
+			}
+		}
+	}
+}
+
+func TestARenamedMachineKeepsItsNewNameInEveryAnswer(t *testing.T) {
+	f := faulty(t, Real, "renamed=Mine now:list:n2,renamed:get:n2")
+	var ids []string
+	for _, name := range []string{"tds-a", "tds-b"} {
+		m, err := f.Deploy(order(name, 1, market.USD(0, 50)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	get := func(id string) any {
+		_, v := f.call("POST", "/api/v0/client/get/single", url.Values{"server": {id}})
+		return dig(t, v, "virtualmachines", "name")
+	}
+	f.raw("POST", listPath, nil)
+	before := get(ids[0])
+	_, body := f.raw("POST", listPath, nil)
+	if got := strings.Join(names(t, body), ","); strings.Contains(got, before.(string)) || !strings.Contains(got, "Mine now") || !strings.Contains(got, "tds-") {
+		t.Errorf("after the first: %s", got)
+	}
+	if got := get(ids[0]); got != "My TensorDock Server" { // the second rule strikes this very call
+		t.Errorf("get says %v", got)
+	}
+	if _, body = f.raw("POST", listPath, nil); strings.Contains(body, "Mine now") || !strings.Contains(body, "My TensorDock Server") {
+		t.Errorf("after the second: %s", body)
+	}
+}
+
+func TestOnlyTheAnswerForOneMachineCanBeStrange(t *testing.T) {
+	f := faulty(t, Real, "status=Frozen:get:1:0s-1h,empty:list:1:1h-2h,html200:get:0.5:1h-2h,html500:get:1:1h-2h")
+	id := f.deploy(deployForm("m", "0.5"))
+	get := func() (int, string) { return f.raw("POST", "/api/v0/client/get/single", url.Values{"server": {id}}) }
+	list := func() []string {
+		_, body := f.raw("POST", listPath, nil)
+		return names(t, body)
+	}
+	if _, body := get(); !strings.Contains(body, `"status":"Frozen"`) || !slices.Equal(list(), []string{"m Starting"}) {
+		t.Errorf("a word nobody knows: %s, but the list %v", body, list())
+	}
+	f.pass(time.Hour)
+	if status, body := get(); !strings.Contains(body, "<html>") || len(list()) != 0 {
+		t.Errorf("a page: %d %s, while the list shows %v", status, body, list())
+	}
+	f.pass(time.Hour)
+	if status, body := get(); status != 200 || strings.Contains(body, "Frozen") || len(list()) != 1 {
+		t.Errorf("afterwards: %d %s, %v", status, body, list())
 	}
 }
 

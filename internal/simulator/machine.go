@@ -201,6 +201,25 @@ func (e *Engine) find(op, id string) (*machine, error) {
 	return m, nil
 }
 
+// rename gives the first living machine, by id, that is not called so yet another
+// name, as its owner can in the dashboard; "" is a name of the dashboard's choice.
+func (e *Engine) rename(name string) {
+	defer e.lock()()
+	if name == "" {
+		name = "My TensorDock Server"
+	}
+	var first *machine
+	for _, m := range e.alive {
+		if m.order.Name != name && (first == nil || m.id < first.id) {
+			first = m
+		}
+	}
+	if first != nil {
+		first.order.Name = name
+		first.version++
+	}
+}
+
 // rawStatus is the status in v0's spelling.
 func rawStatus(s market.Status) string {
 	switch s {

@@ -14,10 +14,8 @@ func (c *call) change(a answer) answer {
 	a = c.replay(a)
 	for _, r := range c.hit {
 		switch r.kind {
-		case faultLate500:
-			return reply(http.StatusInternalServerError, object{"error": "Internal server error"})
-		case faultLateHTML:
-			return page(http.StatusOK)
+		case faultLate500, faultLateHTML:
+			return c.late(r.kind)
 		case fault202:
 			a.status = http.StatusAccepted
 		case faultTruncate:
@@ -92,6 +90,12 @@ var editors = map[string]func(root object, value, op string){
 			value = "Hibernating"
 		}
 		setDeep(root, "status", value)
+	},
+	faultNoGPUCount: func(root object, _, op string) {
+		switch op {
+		case "list", "get", "v2_list", "v2_get":
+			dropGPUCounts(root, false)
+		}
 	},
 	faultStringSuccess: func(root object, _, _ string) {
 		if s, is := root["success"].(bool); is {
@@ -204,6 +208,24 @@ func setDeep(v any, key, text string) {
 	case []any:
 		for _, inner := range v {
 			setDeep(inner, key, text)
+		}
+	}
+}
+
+// dropGPUCounts takes the numbers out of what stands under gpu or gpus, wherever
+// that is; inside says whether v stands there.
+func dropGPUCounts(v any, inside bool) {
+	switch v := v.(type) {
+	case object:
+		for k, inner := range v {
+			if _, is := inner.(json.Number); is && inside {
+				delete(v, k)
+			}
+			dropGPUCounts(inner, inside || k == "gpu" || k == "gpus")
+		}
+	case []any:
+		for _, inner := range v {
+			dropGPUCounts(inner, inside)
 		}
 	}
 }
