@@ -530,11 +530,12 @@ func (w *world) whole() {
 	for _, in := range open {
 		w.Errorf("intent %d (%s %s) is still %s", in.ID, in.Kind, in.Machine, in.State)
 	}
-	w.passwordsOf(booked)
+	w.passwords()
 }
 
-// passwordsOf: a password file belongs to a machine that exists.
-func (w *world) passwordsOf(map[string]bool) {
+// passwords: a password file belongs to a machine that exists, or to an order that
+// was given up and may show up late.
+func (w *world) passwords() {
 	w.Helper()
 	files, err := os.ReadDir(filepath.Join(w.dir, "credentials"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -546,7 +547,9 @@ func (w *world) passwordsOf(map[string]bool) {
 		names[i.Name] = true
 	}
 	for _, f := range files {
-		if !names[f.Name()] {
+		last, err := w.ledger.Intents(ledger.Filter{Machine: f.Name(), Limit: 1})
+		w.must(err)
+		if !names[f.Name()] && (len(last) == 0 || last[0].State != plan.IntentExpired) {
 			w.Errorf("the password of %s outlived its machine", f.Name())
 		}
 	}
