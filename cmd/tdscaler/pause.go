@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (p *policyFlag) from(args []string) (string, error) {
 	if arg != "" && p.name != "" && arg != p.name {
 		return "", usageError("name one policy, not both %s and %s", arg, p.name)
 	}
-	return arg + strings.TrimPrefix(p.name, arg), nil
+	return cmp.Or(arg, p.name), nil
 }
 
 func pauseCommand() *cobra.Command {

@@ -245,9 +245,3 @@ func (d *Daemon) fileHash() string {
 	c.Raw = raw
 	return c.Hash()
 }
-
-// Machines are all machines in the books, by name.
-func (d *Daemon) Machines() ([]plan.Machine, error) {
-	h, err := d.o.Ledger.History()
-	return h.Machines, err
-}

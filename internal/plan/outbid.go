@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// raiseAll decides over the machines of a policy that lost their auction. While
+// there are too many machines, and only a cooldown or the like keeps them, none is
+// won back.
+func (w *world) raiseAll(d *desk) {
+	have := 0
+	for _, m := range d.kept {
+		have += d.gpus(m)
+	}
+	if have > d.st.Target {
+		return
+	}
+	for _, m := range d.kept {
+		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] {
+			w.outbid(d, m)
+		}
+	}
+}
+
+// outbid decides over a machine that lost its auction: raise it where a bid under
+// the ceiling wins, else delete it, because its disk goes on costing and it may
+// win again on its own.
+func (w *world) outbid(d *desk, m *Machine) {
+	if m.Renamed != "" {
+		w.holdRenamed(m)
+		return
+	}
+	if m.Rebid != nil {
+		w.raising[m.Host] = true
+		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
+		return
+	}
+	if applies, known := w.in.History.RebidApplies.Get(); known && !applies.Holds || m.RebidIgnored {
+		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and the market does not apply new bids to it: to be replaced"}) || d.busy
+		return
+	}
+	bid, ok1 := m.Bid.Get()
+	storage, ok2 := m.Storage.Get()
+	if !ok1 || !ok2 {
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, "outbid, and its price is not known: to be replaced"}) || d.busy
+		return
+	}
+	if b := w.in.History.openBreaker(w.in.Now); b != nil {
+		w.hold(d, m, HoldBreaker, "outbid; %s", breakerText(b))
+		return
+	}
+	w.raise(d, m, bid, storage)
+}
+
+func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
+	if w.raising[m.Host] {
+		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is raised first", bid)
+		return
+	}
+	limit := w.raiseLimit(d, m, storage)
+	room, why := w.room(d)
+	top := min(limit, m.Reserved.Add(room).Sub(storage).FloorCent())
+	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]
+	b.lo = max(b.lo, bid) // it is outbid at its own bid: that much is known without asking
+	if b.hi <= b.lo {
+		b.hi = 0
+	}
+	next, ok := b.next(bid, top)
+	switch {
+	case b.hi != 0 && b.hi <= top:
+		w.reserve(d, max(b.hi.Add(storage).Sub(m.Reserved), 0))
+		d.busy, w.raising[m.Host] = true, true
+		w.plan.Actions = append(w.plan.Actions, Action{
+			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: b.hi, Storage: storage, Rate: b.hi.Add(storage),
+			Reserve: b.hi.Add(storage),
+			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s wins, the ceiling allows %s", bid, b.hi, top)},
+		})
+	case b.silent:
+		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)
+	case !ok && top < limit && b.lo < limit:
+		w.hold(d, m, HoldBudget, "outbid at %s; a higher bid is under the ceiling, but %s", bid, why)
+	case !ok:
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s, and no bid that we may make wins (up to %s): to be replaced", bid, limit)}) || d.busy
+	case w.probes <= 0:
+		w.hold(d, m, HoldProbes, "outbid at %s; no questions left in this cycle", bid)
+	default:
+		w.raising[m.Host] = true
+		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
+		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
+	}
+}
+
+// raiseLimit is the highest bid that may be made for an outbid machine: under the
+// ceiling, and, unless its GPUs are free anyway, below every running bid of ours on
+// the same host. Of two machines of the same size the lower bid is the one that
+// falls out, so such a raise cannot displace the other; with different sizes
+// nothing is certain.
+func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate {
+	limit := d.ceiling(m).Sub(storage).FloorCent()
+	for _, o := range w.machines {
+		switch {
+		case o == m || o.Host != m.Host || o.Host == "" || o.Capacity == market.OnDemand:
+		case o.Leaving != nil || w.going[o.Name] || o.Phase == PhaseLive && !o.Status.BillsCompute():
+		case w.freeOn(m) >= d.gpus(m):
+			return limit
+		case o.Shape.GPUs == d.gpus(m):
+			limit = min(limit, o.Bid.Or(0).Sub(market.Cent).FloorCent())
+		default:
+			limit = 0
+		}
+	}
+	return limit
+}
+
+// freeOn is how many GPUs of the machine's model its host is known to have free.
+func (w *world) freeOn(m *Machine) int {
+	for i := range w.in.Snapshot.Hosts.Value {
+		if h := &w.in.Snapshot.Hosts.Value[i]; h.ID == m.Host && w.in.Snapshot.Hosts.Complete {
+			g, _ := h.GPU(m.Model)
+			return g.Free
+		}
+	}
+	return 0
+}

@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// orphans removes the machines of policies that are no longer in the file. A
+// policy that this ledger never knew may be somebody's typo or another file:
+// its machines are reported and left alone.
+func (w *world) orphans() {
+	for _, m := range w.machines {
+		if slices.ContainsFunc(w.desks, func(d desk) bool { return d.p.Name == m.Policy }) {
+			continue
+		}
+		switch p := w.pausedBy(m.Policy); {
+		case m.Leaving != nil || m.Phase == PhaseDeleting:
+		case p != nil && p.Teardown:
+			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
+		case p != nil:
+			w.hold(nil, m, HoldPaused, "%s", pauseText(p))
+		case !slices.Contains(w.in.History.Known, m.Policy):
+			w.hold(nil, m, HoldOrphan, "no policy %q in the file, and this ledger never knew one: it is left alone (destroy %s to end its bill)", m.Policy, m.Policy)
+		default:
+			w.remove(m, Reason{ReasonPolicyRemoved, fmt.Sprintf("policy %q was removed", m.Policy)})
+		}
+	}
+}
+
+// shed deletes machines while a policy or the fleet costs more than a cap that the
+// user wrote allows: the cap was lowered, machines were adopted, or what is left
+// of the day's or the month's money is less than what would be spent before
+// anything could be stopped.
+func (w *world) shed() {
+	for i := range w.desks {
+		d := &w.desks[i]
+		t := tightest{room: market.MaxRate}
+		if c, ok := d.p.Budget.MaxHourly.Get(); ok {
+			t.take(c, "the policy's max_hourly is %s", c)
+		}
+		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
+		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
+	}
+	t := tightest{room: market.MaxRate}
+	if w.in.Budget.MaxHourly.Known() { // else the cap is only what the targets add up to
+		t.take(w.in.HourlyCap, "max_hourly is %s", w.in.HourlyCap)
+	}
+	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
+	w.shedTo(t, func(*Machine) bool { return true })
+}
+
+// shedSpent is shed for the day's and the month's money alone: what machines are
+// known to cost is spent whether or not they can be seen, and deleting them by
+// their ids rests on no list.
+func (w *world) shedSpent() {
+	for i := range w.desks {
+		d := &w.desks[i]
+		t := tightest{room: market.MaxRate}
+		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
+		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
+	}
+	t := tightest{room: market.MaxRate}
+	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
+	w.shedTo(t, func(*Machine) bool { return true })
+}
+
+// shedTo deletes machines until the others cost no more than the room: lowest
+// priority first, protected machines last, then the dearest. Machines of policies
+// that are paused or not in the file cost money too, but are not touched.
+func (w *world) shedTo(t tightest, counts func(*Machine) bool) {
+	var live market.Rate
+	for _, m := range w.machines {
+		if counts(m) && w.sheddable(m) {
+			live = live.Add(m.Reserved)
+		}
+	}
+	if live <= t.room {
+		return
+	}
+	for _, v := range w.victims(counts) {
+		if live <= t.room {
+			return
+		}
+		if w.remove(v.m, Reason{ReasonOverBudget, fmt.Sprintf("machines cost %s, %s are left: %s", live, t.room, t.why)}) {
+			v.d.busy = true
+			live = live.Sub(v.m.Reserved)
+		}
+	}
+}
+
+// sheddable leaves out what is on its way out, and what has never been seen or
+// priced: a reservation that is only a worst case is no reason to shed.
+func (w *world) sheddable(m *Machine) bool {
+	return m.Phase == PhaseLive && m.Leaving == nil && !w.going[m.Name] && m.Reserved < market.MaxRate
+}
+
+type victim struct {
+	m         *Machine
+	d         *desk
+	protected int
+}
+
+func (w *world) victims(counts func(*Machine) bool) []victim {
+	var out []victim
+	for i := range w.desks {
+		d := &w.desks[i]
+		if w.pausedBy(d.p.Name) != nil {
+			continue
+		}
+		for _, m := range d.machines {
+			if !counts(m) || !w.sheddable(m) {
+				continue
+			}
+			v := victim{m: m, d: d}
+			if slices.Contains(d.p.Protected, m.Name) {
+				v.protected = 1
+			}
+			out = append(out, v)
+		}
+	}
+	slices.SortFunc(out, func(a, b victim) int {
+		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.d.p.Priority, b.d.p.Priority),
+			-cmp.Compare(a.m.Reserved, b.m.Reserved), cmp.Compare(a.m.Name, b.m.Name))
+	})
+	return out
+}
