@@ -256,6 +256,19 @@ func TestANameThatTheListLeavesOutIsNoAbsence(t *testing.T) {
 	}
 }
 
+func TestAPortThatAMachineOfOursHasIsNeverAskedForAgain(t *testing.T) {
+	p := newPolicy("p", 2)
+	in := newInput([]market.Host{newHost("a", 8, "0.35")}, p)
+	m := newMachine(p, 1, "a", "0.20")
+	m.Ports = []market.PortForward{{External: 20001, Internal: 22}} // the host's list still shows it
+	in.History.Machines = []Machine{m}
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
+	got := Compute(in).Actions
+	if len(got) != 1 || len(got[0].Ports) != 1 || got[0].Ports[0].External != 20002 {
+		t.Fatalf("%+v", got)
+	}
+}
+
 func TestARenamedMachineCountsAndIsNotTouched(t *testing.T) {
 	for _, called := range []string{"mine now", "tds-other-p-k0000001"} {
 		p := newPolicy("p", 1)

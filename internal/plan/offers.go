@@ -117,7 +117,8 @@ func (s *shelf) on(host string) *taken {
 }
 
 // occupy notes what a machine of ours uses on its host. The list of hosts already
-// accounts for machines that were seen before it was made.
+// accounts for machines that were seen before it was made, but for their ports it
+// need not: one of ours is never asked for twice.
 func (s *shelf) occupy(in *Input, m *Machine) {
 	if m.Host == "" {
 		return
@@ -128,6 +129,7 @@ func (s *shelf) occupy(in *Input, m *Machine) {
 		t.blocked = true
 	}
 	if m.Phase == PhaseLive && m.OrderedAt.Before(in.Snapshot.Hosts.At) {
+		t.use(m.Model, market.Shape{}, m.Ports)
 		return
 	}
 	t.use(m.Model, m.Shape, m.Ports)
@@ -141,6 +143,20 @@ func (t *taken) use(model market.GPUModel, s market.Shape, ports []market.PortFo
 	for _, p := range ports {
 		t.ports[p.External] = true
 	}
+}
+
+// freePorts counts the ports of a host's list that no machine of ours has.
+func (t *taken) freePorts(list []int) int {
+	n := len(list)
+	if len(t.ports) == 0 {
+		return n
+	}
+	for _, p := range list {
+		if t.ports[p] {
+			n--
+		}
+	}
+	return n
 }
 
 // candidate is an offer that a policy could take, at the price it would try next.
@@ -321,7 +337,7 @@ func fits(p *policy.Policy, o *offer, t *taken) int {
 			return 0 // the market deploys nothing where no port is free
 		}
 		if len(p.Ports) > 0 {
-			n = min(n, max(len(ports)-len(used.ports), 0)/len(p.Ports))
+			n = min(n, used.freePorts(ports)/len(p.Ports))
 		}
 	}
 	if l, ok := h.Limits[s.GPUs]; ok && !within(l, s) {
