@@ -159,6 +159,14 @@ func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
 	}
 }
 
+// touches says whether an event near the configuration file may be about it. The
+// ledger often lies in the same folder and is written all the time; waiting for
+// the folder to be still would be waiting for ever. Orchestrators that mount files
+// by links swap a folder called "..data".
+func touches(event, path string) bool {
+	return filepath.Base(event) == filepath.Base(path) || filepath.Base(event) == "..data"
+}
+
 // watchFile hints at changes near the configuration file. It watches the folder,
 // because editors and orchestrators replace files instead of writing to them.
 // Without a watch, reloading by SIGHUP still works.
@@ -178,7 +186,10 @@ func watchFile(ctx context.Context, path string, changed chan<- struct{}, log *z
 				log.Warn("stop watching", zap.Error(err))
 			}
 			return
-		case <-w.Events:
+		case e := <-w.Events:
+			if !touches(e.Name, path) {
+				continue
+			}
 			select {
 			case changed <- struct{}{}:
 			default: // a hint is pending already
