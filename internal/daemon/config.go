@@ -59,11 +59,12 @@ func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
 	c := Config{Path: path, Raw: raw, Set: set, Materials: map[string]Material{}, Problems: problems}
 	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
 	for i := range set.Policies {
-		m, err := c.material(&set.Policies[i])
-		if err != nil {
-			return Config{}, problems, fmt.Errorf("policy %s: %w", set.Policies[i].Name, err)
-		}
-		c.Materials[set.Policies[i].Name] = m
+		var bad []policy.Problem
+		c.Materials[set.Policies[i].Name], bad = c.material(&set.Policies[i])
+		problems = append(problems, bad...)
+	}
+	if policy.HasErrors(problems) {
+		return Config{}, problems, ErrConfig
 	}
 	return c, problems, nil
 }
@@ -81,29 +82,32 @@ func (c *Config) resolve(path string) string {
 	return filepath.Join(filepath.Dir(c.Path), path)
 }
 
-func (c *Config) material(p *policy.Policy) (Material, error) {
-	m := Material{SSHKey: p.SSHKey, CloudInit: p.CloudInit}
+// material reads the files that a policy names; each that cannot be used is a
+// problem of the configuration.
+func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Problem) {
+	m = Material{SSHKey: p.SSHKey, CloudInit: p.CloudInit}
 	for _, f := range []struct {
-		path string
-		take func(string)
+		key, path string
+		take      func(string)
 	}{
-		{p.SSHKeyFile, func(s string) { m.SSHKey = strings.TrimSpace(s) }},
-		{p.CloudInitFile, func(s string) { m.CloudInit = s }},
-		{p.PasswordFile, func(s string) { m.Password = secret.New(strings.TrimRight(s, "\r\n")) }},
+		{"ssh_key_file", p.SSHKeyFile, func(s string) { m.SSHKey = strings.TrimSpace(s) }},
+		{"cloud_init_file", p.CloudInitFile, func(s string) { m.CloudInit = s }},
+		{"password_file", p.PasswordFile, func(s string) { m.Password = secret.New(strings.TrimRight(s, "\r\n")) }},
 	} {
 		if f.path == "" {
 			continue
 		}
 		b, err := os.ReadFile(c.resolve(f.path))
-		if err != nil {
-			return Material{}, err
+		if err == nil && len(strings.TrimSpace(string(b))) == 0 {
+			err = fmt.Errorf("%s is empty", f.path)
 		}
-		if len(strings.TrimSpace(string(b))) == 0 {
-			return Material{}, fmt.Errorf("%s is empty", f.path)
+		if err != nil {
+			problems = append(problems, policy.PathProblem(c.Path, c.Raw, p.Name, f.key, err.Error()))
+			continue
 		}
 		f.take(string(b))
 	}
-	return m, nil
+	return m, problems
 }
 
 // LoadCredentials reads the API key and token: from the files the configuration

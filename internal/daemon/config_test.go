@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 func put(t *testing.T, dir, name, text string) {
@@ -70,9 +72,13 @@ func TestAFileThatIsMissingOrEmptyIsAnErrorThatNamesIt(t *testing.T) {
 				}
 			}
 			put(t, dir, "p.yaml", withFiles)
-			_, _, err := LoadConfig(filepath.Join(dir, "p.yaml"))
-			if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "policy ") {
-				t.Errorf("%s %q: %v", bad, text, err)
+			_, problems, err := LoadConfig(filepath.Join(dir, "p.yaml"))
+			if !errors.Is(err, ErrConfig) {
+				t.Fatalf("%s %q: %v", bad, text, err)
+			}
+			last := problems[len(problems)-1]
+			if last.Code != policy.CodePath || last.Line < 2 || !strings.Contains(last.Message, bad) || !strings.Contains(last.Source, "file:") {
+				t.Errorf("%s %q: %s", bad, text, last)
 			}
 		}
 	}

@@ -205,7 +205,7 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodePath, "The path cannot be used",
-			"Paths are taken as written, relative to this file's folder. `~` and `$HOME` are not expanded: a service often has no home.",
+			"Paths are taken as written, relative to this file's folder. `~` and `$HOME` are not expanded: a service often has no home. A file that is named must be there, be readable and hold something.",
 			"ssh_key_file: ~/.ssh/id_ed25519.pub",
 			"Write the whole path, or one relative to this file.",
 		},
