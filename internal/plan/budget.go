@@ -30,20 +30,30 @@ const leastRun = time.Hour
 // An amount that must not be passed is turned into a rate over the time in which
 // nobody would notice: what is reserved could all be spent until then.
 func (w *world) room(d *desk) (market.Rate, string) {
+	t := w.tightest(d)
+	return t.room, t.why
+}
+
+func (w *world) tightest(d *desk) tightest {
 	r := tightest{room: w.in.HourlyCap.Sub(w.reserved), why: fmt.Sprintf("max_hourly is %s and %s are reserved", w.in.HourlyCap, w.reserved)}
 	own := w.ofPolicy[d.p.Name]
 	if c, ok := d.p.Budget.MaxHourly.Get(); ok {
 		r.take(c.Sub(own), "the policy's max_hourly is %s and %s are reserved", c, own)
 	}
+	hourly := r.room
 	w.spendRoom(&r, "", w.in.Budget, w.reserved, w.lag()+leastRun)
 	w.spendRoom(&r, d.p.Name, d.p.Budget, own, w.lag()+leastRun)
 	w.balanceRoom(&r)
-	return max(r.room, 0), r.why
+	r.hourly = r.room == hourly
+	r.room = max(r.room, 0)
+	return r
 }
 
+// tightest is the bound that leaves the least.
 type tightest struct {
-	room market.Rate
-	why  string
+	room   market.Rate
+	why    string
+	hourly bool // it is an hourly cap: what another machine gives up comes free
 }
 
 func (t *tightest) take(r market.Rate, format string, args ...any) {

@@ -256,6 +256,27 @@ func TestANameThatTheListLeavesOutIsNoAbsence(t *testing.T) {
 	}
 }
 
+// Four machines are outbid, and the cap does not allow to raise any of them: each
+// holds a part of it that would buy a cheaper one elsewhere.
+func TestACapThatAllowsNoRaiseIsNoDeadlock(t *testing.T) {
+	p := newPolicy("p", 4)
+	in := newInput(nil, p)
+	in.HourlyCap = usd("0.83")
+	in.Budget.MaxHourly = market.Some(in.HourlyCap)
+	for i := 1; i <= 4; i++ {
+		m := newMachine(p, i, string(rune('a'+i)), "0.20")
+		m.Status = market.StatusOutbid
+		in.History.Machines = append(in.History.Machines, m)
+		in.Verdicts = append(in.Verdicts, refused(p, m.Host, "0.22"))
+	}
+	plan := Compute(in)
+	wantActions(t, plan, "delete "+in.History.Machines[0].Name+" outbid_beyond_ceiling")
+	wantHold(t, plan, HoldBudget)
+	in.Budget.MinRunway, in.HourlyCap = 1000*time.Hour, usd("9")
+	in.Snapshot.Balance = market.Section[market.Balance]{Complete: true, Value: market.Balance{Balance: market.Some(market.Amount(10 * market.Dollar))}}
+	wantActions(t, Compute(in)) // money that is short for all is no reason to give a disk up
+}
+
 func TestAPortThatAMachineOfOursHasIsNeverAskedForAgain(t *testing.T) {
 	p := newPolicy("p", 2)
 	in := newInput([]market.Host{newHost("a", 8, "0.35")}, p)

@@ -19,7 +19,7 @@ import (
 //	more GPUs than the target           -> delete, dead ones first, then the dearest
 //	a cap of the user's is exceeded     -> delete, lowest priority first
 //	outbid, a bid under the ceiling wins -> rebid
-//	outbid, nothing under the ceiling   -> delete
+//	outbid, nothing allowed wins          -> delete
 //	fewer GPUs than the target          -> questions and deploys, cheapest first
 //
 // A machine that is to go keeps its place in target and budget until a look has

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -60,7 +61,8 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		return
 	}
 	limit := w.raiseLimit(d, m, storage)
-	room, why := w.room(d)
+	bound := w.tightest(d)
+	room, why := bound.room, bound.why
 	top := min(limit, m.Reserved.Add(room).Sub(storage).FloorCent())
 	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]
 	b.lo = max(b.lo, bid) // it is outbid at its own bid: that much is known without asking
@@ -80,8 +82,11 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		})
 	case b.silent:
 		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)
-	case !ok && top < limit && b.lo < limit:
+	case !ok && top < limit && b.lo < limit && (w.leaving() || !bound.hourly):
 		w.hold(d, m, HoldBudget, "outbid at %s; a higher bid is under the ceiling, but %s", bid, why)
+	case !ok && top < limit && b.lo < limit:
+		// What it holds of the budget is not enough for it, but may buy another one.
+		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s; a higher bid is under the ceiling, but %s: to be replaced", bid, why)}) || d.busy
 	case !ok:
 		d.busy = w.remove(m, Reason{ReasonOutbidForGood, fmt.Sprintf("outbid at %s, and no bid that we may make wins (up to %s): to be replaced", bid, limit)}) || d.busy
 	case w.probes <= 0:
@@ -91,6 +96,11 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
 		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
 	}
+}
+
+// leaving says whether money is about to come free.
+func (w *world) leaving() bool {
+	return len(w.going) > 0 || slices.ContainsFunc(w.machines, func(m *Machine) bool { return m.Leaving != nil })
 }
 
 // raiseLimit is the highest bid that may be made for an outbid machine: under the
