@@ -117,11 +117,12 @@ func (a *Actuator) deployRefused(in plan.Intent, act plan.Action, class market.C
 	}
 	r, err := a.refused(in, class, cause.Error())
 	if class == market.ClassBidRefused {
-		r.Verdict = market.Some(refusal(in, act, cause))
+		r.Verdict = market.Some(refusal(r.Intent, act, cause))
 	}
 	return r, err
 }
 
+// refusal is newer than the acceptance that the order was made on, and voids it.
 func refusal(in plan.Intent, act plan.Action, cause error) market.Verdict {
 	v := market.Verdict{
 		Question: market.Question{Host: act.Host, Model: act.Model, Shape: act.Shape, Bid: act.Bid},

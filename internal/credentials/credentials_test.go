@@ -87,7 +87,7 @@ func TestNoNameLeadsOutOfTheDirectory(t *testing.T) {
 	s := New(dir)
 	for _, bad := range []string{
 		"", ".", "..", "../precious", "/etc/passwd", "tds-main-../../precious-abcd1234", "tds-main-a/b-abcd1234", "precious",
-		"tds-main-train-abcd1234/../../precious", "tds-main-train-abcd1234\x00", "tds-main-train-ABCD1234", "~", name + "~id",
+		"tds-main-train-abcd1234/../../precious", "tds-main-train-abcd1234\x00", "~", name + "~id",
 	} {
 		if err := s.Put(bad, secret.New("pw")); err == nil {
 			t.Errorf("kept a password for %q", bad)

@@ -214,9 +214,13 @@ func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 // carryOut acts on the plan in order; again says that another plan may do better.
 func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.Input) (again bool, err error) {
 	*in = t.r.Input
+	refused := map[string]bool{} // hosts that are planned anew
 	for _, a := range t.r.Plan.Actions {
 		if ctx.Err() != nil {
 			return false, nil
+		}
+		if a.Kind == plan.Deploy && refused[a.Host] {
+			continue
 		}
 		res, err := t.act(ctx, act, a)
 		if err != nil {
@@ -232,7 +236,9 @@ func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.In
 		if v, ok := res.Verdict.Get(); ok {
 			in.Verdicts = append(in.Verdicts, v)
 		}
-		again = again || res.Retry()
+		if res.Retry() {
+			again, refused[a.Host] = true, true
+		}
 		if res.Class == market.ClassUnauthorized || res.Class == market.ClassRateLimited {
 			return false, nil // nothing else would fare better
 		}

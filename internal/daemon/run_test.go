@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -205,5 +206,42 @@ func TestAClockThatJumpsNeitherBuysNorLosesAnything(t *testing.T) {
 	}
 	if more := r.market.writes()[sent:]; len(more) != 0 {
 		t.Errorf("sent %q", more)
+	}
+}
+
+// A market that validates every bid and then refuses the deploy is asked for more,
+// up to the ceiling, and then left alone: never the same bid on the same host again
+// and again.
+func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
+	r := newRig(t, one("live", 1))
+	var bids []market.Rate
+	r.market.deploy = func(_ context.Context, o market.Order) (market.Deployed, error) {
+		bids = append(bids, o.Bid)
+		r.market.mu.Lock()
+		defer r.market.mu.Unlock()
+		for id, m := range r.market.machines {
+			if m.Name == o.Name {
+				delete(r.market.machines, id)
+			}
+		}
+		return market.Deployed{}, &market.Error{Op: "deploy", Class: market.ClassBidRefused, Detail: "Bid too low"}
+	}
+	r.turn()
+	if len(bids) < 2 || !slices.IsSorted(bids) || len(slices.Compact(slices.Clone(bids))) != len(bids) || bids[len(bids)-1] > market.USD(0, 80) {
+		t.Fatalf("bids of %v", bids)
+	}
+	each, tried := len(bids), 0
+	for range 60 {
+		before := len(bids)
+		rep := r.turn()
+		if len(bids) > before {
+			tried++
+		}
+		if len(bids)-before > each || len(rep.Plan.Holds) == 0 {
+			t.Fatalf("a cycle sent %v, holds %+v", bids[before:], rep.Plan.Holds)
+		}
+	}
+	if tried > 8 { // half a minute, a minute, two, four ...
+		t.Errorf("tried in %d of 60 cycles", tried)
 	}
 }

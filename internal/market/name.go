@@ -12,13 +12,13 @@ const NamePrefix = "tds-"
 // MaxNameLen is the longest name known to be accepted by the market.
 const MaxNameLen = 60
 
-// KeyLen is the length of the unique key that ends a machine's name.
+// KeyLen is the length of the unique key that ends the name of a machine we order.
 const KeyLen = 8
 
 var (
 	ownerPattern  = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9])*$`)
 	policyPattern = regexp.MustCompile(`^[A-Za-z0-9]([-_.]?[A-Za-z0-9])*$`)
-	keyPattern    = regexp.MustCompile(`^[a-z0-9]{8}$`)
+	keyPattern    = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 )
 
 // MachineName is the mark that a machine carries: who owns it, for which policy
@@ -34,10 +34,16 @@ type MachineName struct {
 
 // String prints the name.
 func (n MachineName) String() string {
-	return NamePrefix + strings.ReplaceAll(n.Owner, "-", "--") + "-" + n.Policy + "-" + n.Key
+	s := NamePrefix + strings.ReplaceAll(n.Owner, "-", "--") + "-" + n.Policy
+	if n.Key != "" {
+		s += "-" + n.Key
+	}
+	return s
 }
 
-// ParseMachineName reads a name of ours; ok is false for every other name.
+// ParseMachineName reads a name of ours; ok is false for every other name. What
+// makes it ours is the mark and the owner: the key may be anything, or missing, so
+// that no machine that carries our mark is passed over in silence.
 func ParseMachineName(s string) (n MachineName, ok bool) {
 	rest, ok := strings.CutPrefix(s, NamePrefix)
 	if !ok {
@@ -56,12 +62,11 @@ func ParseMachineName(s string) (n MachineName, ok bool) {
 	}
 	n.Owner = strings.ReplaceAll(rest[:i], "--", "-")
 	rest = rest[i+1:]
-	j := strings.LastIndexByte(rest, '-')
-	if j < 0 {
-		return MachineName{}, false
+	n.Policy = rest
+	if j := strings.LastIndexByte(rest, '-'); j >= 0 {
+		n.Policy, n.Key = rest[:j], rest[j+1:]
 	}
-	n.Policy, n.Key = rest[:j], rest[j+1:]
-	if !ownerPattern.MatchString(n.Owner) || !policyPattern.MatchString(n.Policy) || !keyPattern.MatchString(n.Key) {
+	if !ownerPattern.MatchString(n.Owner) || !policyPattern.MatchString(n.Policy) || n.Key != "" && !keyPattern.MatchString(n.Key) {
 		return MachineName{}, false
 	}
 	return n, n.String() == s

@@ -46,10 +46,25 @@ func TestNoNameIsReadAsAnotherOwners(t *testing.T) {
 	})
 }
 
+func TestWhatCarriesOurMarkIsOursWhateverItsKey(t *testing.T) {
+	for s, want := range map[string]MachineName{
+		"tds-main-train-abcdefgh":    {"main", "train", "abcdefgh"},
+		"tds-main-train-orphan1":     {"main", "train", "orphan1"},
+		"tds-main-train-0001":        {"main", "train", "0001"},
+		"tds-main-train-ABCDEFGHIJK": {"main", "train", "ABCDEFGHIJK"},
+		"tds-main-train-a-b":         {"main", "train-a", "b"},
+		"tds-main-train":             {"main", "train", ""},
+		"tds-team--a-train-1":        {"team-a", "train", "1"},
+	} {
+		if n, ok := ParseMachineName(s); !ok || n != want {
+			t.Errorf("%q was read as %+v, %v", s, n, ok)
+		}
+	}
+}
+
 func TestWhatIsNotOursDoesNotParse(t *testing.T) {
 	for _, s := range []string{
-		"", "tds-", "tds--", "tds-main", "tds-main-x", "tds-main-policy-short", "tds-main-policy-TOOUPPER",
-		"tds-main--policy-abcdefgh", "tds-Main-policy-abcdefgh", "xtds-main-policy-abcdefgh", "tds-main-pol icy-abcdefgh",
+		"", "tds-", "tds--", "tds-main", "tds-Main-policy-abcdefgh", "xtds-main-policy-abcdefgh", "tds-main-pol icy-abcdefgh",
 		"tds-main-policy-abcdefgh ", "tds-main-policy-abcdefgh~id", "tds---a-b-abcdefgh", "tds-main-p--q-abcdefgh", "My TensorDock Server",
 	} {
 		if n, ok := ParseMachineName(s); ok {

@@ -225,10 +225,12 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 	case Rebid:
 		m.Rebid = nil
 		m.Reserved = m.rate()
-		if class == market.ClassRefused {
-			// Not the price, the request itself was refused: this market does not
-			// take bids for machines that exist.
-			h.RebidApplies = market.Some(Lesson{false, now})
+		switch class {
+		case market.ClassBidRefused, market.ClassNoCapacity, market.ClassRateLimited, market.ClassUnauthorized, market.ClassUnavailable:
+			// The price, or the moment: it is tried again.
+		default:
+			// The request itself: a bid for this machine will not be taken.
+			m.RebidIgnored = true
 		}
 	case Delete:
 		m.Leaving = nil

@@ -382,10 +382,11 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
 		m.Rebid = nil
-		// Only a machine that is still outbid proves that the bid had no effect: one
-		// that runs may be shown with a price that leaves something out.
-		m.RebidIgnored = r.Accepted && now == market.StatusOutbid
-		if known && m.RebidIgnored {
+		// A machine that is still outbid is not raised again, whatever became of the
+		// request. That the market takes no bids at all is learnt only where it said
+		// yes: one that runs may be shown with a price that leaves something out.
+		m.RebidIgnored = now == market.StatusOutbid
+		if known && r.Accepted && m.RebidIgnored {
 			o.h.RebidApplies = market.Some(Lesson{false, o.l.Now})
 		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)

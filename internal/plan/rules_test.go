@@ -71,7 +71,7 @@ func drawList(t *rapid.T, in Input) (out []market.Instance) {
 
 func drawStrangers(t *rapid.T) (out []market.Instance) {
 	for i := range upTo(t, "strangers", 4) {
-		name := pick(t, "stranger", "My Server", "", "tds-other-p0-k0000000", "tds-main--x-p0-k0000000", "tds-main-p0-short", "TDS-main-p0-k0000000", "tds-main-p0-k0000000~x")
+		name := pick(t, "stranger", "My Server", "", "tds-other-p0-k0000000", "tds-main--x-p0-k0000000", "tds-main", "TDS-main-p0-k0000000", "tds-main-p0-k0000000~x")
 		out = append(out, market.Instance{
 			ID: fmt.Sprintf("stranger-%d", i), Name: name, Status: pick(t, "stranger is", market.StatusRunning, market.StatusOutbid, market.StatusStopped),
 			Host: "host-00", Model: rtx4090, Shape: market.Shape{GPUs: 1}, Compute: market.Some(usd("0.30")),
