@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"strconv"
 	"time"
@@ -10,19 +9,9 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/daemon"
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
 )
-
-// writer gives the client's Modify the name and the meaning that the actuator
-// wants.
-type writer struct{ *tensordock.Client }
-
-// ModifyBid implements actuator.Writer.
-func (w writer) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
-	return w.Modify(ctx, id, tensordock.Modification{Model: model, Shape: s, Bid: market.Some(bid)})
-}
 
 // connector composes the market's adapters: a reader alone in a dry run, so that
 // nothing in the process can write.
@@ -37,7 +26,7 @@ func connector(c clock.Clock, observe func(tensordock.Call)) func(daemon.Config)
 		if err != nil {
 			return daemon.Market{}, err
 		}
-		return daemon.Market{Reader: client.Reader, Writer: writer{client}}, nil
+		return daemon.Market{Reader: client.Reader, Writer: client}, nil
 	}
 }
 

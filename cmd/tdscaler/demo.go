@@ -68,7 +68,7 @@ func connectSimulator(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (da
 	if err != nil {
 		return nil, nil, err
 	}
-	return client.Reader, writer{client}, nil
+	return client.Reader, client, nil
 }
 
 func playDemo(cmd *cobra.Command, o demo.Options, asJSON bool) error {

@@ -59,11 +59,7 @@ func (t *table) explanation(e *control.Explanation) {
 	t.machines(e.Machines)
 	t.gap()
 	t.actions(e.Actions)
-	if len(e.Holds) > 0 {
-		t.gap()
-		t.line("not done:")
-		t.holds(e.Holds)
-	}
+	t.notDone(e.Holds)
 	t.gap()
 	label := "offers: "
 	if e.OneMore {

@@ -69,11 +69,7 @@ func (t *table) plan(p *control.Plan) {
 	t.standings(p.Policies)
 	t.gap()
 	t.actions(p.Actions)
-	if len(p.Holds) > 0 {
-		t.gap()
-		t.line("not done:")
-		t.holds(p.Holds)
-	}
+	t.notDone(p.Holds)
 	t.asked(p.Verdicts)
 }
 

@@ -139,6 +139,15 @@ func (t *table) standings(all []plan.Standing) {
 	}
 }
 
+// notDone prints the holds, if there are any, as a part of their own.
+func (t *table) notDone(all []plan.Hold) {
+	if len(all) > 0 {
+		t.gap()
+		t.line("not done:")
+		t.holds(all)
+	}
+}
+
 func (t *table) holds(all []plan.Hold) {
 	t.row("POLICY", "MACHINE", "REASON", "WHY")
 	for _, h := range all {

@@ -52,11 +52,7 @@ func (t *table) status(s *control.Status, now time.Time) {
 	t.stops(s, now)
 	t.gap()
 	t.standings(s.Policies)
-	if len(s.Holds) > 0 {
-		t.gap()
-		t.line("not done:")
-		t.holds(s.Holds)
-	}
+	t.notDone(s.Holds)
 }
 
 func fileState(s *control.Status, now time.Time) string {

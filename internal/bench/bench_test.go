@@ -90,12 +90,6 @@ func (impatient) Wait(ctx context.Context, _ time.Duration, _ <-chan struct{}) (
 	return false, ctx.Err()
 }
 
-type writer struct{ *tensordock.Client }
-
-func (w writer) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
-	return w.Modify(ctx, id, tensordock.Modification{Model: model, Shape: s, Bid: market.Some(bid)})
-}
-
 func newDaemon(dir, text string, noSync bool, report func(plan.Report)) (*daemon.Daemon, *ledger.Ledger, error) {
 	path := filepath.Join(dir, "bench.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -122,7 +116,7 @@ func newDaemon(dir, text string, noSync bool, report func(plan.Report)) (*daemon
 			if err != nil {
 				return daemon.Market{}, err
 			}
-			return daemon.Market{Reader: client.Reader, Writer: writer{client}}, nil
+			return daemon.Market{Reader: client.Reader, Writer: client}, nil
 		},
 	})
 	return d, l, err

@@ -172,12 +172,6 @@ func (w *world) allow(s *policy.Set) {
 	w.cap = max(w.cap, s.HourlyCap())
 }
 
-type writer struct{ *tensordock.Client }
-
-func (w writer) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
-	return w.Modify(ctx, id, tensordock.Modification{Model: model, Shape: s, Bid: market.Some(bid)})
-}
-
 // connect composes the adapters as the command does: in a dry run there is no
 // writer in the process.
 func (w *world) connect(c clock.Clock) func(daemon.Config) (daemon.Market, error) {
@@ -191,7 +185,7 @@ func (w *world) connect(c clock.Clock) func(daemon.Config) (daemon.Market, error
 		if err != nil {
 			return daemon.Market{}, err
 		}
-		return daemon.Market{Reader: client.Reader, Writer: writer{client}}, nil
+		return daemon.Market{Reader: client.Reader, Writer: client}, nil
 	}
 }
 

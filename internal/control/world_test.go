@@ -17,7 +17,6 @@ import (
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/secret"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
@@ -41,12 +40,6 @@ type world struct {
 	path    string // of the ledger
 	// cycle runs the daemon once, where there is one.
 	cycle func()
-}
-
-type writer struct{ *tensordock.Client }
-
-func (w writer) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
-	return w.Modify(ctx, id, tensordock.Modification{Model: model, Shape: s, Bid: market.Some(bid)})
 }
 
 // shop is a simulated market with everything that connects to it.
@@ -96,7 +89,7 @@ func (s *shop) compose(c daemon.Config, l *ledger.Ledger) (*daemon.Daemon, error
 	return daemon.New(daemon.Options{
 		Config: c, Ledger: l, Credentials: s.office.Credentials, Clock: clock.System{}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 		Connect: func(daemon.Config) (daemon.Market, error) {
-			return daemon.Market{Reader: s.client.Reader, Writer: writer{s.client}}, nil
+			return daemon.Market{Reader: s.client.Reader, Writer: s.client}, nil
 		},
 		PauseFile: s.office.PauseFile,
 	})

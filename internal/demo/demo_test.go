@@ -10,19 +10,12 @@ import (
 	"github.com/tdscaler/tdscaler/internal/actuator"
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/daemon"
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-type writer struct{ *tensordock.Client }
-
-func (w writer) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
-	return w.Modify(ctx, id, tensordock.Modification{Model: model, Shape: s, Bid: market.Some(bid)})
-}
 
 func connect(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Reader, actuator.Writer, error) {
 	client, err := tensordock.NewClient(tensordock.Options{
@@ -34,7 +27,7 @@ func connect(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Read
 	if err != nil {
 		return nil, nil, err
 	}
-	return client.Reader, writer{client}, nil
+	return client.Reader, client, nil
 }
 
 func TestADemoDayDeliversWithinTheBudgetAndIsTheSameEveryTime(t *testing.T) {

@@ -257,7 +257,7 @@ func Lose(h *History, in *Intent, detail string, now time.Time) {
 // when there were too many.
 func Fail(h *History, s policy.Safety, now time.Time) []Event {
 	h.Failures = append(recent(h.Failures, now.Add(-s.BreakerWindow)), now)
-	if len(h.Failures) < s.BreakerFailures || h.openBreaker(now) != nil {
+	if len(h.Failures) < s.BreakerFailures || h.OpenBreaker(now) != nil {
 		return nil
 	}
 	b := Breaker{
@@ -320,8 +320,9 @@ func backoffFor(s policy.Safety, b *Backoff) time.Duration {
 	return d - time.Duration(uint64(d)/4*(hash>>40&0xff)/0xff)
 }
 
-// openBreaker is the open breaker that cools down last.
-func (h *History) openBreaker(now time.Time) *Breaker {
+// OpenBreaker is the breaker that stops growth now, of several the one that cools
+// down last; nil if there is none.
+func (h *History) OpenBreaker(now time.Time) *Breaker {
 	var found *Breaker
 	for i := range h.Breakers {
 		b := &h.Breakers[i]

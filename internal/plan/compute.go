@@ -28,14 +28,14 @@ func Compute(in Input) Plan {
 	w := newWorld(&in)
 	if !in.Snapshot.Instances.Complete {
 		w.holdAll(HoldInstances, "the list of machines could not be read: "+in.Snapshot.Instances.Problem)
-		w.shedSpent() // time is money, whether the market answers or not
+		w.shed(false) // time is money, whether the market answers or not
 		return w.finish()
 	}
 	for i := range w.desks {
 		w.tend(&w.desks[i])
 	}
 	w.orphans()
-	w.shed() // before anything is raised
+	w.shed(true) // before anything is raised
 	for i := range w.desks {
 		w.raiseAll(&w.desks[i])
 	}

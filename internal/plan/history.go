@@ -158,14 +158,11 @@ func (h *History) Forbids(a Action, now time.Time) string {
 	if p := h.PausedBy(a.Policy, now); p != nil && !(p.Teardown && a.Kind == Delete) {
 		return "policy " + a.Policy + " is paused"
 	}
-	if b := h.openBreaker(now); b != nil && a.Kind != Delete {
+	if b := h.OpenBreaker(now); b != nil && a.Kind != Delete {
 		return breakerText(b)
 	}
 	return ""
 }
-
-// OpenBreaker is a breaker that stops growth now; nil if there is none.
-func (h *History) OpenBreaker(now time.Time) *Breaker { return h.openBreaker(now) }
 
 // Breaker stops growth until it cools down.
 type Breaker struct {

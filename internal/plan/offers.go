@@ -202,7 +202,7 @@ func (w *world) mayGrow(d *desk) bool {
 	if w.pausedBy(d.p.Name) != nil {
 		return false // held already
 	}
-	if b := w.in.History.openBreaker(w.in.Now); b != nil {
+	if b := w.in.History.OpenBreaker(w.in.Now); b != nil {
 		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", d.need, breakerText(b))
 		return false
 	}

@@ -48,7 +48,7 @@ func (w *world) outbid(d *desk, m *Machine) {
 		d.busy = w.remove(m, Reason{ReasonOutbidForGood, "outbid, and its price is not known: to be replaced"}) || d.busy
 		return
 	}
-	if b := w.in.History.openBreaker(w.in.Now); b != nil {
+	if b := w.in.History.OpenBreaker(w.in.Now); b != nil {
 		w.hold(d, m, HoldBreaker, "outbid; %s", breakerText(b))
 		return
 	}

@@ -34,35 +34,24 @@ func (w *world) orphans() {
 // user wrote allows: the cap was lowered, machines were adopted, or what is left
 // of the day's or the month's money is less than what would be spent before
 // anything could be stopped.
-func (w *world) shed() {
+//
+// Where the list of machines could not be read, seen is false and only the day's
+// and the month's money counts: what machines are known to cost is spent whether or
+// not they can be seen, and deleting them by their ids rests on no list.
+func (w *world) shed(seen bool) {
 	for i := range w.desks {
 		d := &w.desks[i]
 		t := tightest{room: market.MaxRate}
-		if c, ok := d.p.Budget.MaxHourly.Get(); ok {
+		if c, ok := d.p.Budget.MaxHourly.Get(); ok && seen {
 			t.take(c, "the policy's max_hourly is %s", c)
 		}
 		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
 		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
 	}
 	t := tightest{room: market.MaxRate}
-	if w.in.Budget.MaxHourly.Known() { // else the cap is only what the targets add up to
+	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
 		t.take(w.in.HourlyCap, "max_hourly is %s", w.in.HourlyCap)
 	}
-	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
-	w.shedTo(t, func(*Machine) bool { return true })
-}
-
-// shedSpent is shed for the day's and the month's money alone: what machines are
-// known to cost is spent whether or not they can be seen, and deleting them by
-// their ids rests on no list.
-func (w *world) shedSpent() {
-	for i := range w.desks {
-		d := &w.desks[i]
-		t := tightest{room: market.MaxRate}
-		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
-		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
-	}
-	t := tightest{room: market.MaxRate}
 	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
 	w.shedTo(t, func(*Machine) bool { return true })
 }

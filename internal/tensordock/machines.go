@@ -70,6 +70,12 @@ func (c *Client) Modify(ctx context.Context, id string, m Modification) error {
 	return c.act(ctx, verbChange, "modify", "client/modify/single", id, f)
 }
 
+// ModifyBid is Modify with a new bid and the machine's present size, as the daemon
+// sends it.
+func (c *Client) ModifyBid(ctx context.Context, id string, model market.GPUModel, s market.Shape, bid market.Rate) error {
+	return c.Modify(ctx, id, Modification{Model: model, Shape: s, Bid: market.Some(bid)})
+}
+
 // act is a write to one machine whose answer says no more than yes.
 func (c *Client) act(ctx context.Context, v verb, op, path, id string, f url.Values) error {
 	if f == nil {

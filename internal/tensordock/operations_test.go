@@ -114,6 +114,9 @@ var operations = map[string]operation{
 	"Modify": {market.V0, true, func(ctx context.Context, c *Client) error {
 		return c.Modify(ctx, "vm-1", Modification{Model: "l4-pcie-24gb", Shape: testShape, Bid: market.Some(market.USD(0, 7))})
 	}, "POST /api/v0/client/modify/single", "gpu_count=2 gpu_model=l4-pcie-24gb price=0.07 price_type=spot ram=32 server=vm-1 server_id=vm-1 storage=120 vcpus=8"},
+	"ModifyBid": {market.V0, true, func(ctx context.Context, c *Client) error {
+		return c.ModifyBid(ctx, "vm-1", "l4-pcie-24gb", testShape, market.USD(0, 7))
+	}, "POST /api/v0/client/modify/single", "gpu_count=2 gpu_model=l4-pcie-24gb price=0.07 price_type=spot ram=32 server=vm-1 server_id=vm-1 storage=120 vcpus=8"},
 	"ValidateExisting": {
 		market.V0, true, func(ctx context.Context, c *Client) error {
 			return drop(c.ValidateExisting(ctx, "vm-1", market.USD(0, 9)))
