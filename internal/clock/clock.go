@@ -20,6 +20,8 @@ import (
 // Wait, which a virtual clock can serve without guessing which goroutine sleeps.
 type Clock interface {
 	Now() time.Time
+	// Uptime tells how much time passed, whoever sets the clock meanwhile.
+	Uptime() Uptime
 	// Sleep returns after d, or earlier with ctx's error.
 	Sleep(ctx context.Context, d time.Duration) error
 	// Wait returns true as soon as something can be received from wake, or false
@@ -68,13 +70,14 @@ func (System) WithTimeout(ctx context.Context, d time.Duration) (context.Context
 // transport calls the simulator in process); Now is safe from any goroutine.
 type Virtual struct {
 	mu        sync.Mutex
+	start     time.Time
 	now       time.Time
 	deadlines map[*deadline]struct{}
 }
 
 // NewVirtual starts a virtual clock at the given time.
 func NewVirtual(start time.Time) *Virtual {
-	return &Virtual{now: start, deadlines: map[*deadline]struct{}{}}
+	return &Virtual{start: start, now: start, deadlines: map[*deadline]struct{}{}}
 }
 
 // Now implements Clock.
@@ -84,8 +87,9 @@ func (v *Virtual) Now() time.Time {
 	return v.now
 }
 
-// Set moves the clock, forward or back, without waking anybody: for tests of
-// clocks that jump.
+// Set moves the time, for everybody and without waking anybody: nobody was there.
+// A clock that somebody sets, while time goes on, is a Clock around this one
+// whose Now differs.
 func (v *Virtual) Set(t time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

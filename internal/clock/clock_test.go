@@ -73,3 +73,30 @@ func TestSystemWaitEndsWithTheContext(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestUptimeGoesOnWithTimeAndKnowsItsBoot(t *testing.T) {
+	v := NewVirtual(epoch)
+	before := v.Uptime()
+	if err := v.Sleep(context.Background(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if d, ok := v.Uptime().Since(before); !ok || d != time.Hour {
+		t.Errorf("an hour's sleep: %v %v", d, ok)
+	}
+	if _, ok := before.Since(v.Uptime()); ok {
+		t.Error("a reading compares with a later one")
+	}
+	if _, ok := v.Uptime().Since(Uptime{Boot: "another"}); ok {
+		t.Error("readings of two boots compare")
+	}
+	if _, ok := (Uptime{}).Since(Uptime{}); ok {
+		t.Error("no reading compares with none")
+	}
+	first := System{}.Uptime()
+	if first.Boot == "" {
+		t.Skip("this system does not name its boot")
+	}
+	if d, ok := (System{}).Uptime().Since(first); !ok || d < 0 {
+		t.Errorf("the system's uptime: %v %v", d, ok)
+	}
+}
