@@ -80,7 +80,7 @@ func (tx *Tx) rollback() {
 
 // commit makes the transaction's state the ledger's.
 func (l *Ledger) commit(tx *Tx) error {
-	if err := guard("commit", tx.w.tx.Commit); err != nil {
+	if err := l.bringToDisk(tx.w.tx); err != nil {
 		tx.rollback()
 		return l.fail("commit", err)
 	}
@@ -89,6 +89,15 @@ func (l *Ledger) commit(tx *Tx) error {
 		l.frames.chain = tx.chain
 	}
 	return nil
+}
+
+func (l *Ledger) bringToDisk(tx *bbolt.Tx) error {
+	if l.opts.Fault != nil {
+		if err := l.opts.Fault(); err != nil {
+			return err
+		}
+	}
+	return guard("commit", tx.Commit)
 }
 
 // fail turns an error of the disk into ErrWrite. What bbolt now holds is read
