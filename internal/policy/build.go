@@ -24,6 +24,7 @@ func (f *file) build() Set {
 		Budget: Budget{
 			MaxHourly: f.Budget.MaxHourly.rate(), MaxDaily: f.Budget.MaxDaily.amount(), MaxMonthly: f.Budget.MaxMonthly.amount(),
 			MinBalance: f.Budget.MinBalance.amount(), MinRunway: f.Budget.MinRunway.v,
+			Zone: Zone(f.Budget.TimeZone.v), Scope: Scope(f.Budget.Scope.v),
 		},
 		Limits: Limits{MaxActions: f.Limits.MaxActions.v, MaxProbes: f.Limits.MaxProbes.v},
 		Safety: Safety{
@@ -31,7 +32,8 @@ func (f *file) build() Set {
 			AbsentLooks: f.Safety.AbsentLooks.v, AbsentAge: f.Safety.AbsentAge.v,
 			BackoffMin: f.Safety.BackoffMin.v, BackoffMax: f.Safety.BackoffMax.v,
 			BreakerFailures: f.Safety.BreakerFailures.v, BreakerWindow: f.Safety.BreakerWindow.v,
-			BreakerCooldown: f.Safety.BreakerCooldown.v,
+			BreakerCooldown: f.Safety.BreakerCooldown.v, BreakerNeverUp: f.Safety.BreakerNeverUp.v,
+			PriceOutlier: f.Safety.PriceOutlier.v, BillTolerance: f.Safety.BillTolerance.v, BillStop: f.Safety.BillStop.v,
 		},
 		Ledger: Ledger{Retention: f.Ledger.Retention.v, MaxSize: f.Ledger.MaxSize.v},
 	}
@@ -49,6 +51,7 @@ func (p *filePolicy) build() Policy {
 		Image: p.image(), Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v},
 		Budget: Budget{
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
+			MaxTotal: p.Budget.MaxTotal.amount(),
 		},
 		Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
 		Protected: p.Protected.values(), Labels: p.Labels.items,

@@ -26,6 +26,10 @@ func (d *decoder) check(f *file) {
 	if lo, hi := &f.Safety.BackoffMin, &f.Safety.BackoffMax; lo.ok && hi.ok && lo.v > hi.v {
 		d.fail(CodeOrder, written(lo.at, hi.at), "", "backoff_min (%s) is above backoff_max (%s)", lo.v, hi.v)
 	}
+	if lo, hi := &f.Safety.BillTolerance, &f.Safety.BillStop; lo.ok && hi.ok && lo.v > hi.v {
+		d.fail(CodeOrder, written(lo.at, hi.at), "", "bill_tolerance (%g) is above bill_stop (%g)", lo.v, hi.v)
+	}
+	d.checkZone(&f.Budget.TimeZone)
 	if f.Daemon.Mode.v == string(Live) && !f.Budget.MaxHourly.set {
 		d.warn(CodeNoCap, f.Daemon.Mode.at, "set budget.max_hourly",
 			"live without budget.max_hourly: the cap is the sum of all targets times their ceilings")
@@ -113,6 +117,12 @@ func validPort(u *url.URL) bool {
 	}
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	return err == nil && n > 0
+}
+
+func (d *decoder) checkZone(t *text) {
+	if t.ok && !knownZone(t.v) {
+		d.fail(CodeZone, t.at, "for example UTC or Europe/Berlin", "unknown time zone %q", short(t.v))
+	}
 }
 
 func (d *decoder) checkPath(t *text) {

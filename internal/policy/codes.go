@@ -29,6 +29,7 @@ const (
 	CodeExposed  = "TD205"
 	CodePath     = "TD206"
 	CodeOrder    = "TD207"
+	CodeZone     = "TD208"
 
 	CodeNoCap    = "TD301"
 	CodeSmallCap = "TD302"
@@ -214,6 +215,12 @@ func Codes() []CodeInfo {
 			"A lower bound is greater than its upper bound.",
 			"safety: {backoff_min: 2h, backoff_max: 1h}",
 			"Swap or change them.",
+		},
+		{
+			CodeZone, "No such time zone",
+			"Days and months of the caps begin where this zone says. The name is not in the time zone database.",
+			"budget: {time_zone: Berlin}",
+			"Write a name of the form `Continent/City`, such as `Europe/Berlin`, or `UTC`.",
 		},
 
 		{

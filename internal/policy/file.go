@@ -45,10 +45,12 @@ type fileTensorDock struct {
 type fileBudget struct {
 	at
 	MaxHourly  money    `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that all machines together may cost per hour, in dollars per hour, storage included. Above it, machines are deleted, lowest priority first."`
-	MaxDaily   money    `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a day (UTC), in dollars. Machines are deleted in time to stay below it."`
-	MaxMonthly money    `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a calendar month (UTC), in dollars. Machines are deleted in time to stay below it."`
-	MinBalance money    `yaml:"min_balance" jsonschema:"minimum=0" jsonschema_description:"Nothing is bought when the account would hold less than this, in dollars."`
-	MinRunway  duration `yaml:"min_runway" jsonschema:"default=0s" jsonschema_description:"Nothing is bought when the balance would last less than this at the new rate. 0s is no bound."`
+	MaxDaily   money    `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a day, in dollars. Machines are deleted in time to stay below it."`
+	MaxMonthly money    `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most to be spent in a calendar month, in dollars. Machines are deleted in time to stay below it."`
+	MinBalance money    `yaml:"min_balance" jsonschema:"minimum=0" jsonschema_description:"What the account is to keep, in dollars. Growth stops before it is reached, and machines are deleted in time, lowest priority first."`
+	MinRunway  duration `yaml:"min_runway" jsonschema:"default=0s" jsonschema_description:"How long the balance is to last at the rate of all machines. Growth stops before it would be less, and machines are deleted when it is, lowest priority first. 0s is no bound."`
+	TimeZone   text     `yaml:"time_zone" jsonschema:"default=UTC" jsonschema_description:"Where the days and months of the caps begin: a name such as Europe/Berlin."`
+	Scope      text     `yaml:"scope" jsonschema:"enum=owner,enum=account,default=owner" jsonschema_description:"Whose cost the global caps count: owner is the machines of daemon.owner; account adds everything else that the account is charged for."`
 }
 
 type fileLimits struct {
@@ -68,6 +70,10 @@ type fileSafety struct {
 	BreakerFailures integer  `yaml:"breaker_failures" jsonschema:"minimum=1,maximum=1000,default=5" jsonschema_description:"So many failed writes ..."`
 	BreakerWindow   duration `yaml:"breaker_window" jsonschema:"default=10m" min:"1ms" jsonschema_description:"... within this time stop all growth ..."`
 	BreakerCooldown duration `yaml:"breaker_cooldown" jsonschema:"default=15m" min:"1ms" jsonschema_description:"... for so long."`
+	BreakerNeverUp  integer  `yaml:"breaker_never_up" jsonschema:"minimum=1,maximum=1000,default=5" jsonschema_description:"So many machines in a row that were ordered and never ran stop all growth for breaker_cooldown."`
+	PriceOutlier    number   `yaml:"price_outlier" jsonschema:"minimum=1.1,maximum=1000,default=3" jsonschema_description:"When the prices of at least half of all GPU models change by this factor between two looks, or a machine is charged dearer than it was sold by more than a quarter, growth stops for breaker_cooldown."`
+	BillTolerance   number   `yaml:"bill_tolerance" jsonschema:"minimum=0,maximum=10,default=0.1" jsonschema_description:"The share by which the account's balance may fall faster than the books explain before it is reported."`
+	BillStop        number   `yaml:"bill_stop" jsonschema:"minimum=0,maximum=10,default=0.3" jsonschema_description:"... and before growth stops, until the bill fits again."`
 }
 
 type fileLedger struct {
@@ -147,6 +153,7 @@ type fileSpread struct {
 type filePolicyBudget struct {
 	at
 	MaxHourly  money `yaml:"max_hourly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most that this policy's machines may cost per hour, in dollars per hour, storage included."`
-	MaxDaily   money `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a day (UTC), in dollars. Its machines are deleted in time to stay below it."`
-	MaxMonthly money `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a calendar month (UTC), in dollars. Its machines are deleted in time to stay below it."`
+	MaxDaily   money `yaml:"max_daily" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a day, in dollars. Its machines are deleted in time to stay below it."`
+	MaxMonthly money `yaml:"max_monthly" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may spend in a calendar month, in dollars. Its machines are deleted in time to stay below it."`
+	MaxTotal   money `yaml:"max_total" jsonschema:"exclusiveMinimum=0" jsonschema_description:"The most this policy may ever spend, in dollars, counted over all restarts and reloads. Its machines are deleted in time to stay below it."`
 }

@@ -46,11 +46,13 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 			MarketplaceURL: "https://marketplace.tensordock.com", InstancesURL: "https://dashboard.tensordock.com",
 			MarketplaceRPS: 1, InstancesRPM: 100,
 		},
+		Budget: Budget{Zone: "UTC", Scope: ScopeOwner},
 		Limits: Limits{MaxActions: 20, MaxProbes: 40},
 		Safety: Safety{
 			UnknownLooks: 3, UnknownAge: 10 * time.Minute, AbsentLooks: 3, AbsentAge: 2 * time.Minute,
 			BackoffMin: 30 * time.Second, BackoffMax: time.Hour,
-			BreakerFailures: 5, BreakerWindow: 10 * time.Minute, BreakerCooldown: 15 * time.Minute,
+			BreakerFailures: 5, BreakerWindow: 10 * time.Minute, BreakerCooldown: 15 * time.Minute, BreakerNeverUp: 5,
+			PriceOutlier: 3, BillTolerance: 0.1, BillStop: 0.3,
 		},
 		Ledger: Ledger{Retention: 720 * time.Hour, MaxSize: 1 << 30},
 		Policies: []Policy{{

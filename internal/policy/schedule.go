@@ -61,11 +61,17 @@ func splitZone(spec string) (zone, line string, err error) {
 	if line = strings.TrimSpace(line); !ok || line == "" {
 		return "", "", errors.New("there is a time zone but no schedule after it")
 	}
-	// "Local" would mean something else on every machine.
-	if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
+	if !knownZone(zone) {
 		return "", "", fmt.Errorf("unknown time zone %q", short(zone))
 	}
 	return zone, line, nil
+}
+
+// knownZone says whether the database has a zone of this name. "Local" would mean
+// something else on every machine.
+func knownZone(name string) bool {
+	_, err := time.LoadLocation(name)
+	return err == nil && name != "" && name != "Local"
 }
 
 func parseEvery(s string) (Schedule, error) {

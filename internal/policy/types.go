@@ -55,6 +55,34 @@ type Budget struct {
 	MaxMonthly market.Maybe[market.Amount] `json:"max_monthly,omitzero"`
 	MinBalance market.Maybe[market.Amount] `json:"min_balance,omitzero"` // global only
 	MinRunway  time.Duration               `json:"min_runway,omitempty"` // global only; 0 is none
+	MaxTotal   market.Maybe[market.Amount] `json:"max_total,omitzero"`   // of a policy only: over its whole life
+	Zone       Zone                        `json:"time_zone,omitempty"`  // global only: where days and months begin
+	Scope      Scope                       `json:"scope,omitempty"`      // global only
+}
+
+// Scope says whose machines the global caps count.
+type Scope string
+
+// Scopes.
+const (
+	ScopeOwner   Scope = "owner"   // those of daemon.owner
+	ScopeAccount Scope = "account" // and whatever else the account is charged for
+)
+
+// Zone is the name of a time zone in the IANA database; "" is UTC.
+type Zone string
+
+// Location is the zone's rules; UTC for a name that is not in the database, which
+// Parse has refused.
+func (z Zone) Location() *time.Location {
+	if z == "" {
+		return time.UTC
+	}
+	l, err := time.LoadLocation(string(z))
+	if err != nil {
+		return time.UTC
+	}
+	return l
 }
 
 // Limits bound what one cycle may do.
@@ -74,6 +102,10 @@ type Safety struct {
 	BreakerFailures int           `json:"breaker_failures"` // failed writes ...
 	BreakerWindow   time.Duration `json:"breaker_window"`   // ... within this, stop growth ...
 	BreakerCooldown time.Duration `json:"breaker_cooldown"` // ... for this long
+	BreakerNeverUp  int           `json:"breaker_never_up"` // machines in a row that never ran stop growth
+	PriceOutlier    float64       `json:"price_outlier"`    // the factor by which the whole market's prices may move between two looks
+	BillTolerance   float64       `json:"bill_tolerance"`   // share by which the bill may exceed the books before it is reported ...
+	BillStop        float64       `json:"bill_stop"`        // ... and before it stops growth
 }
 
 // Ledger bounds the history that is kept.
