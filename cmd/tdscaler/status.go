@@ -8,6 +8,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
 func statusCommand() *cobra.Command {
@@ -88,6 +89,18 @@ func (t *table) stops(s *control.Status, now time.Time) {
 		t.pauses(s.Pauses, now)
 	}
 	for _, b := range s.Breakers {
-		t.row("breaker", b.Code+", no growth until "+stamp(b.Until)+because(cmp.Or(b.Reason, "no reason given")))
+		t.row("breaker", breakerHolds(&b)+because(cmp.Or(b.Reason, "no reason given")))
 	}
+}
+
+// breakerHolds says what a breaker stops, and until when.
+func breakerHolds(b *plan.Breaker) string {
+	what, until := ", no growth ", "until resumed"
+	if b.All {
+		what = ", no writes at all "
+	}
+	if !b.Until.IsZero() {
+		until = "until " + stamp(b.Until)
+	}
+	return b.Code + what + until
 }

@@ -81,7 +81,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		probes:    counters("probes_total", "Soft validations of spot bids, by answer.", "answer"),
 		events:    counters("events_total", "What looks taught us, by kind.", "event"),
 		holds:     gauges("holds", "Things not done in the last cycle, by reason.", "policy", "reason"),
-		breakers:  gauges("breaker_open", "Whether the breaker stops growth: 1 or 0.", "breaker"),
+		breakers:  gauges("breaker_open", "Whether the breaker is open: 1 or 0.", "breaker"),
 		paused:    gauges("policy_paused", "Whether the policy is paused: 1 or 0.", "policy"),
 		auth:      gauge("authorized", "Whether TensorDock accepted the credentials at the last look: 1 or 0."),
 		mode:      gauges("mode_info", "The mode in use: dry-run or live. Always 1.", "mode"),
@@ -111,7 +111,7 @@ func (m *metrics) start() {
 	for _, a := range []market.Answer{market.Accepted, market.Refused, market.Silent} {
 		m.probes.WithLabelValues(string(a))
 	}
-	for _, b := range []string{plan.BreakerFailures, plan.BreakerDisappearance} {
+	for _, b := range plan.BreakerCodes() {
 		m.breakers.WithLabelValues(b)
 	}
 	for _, e := range plan.EventKinds() {
@@ -238,11 +238,13 @@ func (m *metrics) history(r *plan.Report) {
 	m.burn.Set(burn.Float())
 	m.reserved.Set(h.Reserved().Float())
 	m.breakers.Reset()
-	for _, code := range []string{plan.BreakerFailures, plan.BreakerDisappearance} {
+	for _, code := range plan.BreakerCodes() {
 		m.breakers.WithLabelValues(code).Set(0)
 	}
-	if b := h.OpenBreaker(r.FinishedAt); b != nil {
-		m.breakers.WithLabelValues(b.Code).Set(1)
+	for i := range h.Breakers {
+		if b := &h.Breakers[i]; b.Open(r.FinishedAt) {
+			m.breakers.WithLabelValues(b.Code).Set(1)
+		}
 	}
 }
 

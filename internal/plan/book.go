@@ -320,13 +320,13 @@ func backoffFor(s policy.Safety, b *Backoff) time.Duration {
 	return d - time.Duration(uint64(d)/4*(hash>>40&0xff)/0xff)
 }
 
-// OpenBreaker is the breaker that stops growth now, of several the one that cools
-// down last; nil if there is none.
+// OpenBreaker is the breaker that stops writes now, of several the one that stops
+// most and then the one that holds longest; nil if there is none.
 func (h *History) OpenBreaker(now time.Time) *Breaker {
 	var found *Breaker
 	for i := range h.Breakers {
 		b := &h.Breakers[i]
-		if now.Before(b.Until) && (found == nil || cmp.Or(b.Until.Compare(found.Until), cmp.Compare(b.Code, found.Code)) > 0) {
+		if b.Open(now) && (found == nil || b.graver(found)) {
 			found = b
 		}
 	}

@@ -122,5 +122,5 @@ func perHour(a market.Amount, d time.Duration) market.Rate {
 }
 
 func breakerText(b *Breaker) string {
-	return fmt.Sprintf("breaker %s is open until %s: %s", b.Code, b.Until.UTC().Format(time.RFC3339), b.Reason)
+	return fmt.Sprintf("breaker %s is open %s: %s", b.Code, b.Ends(), b.Reason)
 }

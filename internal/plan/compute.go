@@ -13,6 +13,7 @@ import (
 // Compute decides what to do now. It never asks for more than the caps, the
 // limits and the evidence allow.
 //
+//	a breaker stops all writes          -> hold everything
 //	list of machines unknown            -> hold everything
 //	policy paused                       -> hold
 //	machine does not fit its policy     -> delete
@@ -26,6 +27,9 @@ import (
 // confirmed that it is gone: its replacement comes after that.
 func Compute(in Input) Plan {
 	w := newWorld(&in)
+	if b := in.History.OpenBreaker(in.Now); b != nil && b.All {
+		return w.standStill(b)
+	}
 	if !in.Snapshot.Instances.Complete {
 		w.holdAll(HoldInstances, "the list of machines could not be read: "+in.Snapshot.Instances.Problem)
 		w.shed(false) // time is money, whether the market answers or not

@@ -155,21 +155,47 @@ func (p *Pause) before(o *Pause) bool {
 
 // Forbids says which pause or breaker stands against an action now; "" if none.
 func (h *History) Forbids(a Action, now time.Time) string {
-	if p := h.PausedBy(a.Policy, now); p != nil && !(p.Teardown && a.Kind == Delete) {
+	p := h.PausedBy(a.Policy, now)
+	torn := p != nil && p.Teardown && a.Kind == Delete // an operator asked for it
+	if p != nil && !torn {
 		return "policy " + a.Policy + " is paused"
 	}
-	if b := h.OpenBreaker(now); b != nil && a.Kind != Delete {
+	if b := h.OpenBreaker(now); b != nil && !torn && (a.Kind != Delete || b.All) {
 		return breakerText(b)
 	}
 	return ""
 }
 
-// Breaker stops growth until it cools down.
+// Breaker stops growth until it cools down, or until somebody resumes.
 type Breaker struct {
 	Code   string    `json:"code"`
 	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
+	Until  time.Time `json:"until,omitzero"` // zero: until resumed
 	Reason string    `json:"reason"`
+	// All stops deletions too; only what an operator has destroyed still goes.
+	All bool `json:"all,omitempty"`
+}
+
+// Open says whether the breaker holds now.
+func (b *Breaker) Open(now time.Time) bool { return b.Until.IsZero() || now.Before(b.Until) }
+
+// graver says whether the breaker stops more than another, or for longer.
+func (b *Breaker) graver(o *Breaker) bool {
+	if b.All != o.All {
+		return b.All
+	}
+	if b.Until.IsZero() != o.Until.IsZero() {
+		return b.Until.IsZero()
+	}
+	return cmp.Or(b.Until.Compare(o.Until), cmp.Compare(b.Code, o.Code)) > 0
+}
+
+// Ends says until when the breaker holds, in words.
+func (b *Breaker) Ends() string {
+	if b.Until.IsZero() {
+		return "until resumed"
+	}
+	return "until " + b.Until.UTC().Format(time.RFC3339)
 }
 
 // Spend is what one policy cost on one day (UTC).

@@ -17,6 +17,12 @@ type Look struct {
 	Safety   policy.Safety
 	Policies []policy.Policy
 	Snapshot market.Snapshot
+	// Strange are names in the list that carry our mark and owner, and that this
+	// ledger neither gave out nor took in before. Sorted.
+	Strange []string
+	// Watched: this very process has seen the machines of this owner before, so that
+	// what is strange now has appeared under its eyes.
+	Watched bool
 }
 
 // Observe books what a look showed: machines seen, changed, absent, adopted, and
@@ -174,6 +180,7 @@ func (o *observer) adopt(inst *market.Instance) string {
 	}
 	o.h.Machines = append(o.h.Machines, m)
 	o.emit(EventAdopted, &m, "%s (%s) carries our name but had no record: adopted", inst.Name, inst.ID)
+	o.trespass(inst)
 	return m.Name
 }
 
@@ -494,7 +501,7 @@ func (o *observer) expire() {
 	now := o.l.Now
 	o.h.Backoffs = slices.DeleteFunc(o.h.Backoffs, func(b Backoff) bool { return now.After(b.Until.Add(o.l.Safety.BackoffMax)) })
 	o.h.Breakers = slices.DeleteFunc(o.h.Breakers, func(b Breaker) bool {
-		return b.Code != BreakerDisappearance && !now.Before(b.Until)
+		return b.Code != BreakerDisappearance && !b.Open(now)
 	})
 	o.h.Pauses = slices.DeleteFunc(o.h.Pauses, func(p Pause) bool { return !p.Until.IsZero() && !now.Before(p.Until) })
 	if l, ok := o.h.RebidApplies.Get(); ok && !l.Holds && now.Sub(l.At) > lessonLasts {

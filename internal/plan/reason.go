@@ -43,4 +43,10 @@ const (
 const (
 	BreakerFailures      = "failures"
 	BreakerDisappearance = "mass_disappearance"
+	BreakerSecondDaemon  = "second_daemon" // stops deletions too, until resumed
 )
+
+// BreakerCodes lists every breaker.
+func BreakerCodes() []string {
+	return []string{BreakerFailures, BreakerDisappearance, BreakerSecondDaemon}
+}

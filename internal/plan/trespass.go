@@ -1,0 +1,50 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// trespass opens a breaker where a machine that carries our mark and owner has
+// appeared under our eyes and was never ordered by this ledger: somebody else buys
+// under our owner. Two that count each other's machines as their own would buy, and
+// worse, delete each other's for ever. So everything stops, deletions too, and only
+// a person who has found the other one can let it go on.
+//
+//	first look after a start, or after a reload    adopted: a ledger was lost, or is an old copy
+//	a name that this ledger gave out               adopted: an order that was given up too early
+//	a name that was taken in before                adopted: it was hidden, and is back
+//	any other                                      adopted, and the breaker opens
+func (o *observer) trespass(inst *market.Instance) {
+	if !o.l.Watched || !slices.Contains(o.l.Strange, inst.Name) ||
+		slices.ContainsFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerSecondDaemon }) {
+		return
+	}
+	b := Breaker{Code: BreakerSecondDaemon, Since: o.l.Now, All: true, Reason: fmt.Sprintf(
+		"%s (%s) appeared, carries owner %q and was never ordered by this ledger: another daemon buys under this owner; "+
+			"stop it or give it another daemon.owner, then resume", inst.Name, inst.ID, o.l.Owner)}
+	o.h.Breakers = append(o.h.Breakers, b)
+	o.events = append(o.events, Event{Kind: EventBreaker, At: o.l.Now, Text: b.Reason + "; no writes until then"})
+}
+
+// standStill is the plan while a breaker stops all writes: nothing is done but what
+// an operator has destroyed, whose pause says so.
+func (w *world) standStill(b *Breaker) Plan {
+	for i := range w.desks {
+		d := &w.desks[i]
+		if p := w.pausedBy(d.p.Name); p != nil && w.in.Snapshot.Instances.Complete {
+			w.tend(d)
+			continue
+		}
+		w.count(d)
+		w.hold(d, nil, HoldBreaker, "%s", breakerText(b))
+	}
+	for _, m := range w.machines {
+		if p := w.pausedBy(m.Policy); p != nil && p.Teardown && w.in.Snapshot.Instances.Complete {
+			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
+		}
+	}
+	return w.finish()
+}
