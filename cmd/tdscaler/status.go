@@ -46,14 +46,29 @@ func (t *table) status(s *control.Status, now time.Time) {
 	if s.Problem != "" {
 		t.row("problem", s.Problem)
 	}
-	t.row("rate", s.Burn.String()+" now, "+s.Reserved.String()+" reserved, cap "+s.HourlyCap.String())
-	t.row("spent", spent(s.SpentToday)+" today, "+spent(s.SpentMonth)+" this month (UTC)")
-	t.row("balance", owned(s.Balance.Balance))
+	t.row("rate", s.Burn.String()+" as last seen, "+s.Reserved.String()+" reserved, cap "+s.HourlyCap.String())
+	t.row("spent", spent(s.SpentToday)+" today, "+spent(s.SpentMonth)+" this month ("+string(s.Zone)+"), "+spent(s.SpentEver)+" ever")
+	t.row("balance", owned(s.Balance.Balance)+runway(s))
+	if s.Bill.Warned {
+		t.row("bill", "the balance fell by "+spent(s.Bill.Excess)+" more than the "+spent(s.Bill.Charged)+" that the books explain since "+stamp(s.Bill.Since))
+	}
 	t.row("machines", s.Machines)
 	t.stops(s, now)
 	t.gap()
 	t.standings(s.Policies)
 	t.notDone(s.Holds)
+}
+
+// runway says how long the balance lasts, and what else it pays for.
+func runway(s *control.Status) string {
+	text := ""
+	if s.Runway > 0 {
+		text = ", lasts " + ago(s.Runway) + " at what is reserved"
+	}
+	if s.Others > 0 {
+		text += "; " + s.Others.String() + " of it is not for our machines"
+	}
+	return text
 }
 
 func fileState(s *control.Status, now time.Time) string {

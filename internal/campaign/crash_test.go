@@ -50,6 +50,12 @@ func (m mortal) Now() time.Time {
 	return m.Clock.Now()
 }
 
+// Uptime is what a look and every booking begin with.
+func (m mortal) Uptime() clock.Uptime {
+	m.f.point("look at the uptime")
+	return m.Clock.Uptime()
+}
+
 func (m mortal) Wait(ctx context.Context, d time.Duration, wake <-chan struct{}) (bool, error) {
 	m.f.point("wait")
 	return m.Clock.Wait(ctx, d, wake)

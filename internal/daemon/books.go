@@ -19,18 +19,30 @@ type books struct {
 	clock  clock.Clock
 	set    *policy.Set
 	cycle  uint64
-	// operator: what is booked was asked for by hand.
-	operator bool
-	notice   func([]plan.Event) // what a booking set off: a breaker
+	caps   func(policy string) plan.Caps
+	notice func([]plan.Event) // what a booking set off: a breaker
+}
+
+// steady goes on from a look as time does: what is booked between two looks fits to
+// the first of them, whoever sets the clock meanwhile. The next look finds out, and
+// moves all of it.
+type steady struct {
+	clock.Clock
+	at time.Time
+	up clock.Uptime
+}
+
+// Now implements clock.Clock.
+func (s steady) Now() time.Time {
+	if d, ok := s.Uptime().Since(s.up); ok {
+		return s.at.Add(d)
+	}
+	return s.Clock.Now()
 }
 
 // Begin implements actuator.Book. A deletion that was asked for before, and never
 // answered, is settled by the one that is asked for now.
 func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
-	caps := plan.Caps{Hourly: b.set.HourlyCap(), Operator: b.operator}
-	if p, ok := b.set.Find(a.Policy); ok {
-		caps.Policy = p.Budget.MaxHourly
-	}
 	err = b.ledger.Update(func(tx *ledger.Tx) error {
 		name := a.Machine
 		if a.Kind == plan.Deploy {
@@ -40,7 +52,7 @@ func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
 		if m := tx.History().Machine(a.Machine); a.Kind == plan.Delete && m != nil {
 			before = m.Leaving
 		}
-		in, err = plan.Begin(tx.History(), a, caps, tx.NextIntent(), b.cycle, name, b.clock.Now())
+		in, err = plan.Begin(tx.History(), a, b.caps(a.Policy), tx.NextIntent(), b.cycle, name, b.clock.Now())
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,8 @@ func booksOf(r *rig, fleet, own market.Rate) *books {
 	if own > 0 {
 		set.Policies[0].Budget.MaxHourly = market.Some(own)
 	}
-	return &books{ledger: r.o.Ledger, clock: r.clock, set: &set}
+	in := input(&set, plan.Look{Now: r.clock.Now()}, plan.History{})
+	return &books{ledger: r.o.Ledger, clock: r.clock, set: &set, caps: in.CapsFor}
 }
 
 func deployAt(rate, reserve market.Rate) plan.Action {

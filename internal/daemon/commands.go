@@ -42,9 +42,16 @@ type Status struct {
 	Reserved   market.Rate     `json:"reserved_usd_hour"`
 	Machines   int             `json:"machines"`
 	Burn       market.Rate     `json:"burn_usd_hour"` // of all machines as last seen
+	Zone       policy.Zone     `json:"time_zone"`     // of today and this month
 	SpentToday market.Amount   `json:"spent_today_usd"`
 	SpentMonth market.Amount   `json:"spent_month_usd"`
-	Balance    market.Balance  `json:"balance"`
+	SpentEver  market.Amount   `json:"spent_ever_usd"`
+	Others     market.Rate     `json:"others_usd_hour"` // what the account is charged for beside our machines
+	// Runway is how long the balance lasts if everything costs what is reserved for
+	// it; 0 where that is not known.
+	Runway  time.Duration  `json:"runway,omitempty"`
+	Bill    plan.Bill      `json:"bill,omitzero"` // the balance against the books
+	Balance market.Balance `json:"balance"`
 }
 
 // Status tells where things stand after the last cycle.
@@ -72,7 +79,11 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 	for i := range h.Machines {
 		s.Burn = s.Burn.Add(h.Machines[i].Burn())
 	}
-	s.SpentToday, s.SpentMonth = h.Spent("", now)
+	s.Zone = c.Set.Budget.Zone
+	spent := h.Spent("", now.In(s.Zone.Location()))
+	s.SpentToday, s.SpentMonth, s.SpentEver = spent.Day, spent.Month, spent.Total
+	s.Others, s.Bill = h.Account.Others, h.Account.Bill
+	s.Runway, _ = h.Runway().Get()
 	return s
 }
 
@@ -125,15 +136,10 @@ func (d *Daemon) Plan(ctx context.Context, c Config, fresh bool) (PlanAnswer, er
 
 // PlanOn makes a plan from a look and the history into which it was observed.
 func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, seen Seen, h plan.History) PlanAnswer {
-	look := lookOf(c, seen)
-	in := input(&c.Set, look, h)
+	in := input(&c.Set, plan.Look{Now: seen.At, Snapshot: seen.Snapshot}, h)
 	in.Verdicts = slices.Clone(seen.Verdicts)
 	in, p := bidder.Converse(ctx, clk, ask, in)
 	return PlanAnswer{Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem}
-}
-
-func lookOf(c *Config, seen Seen) plan.Look {
-	return plan.Look{Now: seen.At, Owner: c.Set.Daemon.Owner, Safety: c.Set.Safety, Policies: c.Set.Policies, Snapshot: seen.Snapshot}
 }
 
 // LookAlone looks at the market for a command that runs without a daemon, and
@@ -147,9 +153,9 @@ func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *pla
 	if unauthorized(ctx, r, &snap) {
 		return Seen{}, fmt.Errorf("%w: %s", ErrUnauthorized, snap.Instances.Problem)
 	}
-	seen := Seen{At: clk.Now(), Snapshot: snap, Problem: problemOf(&snap)}
-	plan.Observe(h, lookOf(c, seen))
-	return seen, nil
+	look := lookAt(clk, &c.Set, snap)
+	plan.Observe(h, look)
+	return Seen{At: look.Now, Snapshot: snap, Problem: problemOf(&snap)}, nil
 }
 
 func (d *Daemon) lastLook(ctx context.Context, fresh bool) (Seen, error) {
@@ -287,7 +293,7 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 	if err != nil {
 		return err
 	}
-	act := d.actuator(c, m, 0, &gate{operator: true}, nil)
+	act := d.actuator(c, m, &books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, caps: byHand}, &gate{operator: true})
 	for i := range h.Machines {
 		one := &h.Machines[i]
 		if name != "" && one.Policy != name || one.Phase == plan.PhaseDeleting {
@@ -316,6 +322,9 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 	return ctx.Err()
 }
 
+// byHand bounds nothing: an operator only deletes.
+func byHand(string) plan.Caps { return plan.Caps{Operator: true} }
+
 func outcomeOf(state, skipped string) string {
 	if skipped != "" {
 		return "failed"
@@ -333,7 +342,7 @@ func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name st
 	if !snap.Instances.Complete {
 		return fmt.Errorf("what is known was deleted, but whether there is more could not be seen: %s", snap.Instances.Problem)
 	}
-	look := plan.Look{Now: d.o.Clock.Now(), Owner: c.Set.Daemon.Owner, Safety: c.Set.Safety, Policies: c.Set.Policies, Snapshot: snap}
+	look := lookAt(d.o.Clock, &c.Set, snap)
 	err = d.o.Ledger.Update(func(tx *ledger.Tx) error {
 		_, err := book(tx, look, c.Set.Policies)
 		return err
@@ -375,7 +384,7 @@ func Resume(l *ledger.Ledger, name string) (pauses []plan.Pause, breakers []plan
 			return end
 		})
 		if name == "" {
-			breakers, h.Breakers, h.Failures = h.Breakers, nil, nil
+			breakers = h.CloseBreakers()
 		}
 		return nil
 	})

@@ -71,7 +71,7 @@ func (t *turn) run(ctx context.Context) error {
 		return nil // a scan that was cut short is no look
 	}
 	s := &t.c.Set
-	t.look = plan.Look{Now: t.o.Clock.Now(), Owner: s.Daemon.Owner, Safety: s.Safety, Policies: s.Policies, Snapshot: snap}
+	t.look = lookAt(t.o.Clock, s, snap)
 	t.looked, t.r.Problem = true, problemOf(&snap)
 	h.Remember(s.Policies)
 	if err := t.pauseByFile(&h); err != nil {
@@ -79,6 +79,15 @@ func (t *turn) run(ctx context.Context) error {
 	}
 	t.r.Events = plan.Observe(&h, t.look)
 	return t.rounds(ctx, input(s, t.look, h))
+}
+
+// lookAt is a look at a snapshot, made now. Its time is the time of day alone: what
+// truly passed is told by its reading of the other clock.
+func lookAt(c clock.Clock, s *policy.Set, snap market.Snapshot) plan.Look {
+	now, up := c.Now().Round(0), c.Uptime()
+	return plan.Look{
+		Now: now, Boot: up.Boot, Up: up.At, Owner: s.Daemon.Owner, Safety: s.Safety, Policies: s.Policies, Zone: s.Budget.Zone, Snapshot: snap,
+	}
 }
 
 // pauseByFile makes the pause file a pause like any other in what is decided on, so
@@ -192,7 +201,7 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 	var act *actuator.Actuator
 	if t.m.Writer != nil {
-		act = t.actuator(&t.c, t.m, t.r.Cycle, t.gate(t.generation), func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) })
+		act = t.actuator(&t.c, t.m, t.books(&in), t.gate(t.generation))
 	}
 	for range maxRounds {
 		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)
@@ -209,6 +218,16 @@ func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 		}
 	}
 	return nil
+}
+
+// books are those of this cycle: the caps are what they were when it looked.
+func (t *turn) books(in *plan.Input) *books {
+	looked := *in
+	return &books{
+		ledger: t.o.Ledger, set: &t.c.Set, cycle: t.r.Cycle, caps: looked.CapsFor,
+		clock:  steady{t.o.Clock, t.look.Now, clock.Uptime{Boot: t.look.Boot, At: t.look.Up}},
+		notice: func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) },
+	}
 }
 
 // carryOut acts on the plan in order; again says that another plan may do better.

@@ -192,10 +192,8 @@ func (d *Daemon) connection() Market {
 }
 
 // actuator composes the only way to write, for one cycle or command.
-func (d *Daemon) actuator(c *Config, m Market, cycle uint64, g *gate, notice func([]plan.Event)) *actuator.Actuator {
-	return actuator.New(m.Writer,
-		&books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, cycle: cycle, operator: g.operator, notice: notice}, g,
-		&outfitter{set: &c.Set, materials: c.Materials, store: d.o.Credentials})
+func (d *Daemon) actuator(c *Config, m Market, b *books, g *gate) *actuator.Actuator {
+	return actuator.New(m.Writer, b, g, &outfitter{set: &c.Set, materials: c.Materials, store: d.o.Credentials})
 }
 
 // act carries out one action with a context that outlives a stop by Grace, so

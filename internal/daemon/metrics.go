@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -31,6 +32,11 @@ type metrics struct {
 	capHourly prometheus.Gauge
 	day       *prometheus.GaugeVec
 	month     *prometheus.GaugeVec
+	ever      *prometheus.GaugeVec
+	others    prometheus.Gauge
+	runway    prometheus.Gauge
+	excess    prometheus.Gauge
+	excessPer prometheus.Gauge
 	balance   prometheus.Gauge
 	account   prometheus.Gauge
 	actions   *prometheus.CounterVec
@@ -73,8 +79,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour: the figure that the hourly cap bounds."),
 		burn:      gauge("burn_dollars_per_hour", "What all machines cost per hour in the state last seen."),
 		capHourly: gauge("budget_hourly_dollars_per_hour", "The hourly cap: budget.max_hourly, or the sum of targets times ceilings."),
-		day:       gauges("spend_today_dollars", "Spend since midnight UTC as metered from what each machine costs.", "policy"),
-		month:     gauges("spend_month_dollars", "Spend since the first of the month (UTC) as metered from what each machine costs.", "policy"),
+		day:       gauges("spend_today_dollars", "Spend since midnight (budget.time_zone) as metered from what each machine costs.", "policy"),
+		month:     gauges("spend_month_dollars", "Spend since the first of the month (budget.time_zone) as metered from what each machine costs.", "policy"),
+		ever:      gauges("spend_lifetime_dollars", "Spend in all the policy's life as metered from what each machine costs.", "policy"),
+		others:    gauge("account_others_dollars_per_hour", "What the account is charged for beside our machines: listed machines of others, and what else its hourly cost contains."),
+		runway:    gauge("runway_seconds", "How long the balance lasts if everything costs what is reserved for it; +Inf where nothing costs anything."),
+		excess:    gauge("bill_excess_dollars", "By how much more the balance fell than the books explain, since the comparison began, at most a day ago."),
+		excessPer: gauge("bill_excess_ratio", "The same as a share of what the books explain; safety.bill_tolerance and bill_stop are its thresholds."),
 		balance:   gauge("balance_dollars", "Prepaid balance of the account when it was last read."),
 		account:   gauge("account_burn_dollars_per_hour", "What TensorDock says the whole account costs per hour, machines that are not ours included."),
 		actions:   counters("actions_total", "Actions by outcome: accepted, unknown (answer lost), refused, failed, skipped.", "policy", "action", "outcome"),
@@ -96,7 +107,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	})
 	build.Set(1)
 	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.policyUSD,
-		m.reserved, m.burn, m.capHourly, m.day, m.month, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
+		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen)
 	m.start()
 	return m
@@ -165,7 +176,7 @@ func (m *metrics) configure(s *policy.Set) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.holds, m.paused} {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused} {
 		v.Reset()
 	}
 }
@@ -237,6 +248,13 @@ func (m *metrics) history(r *plan.Report) {
 	}
 	m.burn.Set(burn.Float())
 	m.reserved.Set(h.Reserved().Float())
+	m.others.Set(h.Account.Others.Float())
+	m.excess.Set(h.Account.Bill.Excess.Float())
+	m.excessPer.Set(h.Account.Bill.Ratio())
+	m.runway.Set(math.Inf(1))
+	if d, ok := h.Runway().Get(); ok {
+		m.runway.Set(d.Seconds())
+	}
 	m.breakers.Reset()
 	for _, code := range plan.BreakerCodes() {
 		m.breakers.WithLabelValues(code).Set(0)
@@ -257,9 +275,10 @@ func (m *metrics) standing(r *plan.Report, s *plan.Standing) {
 	m.satisfied.WithLabelValues(s.Policy).Set(oneIf(s.Satisfied))
 	m.offers.WithLabelValues(s.Policy).Set(float64(s.Funnel.Candidates))
 	m.policyUSD.WithLabelValues(s.Policy).Set(h.ReservedFor(s.Policy).Float())
-	day, month := h.Spent(s.Policy, r.FinishedAt)
-	m.day.WithLabelValues(s.Policy).Set(day.Float())
-	m.month.WithLabelValues(s.Policy).Set(month.Float())
+	spent := h.Spent(s.Policy, r.FinishedAt.In(r.Input.Budget.Zone.Location()))
+	m.day.WithLabelValues(s.Policy).Set(spent.Day.Float())
+	m.month.WithLabelValues(s.Policy).Set(spent.Month.Float())
+	m.ever.WithLabelValues(s.Policy).Set(spent.Total.Float())
 	m.paused.WithLabelValues(s.Policy).Set(oneIf(h.PausedBy(s.Policy, r.FinishedAt) != nil))
 }
 

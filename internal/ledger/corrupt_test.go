@@ -230,9 +230,9 @@ func TestSchemasMigrateForwardOnly(t *testing.T) {
 		to    int
 		steps []migration
 	}{
-		"a step that fails":         {o, 2, []migration{func(w *writer) error { must(t, step(w)); return no }}},
-		"a step that is missing":    {o, 3, []migration{step}},
-		"a reader does not migrate": {Options{Path: path, ReadOnly: true, Timeout: 1}, 2, []migration{step}},
+		"a step that fails":         {o, schemaVersion + 1, append(migrations(), func(w *writer) error { must(t, step(w)); return no })},
+		"a step that is missing":    {o, schemaVersion + 2, append(migrations(), step)},
+		"a reader does not migrate": {Options{Path: path, ReadOnly: true, Timeout: 1}, schemaVersion + 1, append(migrations(), step)},
 	} {
 		if _, err := openAs(c.o, c.to, c.steps); !errors.Is(err, ErrSchema) {
 			t.Errorf("%s: %v", name, err)
@@ -244,7 +244,7 @@ func TestSchemasMigrateForwardOnly(t *testing.T) {
 	}
 	must(t, l.Close())
 
-	l, err := openAs(o, 3, []migration{step, func(*writer) error { return nil }})
+	l, err := openAs(o, schemaVersion+2, append(migrations(), step, func(*writer) error { return nil }))
 	must(t, err)
 	if h := must1(l.History()); len(h.Known) != 1 || len(must1(l.Intents(Filter{}))) != 1 {
 		t.Error(h)

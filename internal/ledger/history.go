@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -24,6 +25,11 @@ const (
 	bookKnown        = "known"
 	bookRebidApplies = "rebid_applies"
 	bookLookedAt     = "looked_at"
+	bookTotals       = "totals"
+	bookDuds         = "duds"
+	bookLevels       = "levels"
+	bookAccount      = "account"
+	bookClock        = "clock"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -41,6 +47,8 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Breakers = slices.Clone(h.Breakers)
 	c.Failures = slices.Clone(h.Failures)
 	c.Spend = slices.Clone(h.Spend)
+	c.Totals = slices.Clone(h.Totals)
+	c.Levels = slices.Clone(h.Levels)
 	c.Scaled = slices.Clone(h.Scaled)
 	c.Known = slices.Clone(h.Known)
 	return c
@@ -79,6 +87,11 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookKnown, old.Known, h.Known),
 		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
 		saveList(w, bookLookedAt, timeList(old.LookedAt), timeList(h.LookedAt)),
+		saveList(w, bookTotals, old.Totals, h.Totals),
+		saveList(w, bookDuds, valueList(old.Duds), valueList(h.Duds)),
+		saveList(w, bookLevels, old.Levels, h.Levels),
+		saveList(w, bookAccount, valueList(old.Account), valueList(h.Account)),
+		saveList(w, bookClock, valueList(old.Clock), valueList(h.Clock)),
 	)
 }
 
@@ -104,6 +117,15 @@ func maybeList[T any](m market.Maybe[T]) []T {
 		return []T{v}
 	}
 	return nil
+}
+
+// valueList is a list of one value, or of none where it is the zero value.
+func valueList[T comparable](v T) []T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return []T{v}
 }
 
 // timeList is a list of one time, or of none where it is zero. What the clock's
@@ -182,6 +204,9 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 	}
 	var rebid []plan.Lesson
 	var looked []time.Time
+	var duds []int
+	var account []plan.Account
+	var mark []plan.ClockMark
 	err = firstError(
 		loadList(tx, bookBackoffs, &h.Backoffs),
 		loadList(tx, bookPauses, &h.Pauses),
@@ -191,7 +216,13 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookKnown, &h.Known),
 		loadList(tx, bookRebidApplies, &rebid),
 		loadList(tx, bookLookedAt, &looked),
+		loadList(tx, bookTotals, &h.Totals),
+		loadList(tx, bookDuds, &duds),
+		loadList(tx, bookLevels, &h.Levels),
+		loadList(tx, bookAccount, &account),
+		loadList(tx, bookClock, &mark),
 	)
+	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {
 		h.RebidApplies = market.Some(rebid[0])
 	}
@@ -199,6 +230,32 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		h.LookedAt = looked[0]
 	}
 	return err
+}
+
+// first is the value that a list of one holds, or the zero value.
+func first[T any](list []T) (v T) {
+	if len(list) > 0 {
+		v = list[0]
+	}
+	return v
+}
+
+// lifetimes is the step from schema 1, which did not know what a policy has spent in
+// all its life: what is still known of it is the spend of this month and the last.
+func lifetimes(w *writer) error {
+	spend, err := loadRecords(w.tx, bucketSpend, spendKey)
+	if err != nil {
+		return err
+	}
+	sums := map[string]market.Amount{}
+	for _, s := range spend {
+		sums[s.Policy] = sums[s.Policy].Add(s.Amount)
+	}
+	var totals []plan.Total
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		totals = append(totals, plan.Total{Policy: name, Amount: sums[name]})
+	}
+	return saveList(w, bookTotals, nil, totals)
 }
 
 // loadRecords reads a bucket whose keys are made of its records.

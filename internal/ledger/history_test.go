@@ -27,6 +27,9 @@ func fill(v reflect.Value, n *int) {
 	case market.Maybe[market.Rate]:
 		v.Set(reflect.ValueOf(market.Some(market.Rate(*n))))
 		return
+	case market.Maybe[market.Amount]:
+		v.Set(reflect.ValueOf(market.Some(market.Amount(*n))))
+		return
 	case market.Maybe[int]:
 		v.Set(reflect.ValueOf(market.Some(*n)))
 		return

@@ -21,24 +21,6 @@ var ErrStale = errors.New("the machine changed since the plan was made")
 // was made.
 var ErrForbidden = errors.New("paused or stopped since the plan was made")
 
-// Caps are the hourly caps that a booking must respect. They are checked again
-// in the transaction that writes the intent, whatever the plan thought.
-type Caps struct {
-	Hourly market.Rate
-	Policy market.Maybe[market.Rate]
-	// Operator lets what the operator asked for pass pauses: the destroy command.
-	Operator bool
-}
-
-// room is what the caps leave for a policy.
-func (c Caps) room(h *History, name string) market.Rate {
-	r := c.Hourly.Sub(h.Reserved())
-	if own, ok := c.Policy.Get(); ok {
-		r = min(r, own.Sub(h.ReservedFor(name)))
-	}
-	return r
-}
-
 // Reserved is what all machines, real and possible, may cost per hour.
 func (h *History) Reserved() market.Rate {
 	var sum market.Rate
@@ -103,14 +85,14 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 }
 
 func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
-	room := caps.room(h, a.Policy)
-	if a.Rate > room {
-		return fmt.Errorf("%w: %s needed for %s, %s left", ErrBudget, a.Rate, a.Policy, room)
+	bound := caps.room(h.position(a.Policy, &caps, in.At))
+	if a.Rate > bound.room {
+		return fmt.Errorf("%w: %s needed for %s, %s left: %s", ErrBudget, a.Rate, a.Policy, bound.room, bound.why)
 	}
 	if h.Machine(in.Machine) != nil {
 		return fmt.Errorf("begin deploy: a machine named %s is already booked", in.Machine)
 	}
-	in.Reserved = max(a.Rate, min(a.Reserve, room))
+	in.Reserved = max(a.Rate, min(a.Reserve, bound.room))
 	m := Machine{
 		Name: in.Machine, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
 		Capacity: a.Capacity, Host: a.Host, Location: a.Location, Model: a.Model, Shape: a.Shape,
@@ -132,9 +114,9 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
 		return fmt.Errorf("rebid %s: %s is not above the present bid %s", a.Machine, a.Bid, bid)
 	}
-	more := a.Rate.Sub(m.Reserved)
-	if more > 0 && more > caps.room(h, a.Policy) {
-		return fmt.Errorf("%w: raising %s needs %s more, %s left", ErrBudget, a.Machine, more, caps.room(h, a.Policy))
+	bound := caps.room(h.position(a.Policy, &caps, in.At))
+	if more := a.Rate.Sub(m.Reserved); more > bound.room {
+		return fmt.Errorf("%w: raising %s needs %s more, %s left: %s", ErrBudget, a.Machine, more, bound.room, bound.why)
 	}
 	m.Reserved = max(m.Reserved, a.Rate)
 	in.Reserved = m.Reserved
@@ -257,7 +239,8 @@ func Lose(h *History, in *Intent, detail string, now time.Time) {
 // when there were too many.
 func Fail(h *History, s policy.Safety, now time.Time) []Event {
 	h.Failures = append(recent(h.Failures, now.Add(-s.BreakerWindow)), now)
-	if len(h.Failures) < s.BreakerFailures || h.OpenBreaker(now) != nil {
+	open := slices.ContainsFunc(h.Breakers, func(b Breaker) bool { return b.Code == BreakerFailures && b.Open(now) })
+	if len(h.Failures) < s.BreakerFailures || open {
 		return nil
 	}
 	b := Breaker{
@@ -331,6 +314,14 @@ func (h *History) OpenBreaker(now time.Time) *Breaker {
 		}
 	}
 	return found
+}
+
+// CloseBreakers closes every breaker, on the operator's word, and forgets what would
+// open it again at once. It returns what was open.
+func (h *History) CloseBreakers() []Breaker {
+	was := h.Breakers
+	h.Breakers, h.Failures, h.Levels, h.Duds, h.Account.Bill = nil, nil, nil, 0, Bill{}
+	return was
 }
 
 func recent(ts []time.Time, since time.Time) []time.Time {

@@ -431,15 +431,8 @@ func TestTheDearerOfTwoStatesIsCharged(t *testing.T) {
 		inst := shown(m)
 		inst.Status = states[1]
 		observed(&in, inst)
-		if day, _ := in.History.Spent("p", in.Now); day != market.Amount(usd("0.205")) {
-			t.Errorf("%s: charged %s", name, day)
-		}
-		in.Now = in.Now.Add(-2 * time.Hour) // the clock jumps back
-		observed(&in, inst)
-		in.Now = in.Now.Add(2 * time.Hour)
-		observed(&in, inst)
-		if day, _ := in.History.Spent("", in.Now); day != market.Amount(usd("0.205")) {
-			t.Errorf("%s: the same hour was charged twice: %s", name, day)
+		if s := in.History.Spent("p", in.Now); s.Day != market.Amount(usd("0.205")) {
+			t.Errorf("%s: charged %s", name, s.Day)
 		}
 	}
 }
@@ -453,13 +446,13 @@ func TestSpendIsSplitAtMidnightAndOldMonthsAreForgotten(t *testing.T) {
 	in.History.Spend = []Spend{{"2026-02-28", "p", dollars(9)}, {"bad", "p", 1}, {"2026-03-30", "p", dollars(2)}}
 	in.Now = time.Date(2026, 3, 31, 23, 0, 0, 0, time.UTC)
 	observed(&in, shown(m))
-	if day, month := in.History.Spent("p", in.Now); day != market.Amount(usd("0.205")) || month != dollars(2)+market.Amount(usd("0.205")) {
-		t.Fatalf("%s and %s in %+v", day, month, in.History.Spend)
+	if s := in.History.Spent("p", in.Now); s.Day != market.Amount(usd("0.205")) || s.Month != dollars(2)+s.Day {
+		t.Fatalf("%+v in %+v", s, in.History.Spend)
 	}
 	in.Now = time.Date(2026, 4, 1, 3, 0, 0, 0, time.FixedZone("CEST", 7200)) // 01:00 UTC
 	observed(&in, shown(m))
-	if day, month := in.History.Spent("p", in.Now); day != market.Amount(usd("0.205")) || month != day {
-		t.Fatalf("%s and %s in %+v", day, month, in.History.Spend)
+	if s := in.History.Spent("p", in.Now.UTC()); s.Day != market.Amount(usd("0.205")) || s.Month != s.Day || s.Total != 3*s.Day {
+		t.Fatalf("%+v in %+v", s, in.History.Spend)
 	}
 }
 
@@ -679,9 +672,9 @@ func TestTheDaysMoneyEndsWhatItCannotPay(t *testing.T) {
 		in.History.Spend = []Spend{{"2026-03-10", "p", market.Amount(cents * market.Cent)}}
 		return Compute(in)
 	}
-	wantActions(t, spent(400), "deploy b below_target")
-	wantHold(t, spent(450), HoldBudget) // 0.51 an hour for 71 minutes is more than 0.50
-	wantActions(t, spent(450))
+	wantActions(t, spent(480), "deploy b below_target")
+	wantHold(t, spent(483), HoldBudget) // 0.51 an hour for 21 minutes is more than 0.17
+	wantActions(t, spent(483))
 	wantActions(t, spent(494)) // 0.305 for 11 minutes is 0.056
 	wantActions(t, spent(495), "delete "+nameOf("p", 1)+" over_budget")
 	in.Budget.MaxDaily = market.Maybe[market.Amount]{}
@@ -1010,8 +1003,9 @@ func TestTwoPoliciesDoNotSpendTheSameRunwayTwice(t *testing.T) {
 	in := newInput([]market.Host{newHost("a", 8, "0.35")}, p, q)
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
 	in.Budget.MinRunway = 10 * time.Hour
-	in.Snapshot.Balance.Value = market.Balance{Balance: market.Some(dollars(10)), Hourly: market.Some(usd("0.70"))}
-	plan := Compute(in) // 0.30 an hour are left: one machine of 0.205
+	in.Snapshot.Balance.Value = market.Balance{Balance: market.Some(dollars(10))}
+	in.History.Account.Others = usd("0.70")
+	plan := Compute(in) // 0.26 an hour are left: one machine of 0.205
 	wantActions(t, plan, "deploy a below_target")
 	if h := holds(plan, HoldBudget); len(h) != 1 || h[0].Policy != "q" {
 		t.Fatalf("%+v", plan.Holds)

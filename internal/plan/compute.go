@@ -57,6 +57,9 @@ type world struct {
 	brackets map[bracketKey]bracket
 	shelf    *shelf // offers, made when the first policy needs them
 
+	caps     Caps                   // those of the fleet; a policy's are put in where they are asked for
+	spent    map[string]Spent       // by policy
+	allSpent Spent                  // what the global caps count
 	reserved market.Rate            // by machines and by what is planned
 	ofPolicy map[string]market.Rate // the same per policy
 	going    map[string]bool        // machines that this plan deletes
@@ -102,6 +105,8 @@ func newWorld(in *Input) *world {
 		w.reserved = w.reserved.Add(m.Reserved)
 		w.ofPolicy[m.Policy] = w.ofPolicy[m.Policy].Add(m.Reserved)
 	}
+	now := in.Now.In(in.Budget.Zone.Location())
+	w.caps, w.spent, w.allSpent = in.CapsFor(""), in.History.spentBy(now), in.History.SpentInScope(in.Budget.Scope, now)
 	slices.SortFunc(w.machines, func(a, b *Machine) int { return cmp.Compare(a.Name, b.Name) })
 	w.plan.Before = w.reserved
 	for i := range in.Policies {
@@ -218,6 +223,13 @@ func (w *world) ask(d *desk, q market.Question) {
 	w.asked[q] = true
 	w.probes--
 	w.plan.Questions = append(w.plan.Questions, q)
+}
+
+// room is how much more per hour a policy may reserve, and what binds it.
+func (w *world) room(d *desk) tightest {
+	c := w.caps
+	c.Policy = d.p.Budget
+	return c.room(position{all: w.reserved, own: w.ofPolicy[d.p.Name], allSpent: w.allSpent, ownSpent: w.spent[d.p.Name]})
 }
 
 func (w *world) reserve(d *desk, r market.Rate) {

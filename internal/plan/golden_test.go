@@ -196,7 +196,7 @@ func boundByBudget(_ *testing.T, s *transcript) {
 	s.rounds(in, func(q market.Question) bool { return q.Bid >= usd("0.20") })
 	s.say("later, the day's money is nearly spent:")
 	in.Budget.MaxDaily = market.Some(dollars(4))
-	in.History.Spend = []Spend{{"2026-03-10", "train", market.Amount(390 * market.Cent)}}
+	in.History.Spend = []Spend{{"2026-03-10", "train", market.Amount(394 * market.Cent)}}
 	s.rounds(in, nil)
 }
 

@@ -198,9 +198,15 @@ func (b *Breaker) Ends() string {
 	return "until " + b.Until.UTC().Format(time.RFC3339)
 }
 
-// Spend is what one policy cost on one day (UTC).
+// Spend is what one policy cost on one day of the caps' time zone.
 type Spend struct {
 	Day    string        `json:"day"` // 2006-01-02
+	Policy string        `json:"policy"`
+	Amount market.Amount `json:"amount_usd"`
+}
+
+// Total is what one policy cost in all its life.
+type Total struct {
 	Policy string        `json:"policy"`
 	Amount market.Amount `json:"amount_usd"`
 }
@@ -225,9 +231,16 @@ type History struct {
 	Pauses   []Pause     `json:"pauses,omitempty"`
 	Breakers []Breaker   `json:"breakers,omitempty"`
 	Failures []time.Time `json:"failures,omitempty"` // writes that failed for no reason of ours, within the window
-	Spend    []Spend     `json:"spend,omitempty"`    // of the current month
+	Spend    []Spend     `json:"spend,omitempty"`    // of this month and the last
+	Totals   []Total     `json:"totals,omitempty"`   // sorted by policy
 	Scaled   []Scaled    `json:"scaled,omitempty"`
 	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
+	// Duds counts the machines in a row that were ordered and never ran.
+	Duds int `json:"duds,omitempty"`
+	// Levels are the price levels last believed.
+	Levels  []Level   `json:"levels,omitempty"`
+	Account Account   `json:"account,omitzero"`
+	Clock   ClockMark `json:"clock,omitzero"`
 	// LookedAt is when the newest list of machines that was booked was made.
 	LookedAt time.Time `json:"looked_at,omitzero"`
 	// RebidApplies is whether the market applies a new bid to a machine we have;

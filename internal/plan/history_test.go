@@ -70,18 +70,10 @@ func (b *bazaar) look(list []market.Instance, complete bool) []Event {
 	return Observe(&b.in.History, look(b.in))
 }
 
-func (b *bazaar) caps(name string) Caps {
-	c := Caps{Hourly: b.in.HourlyCap}
-	if p := find(b.in, name); p != nil {
-		c.Policy = p.Budget.MaxHourly
-	}
-	return c
-}
-
 // begin writes the intent; ok is false where the books refuse.
 func (b *bazaar) begin(a Action) (Intent, bool) {
 	b.intents++
-	in, err := Begin(&b.in.History, a, b.caps(a.Policy), b.intents, 1, nameOf(a.Policy, int(b.intents)), b.in.Now)
+	in, err := Begin(&b.in.History, a, b.in.CapsFor(a.Policy), b.intents, 1, nameOf(a.Policy, int(b.intents)), b.in.Now)
 	return in, err == nil
 }
 

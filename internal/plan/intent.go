@@ -69,6 +69,9 @@ const (
 	EventRebidIgnored EventKind = "rebid_ignored"
 	EventSuspicious   EventKind = "suspicious_list"
 	EventBreaker      EventKind = "breaker"
+	EventClosed       EventKind = "breaker_closed"
+	EventClock        EventKind = "clock_set"     // the time of day did not go on as time did
+	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
 )
 
 // Event is one thing a look taught us, with the intent it settles, if any.
@@ -87,5 +90,6 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
+		EventClosed, EventClock, EventBill,
 	}
 }

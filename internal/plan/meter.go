@@ -7,14 +7,21 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
+
+// restOfAccount stands among the policies for what the account is charged for
+// beside our machines. No policy can have this name.
+const restOfAccount = "~account"
+
+// Spent is what was spent in a day, in its month, and ever.
+type Spent struct {
+	Day, Month, Total market.Amount
+}
 
 // meter charges a machine for the time since it was last charged, at the dearer
 // of what it cost before this look and what it costs after it: what happened in
 // between nobody saw.
-//
-// A clock that jumps back charges nothing until it has caught up, so the same
-// hour is never charged twice.
 func (o *observer) meter(m *Machine) {
 	now := o.l.Now
 	if m.MeteredAt.IsZero() {
@@ -25,58 +32,126 @@ func (o *observer) meter(m *Machine) {
 	}
 	// A rate that nobody knows holds the whole budget, but is no spend.
 	if rate := max(o.before[m.Name], m.Burn()); rate < market.MaxRate {
-		o.h.charge(m.Policy, rate, m.MeteredAt, now)
+		o.charge(m.Policy, rate, m.MeteredAt, now)
 	}
 	m.MeteredAt = now
 }
 
-// expireSpend drops all but this month and the one before it, which a clock that is
-// set back may make the present one again.
-func (o *observer) expireSpend() {
-	now := o.l.Now.UTC()
-	month := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
-	o.h.Spend = slices.DeleteFunc(o.h.Spend, func(s Spend) bool { return s.Day < month })
-	slices.SortFunc(o.h.Spend, func(a, b Spend) int {
-		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Policy, b.Policy))
-	})
-}
+type spendKey struct{ day, policy string }
 
-// charge books rate from..to, split at midnight UTC.
-func (h *History) charge(name string, rate market.Rate, from, to time.Time) {
-	from, to = from.UTC(), to.UTC()
+// charge books rate from..to, split at the midnights of the caps' zone.
+func (o *observer) charge(name string, rate market.Rate, from, to time.Time) {
+	if rate <= 0 {
+		return
+	}
+	from, to = from.In(o.zone), to.In(o.zone)
 	for from.Before(to) {
-		midnight := from.Truncate(24 * time.Hour).Add(24 * time.Hour)
-		end := to
-		if midnight.Before(end) {
-			end = midnight
+		end := nextDay(from)
+		if to.Before(end) {
+			end = to
 		}
-		h.spend(from.Format(time.DateOnly), name, rate.For(end.Sub(from)))
+		a := rate.For(end.Sub(from))
+		k := spendKey{from.Format(time.DateOnly), name}
+		o.charges[k] = o.charges[k].Add(a)
+		o.charged = o.charged.Add(a)
 		from = end
 	}
 }
 
-func (h *History) spend(day, name string, a market.Amount) {
-	for i := range h.Spend {
-		if h.Spend[i].Day == day && h.Spend[i].Policy == name {
-			h.Spend[i].Amount = h.Spend[i].Amount.Add(a)
-			return
-		}
+// nextDay is the next midnight. Where a zone's clocks skip it, time.Date may answer
+// with a time that is not later; then it is an hour from now, which is split again.
+func nextDay(t time.Time) time.Time {
+	y, m, d := t.Date()
+	next := time.Date(y, m, d+1, 0, 0, 0, 0, t.Location())
+	if !next.After(t) {
+		return t.Add(time.Hour)
 	}
-	h.Spend = append(h.Spend, Spend{Day: day, Policy: name, Amount: a})
+	return next
 }
 
-// Spent sums the spend of the day and of the month of now (UTC), for one policy
-// or, with "", for all.
-func (h *History) Spent(name string, now time.Time) (day, month market.Amount) {
-	today := now.UTC().Format(time.DateOnly)
-	for _, s := range h.Spend {
-		if name != "" && s.Policy != name || !strings.HasPrefix(s.Day, today[:7]) {
-			continue
-		}
-		month = month.Add(s.Amount)
-		if s.Day == today {
-			day = day.Add(s.Amount)
+// bookCharges adds the charges of this look to days and lifetimes, and drops the days
+// before last month: a clock that is set back may make that the present one again.
+func (o *observer) bookCharges() {
+	h := o.h
+	for i := range h.Spend {
+		k := spendKey{h.Spend[i].Day, h.Spend[i].Policy}
+		if a, ok := o.charges[k]; ok {
+			h.Spend[i].Amount = h.Spend[i].Amount.Add(a)
+			h.live(k.policy, a)
+			delete(o.charges, k)
 		}
 	}
-	return day, month
+	for k, a := range o.charges {
+		h.Spend = append(h.Spend, Spend{Day: k.day, Policy: k.policy, Amount: a})
+		h.live(k.policy, a)
+	}
+	y, m, _ := o.l.Now.In(o.zone).Date()
+	oldest := time.Date(y, m-1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
+	h.Spend = slices.DeleteFunc(h.Spend, func(s Spend) bool { return s.Day < oldest })
+	slices.SortFunc(h.Spend, func(a, b Spend) int {
+		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Policy, b.Policy))
+	})
+}
+
+// live adds to what a policy has spent in all its life.
+func (h *History) live(name string, a market.Amount) {
+	i, found := slices.BinarySearchFunc(h.Totals, name, func(t Total, name string) int { return cmp.Compare(t.Policy, name) })
+	if !found {
+		h.Totals = slices.Insert(h.Totals, i, Total{Policy: name})
+	}
+	h.Totals[i].Amount = h.Totals[i].Amount.Add(a)
+}
+
+// Spent sums what a policy spent on the day and in the month of now, in now's zone,
+// and ever; with "", all of our policies.
+func (h *History) Spent(name string, now time.Time) Spent {
+	return h.sum(now, func(p string) bool { return p == name || name == "" && p != restOfAccount })
+}
+
+// SpentInScope is what the global caps count.
+func (h *History) SpentInScope(s policy.Scope, now time.Time) Spent {
+	if s == policy.ScopeAccount {
+		return h.sum(now, func(string) bool { return true })
+	}
+	return h.Spent("", now)
+}
+
+func (h *History) sum(now time.Time, counts func(policy string) bool) (sum Spent) {
+	today := now.Format(time.DateOnly)
+	for _, s := range h.Spend {
+		if !strings.HasPrefix(s.Day, today[:7]) || !counts(s.Policy) {
+			continue
+		}
+		sum.Month = sum.Month.Add(s.Amount)
+		if s.Day == today {
+			sum.Day = sum.Day.Add(s.Amount)
+		}
+	}
+	for _, t := range h.Totals {
+		if counts(t.Policy) {
+			sum.Total = sum.Total.Add(t.Amount)
+		}
+	}
+	return sum
+}
+
+// spentBy is Spent for every policy at once.
+func (h *History) spentBy(now time.Time) map[string]Spent {
+	today := now.Format(time.DateOnly)
+	out := map[string]Spent{}
+	for _, t := range h.Totals {
+		out[t.Policy] = Spent{Total: t.Amount}
+	}
+	for _, s := range h.Spend {
+		if !strings.HasPrefix(s.Day, today[:7]) {
+			continue
+		}
+		sum := out[s.Policy]
+		sum.Month = sum.Month.Add(s.Amount)
+		if s.Day == today {
+			sum.Day = sum.Day.Add(s.Amount)
+		}
+		out[s.Policy] = sum
+	}
+	return out
 }

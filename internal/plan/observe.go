@@ -17,6 +17,12 @@ type Look struct {
 	Safety   policy.Safety
 	Policies []policy.Policy
 	Snapshot market.Snapshot
+	// Zone is where the days and months of the caps begin.
+	Zone policy.Zone
+	// Boot and Up are a reading, taken with Now, of a clock that nobody can set; Boot
+	// is "" where there is none.
+	Boot string
+	Up   time.Duration
 	// Strange are names in the list that carry our mark and owner, and that this
 	// ledger neither gave out nor took in before. Sorted.
 	Strange []string
@@ -42,7 +48,8 @@ type Look struct {
 //
 // h is changed in place.
 func Observe(h *History, l Look) []Event {
-	o := observer{h: h, l: l, before: map[string]market.Rate{}}
+	o := observer{h: h, l: l, zone: l.Zone.Location(), before: map[string]market.Rate{}, charges: map[spendKey]market.Amount{}}
+	o.steady()
 	slices.SortFunc(h.Machines, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range h.Machines {
 		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
@@ -54,8 +61,10 @@ func Observe(h *History, l Look) []Event {
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
 	}
+	o.account()
+	o.bookCharges()
+	o.levels()
 	o.expire()
-	o.expireSpend()
 	return o.events
 }
 
@@ -76,8 +85,12 @@ func (o *observer) stale() bool {
 type observer struct {
 	h      *History
 	l      Look
+	zone   *time.Location
 	before map[string]market.Rate // what each machine cost until this look
 	events []Event
+	// charges are what this look adds to days and policies, charged is their sum.
+	charges map[spendKey]market.Amount
+	charged market.Amount
 }
 
 func (o *observer) emit(kind EventKind, m *Machine, format string, args ...any) *Event {
@@ -216,6 +229,7 @@ func (o *observer) believable(seen map[string]*market.Instance) bool {
 	if absent < 2 || absent*2 < live {
 		if i >= 0 && !o.l.Now.Before(o.h.Breakers[i].Until) {
 			o.h.Breakers = slices.Delete(o.h.Breakers, i, i+1)
+			o.events = append(o.events, Event{Kind: EventClosed, At: o.l.Now, Text: "breaker " + BreakerDisappearance + " has closed: the machines are listed again"})
 		}
 		return true
 	}
@@ -308,6 +322,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 		o.emit(EventOutbid, m, "outbid at %s", bidText(m))
 	case s == market.StatusRunning && m.ReadyAt.IsZero():
 		m.ReadyAt = o.l.Now
+		o.h.Duds = 0
 		Forgive(o.h, m.Host, m.Model, m.Shape.GPUs)
 		o.emit(EventReady, m, "running after %s", o.l.Now.Sub(m.OrderedAt).Round(time.Second))
 	case s == market.StatusRunning && was == market.StatusOutbid:
@@ -337,7 +352,11 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 	if m.Rebid != nil {
 		o.judgeRebid(m, inst.Status, shown, known)
 	}
-	switch total, ok := shownTotal(m, inst); {
+	total, ok := shownTotal(m, inst)
+	if ok {
+		o.overcharged(m, total)
+	}
+	switch {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
 		m.Reserved = m.rate()
 		if ok { // should the market charge more than the bid, that is what it costs
@@ -440,12 +459,18 @@ func (o *observer) missed(m *Machine) bool {
 		e := o.emit(EventExpired, m, "ordered %s ago and in none of %d complete lists: it does not exist",
 			o.l.Now.Sub(m.OrderedAt).Round(time.Second), m.Missed)
 		e.Intent, e.State = m.DeployIntent, IntentExpired
+		if m.Phase == PhaseAccepted {
+			o.dud() // a lost answer is counted as a failure already
+		}
 		Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
 		o.closeDelete(m)
 		return true
 	}
 	if m.Missed < s.AbsentLooks || o.l.Now.Sub(m.MissedAt) < s.AbsentAge {
 		return false
+	}
+	if m.ReadyAt.IsZero() && m.DeployIntent != 0 {
+		o.dud()
 	}
 	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
 	o.closeRebid(m)
@@ -476,6 +501,9 @@ func (o *observer) deleted(m *Machine) {
 		e := o.emit(EventExpired, m, "deleted before any look showed it")
 		e.Intent, e.State = m.DeployIntent, IntentExpired
 	}
+	if code == ReasonBootTimeout && m.ReadyAt.IsZero() {
+		o.dud()
+	}
 	bid := market.MaxRate
 	switch code {
 	case ReasonOutbidForGood, ReasonRebidIgnored:
@@ -501,7 +529,11 @@ func (o *observer) expire() {
 	now := o.l.Now
 	o.h.Backoffs = slices.DeleteFunc(o.h.Backoffs, func(b Backoff) bool { return now.After(b.Until.Add(o.l.Safety.BackoffMax)) })
 	o.h.Breakers = slices.DeleteFunc(o.h.Breakers, func(b Breaker) bool {
-		return b.Code != BreakerDisappearance && !b.Open(now)
+		closed := b.Code != BreakerDisappearance && !b.Open(now)
+		if closed {
+			o.events = append(o.events, Event{Kind: EventClosed, At: now, Text: "breaker " + b.Code + " has closed: " + b.Reason})
+		}
+		return closed
 	})
 	o.h.Pauses = slices.DeleteFunc(o.h.Pauses, func(p Pause) bool { return !p.Until.IsZero() && !now.Before(p.Until) })
 	if l, ok := o.h.RebidApplies.Get(); ok && !l.Holds && now.Sub(l.At) > lessonLasts {

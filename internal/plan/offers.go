@@ -193,7 +193,8 @@ func (w *world) grow(d *desk) {
 	}
 	w.cands = w.candidates(d, w.cands[:0])
 	g := growth{w: w, d: d, left: d.need / n, cands: candidates{list: w.cands, prefer: d.p.Match.PreferOrder}}
-	g.room, g.why = w.room(d)
+	bound := w.room(d)
+	g.room, g.why = bound.room, bound.why
 	g.run()
 }
 

@@ -61,7 +61,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		return
 	}
 	limit := w.raiseLimit(d, m, storage)
-	bound := w.tightest(d)
+	bound := w.room(d)
 	room, why := bound.room, bound.why
 	top := min(limit, m.Reserved.Add(room).Sub(storage).FloorCent())
 	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]

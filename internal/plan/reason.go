@@ -44,9 +44,12 @@ const (
 	BreakerFailures      = "failures"
 	BreakerDisappearance = "mass_disappearance"
 	BreakerSecondDaemon  = "second_daemon" // stops deletions too, until resumed
+	BreakerNeverUp       = "never_up"      // machines are ordered and never run
+	BreakerPrices        = "price_outlier" // prices or charges are not to be believed
+	BreakerBill          = "bill_mismatch" // the account is charged for more than the books explain
 )
 
 // BreakerCodes lists every breaker.
 func BreakerCodes() []string {
-	return []string{BreakerFailures, BreakerDisappearance, BreakerSecondDaemon}
+	return []string{BreakerFailures, BreakerDisappearance, BreakerSecondDaemon, BreakerNeverUp, BreakerPrices, BreakerBill}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // orphans removes the machines of policies that are no longer in the file. A
@@ -31,29 +32,70 @@ func (w *world) orphans() {
 }
 
 // shed deletes machines while a policy or the fleet costs more than a cap that the
-// user wrote allows: the cap was lowered, machines were adopted, or what is left
-// of the day's or the month's money is less than what would be spent before
-// anything could be stopped.
+// user wrote allows: the cap was lowered, machines were adopted, what is left of a
+// day's, a month's or a policy's money is less than what would be spent before
+// anything could be stopped, or the balance runs short.
 //
-// Where the list of machines could not be read, seen is false and only the day's
-// and the month's money counts: what machines are known to cost is spent whether or
-// not they can be seen, and deleting them by their ids rests on no list.
+//	hourly caps                      what may still be billed          <= cap
+//	daily, monthly, lifetime caps    (cap - spent) / (interval + 10 min)  <= cap; a day that ends
+//	                                 before then takes less of it
+//	min_balance                      (balance - min) / (interval + 10 min)
+//	min_runway                       balance / runway
+//
+// Where the list of machines could not be read, seen is false and the hourly caps do
+// not count: what machines are known to cost is spent whether or not they can be
+// seen, and deleting them by their ids rests on no list.
 func (w *world) shed(seen bool) {
+	lag := w.spansLeft()
 	for i := range w.desks {
 		d := &w.desks[i]
 		t := tightest{room: market.MaxRate}
 		if c, ok := d.p.Budget.MaxHourly.Get(); ok && seen {
 			t.take(c, "the policy's max_hourly is %s", c)
 		}
-		w.spendRoom(&t, d.p.Name, d.p.Budget, 0, w.lag())
-		w.shedTo(t, func(m *Machine) bool { return m.Policy == d.p.Name })
+		mine := func(m *Machine) bool { return m.Policy == d.p.Name }
+		t.spend("the policy", &d.p.Budget, w.spent[d.p.Name], w.unstoppable(mine), lag)
+		w.shedTo(t, mine)
 	}
+	all := func(*Machine) bool { return true }
 	t := tightest{room: market.MaxRate}
-	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
-		t.take(w.in.HourlyCap, "max_hourly is %s", w.in.HourlyCap)
+	others := market.Rate(0)
+	if w.in.Budget.Scope == policy.ScopeAccount {
+		others = w.caps.Purse.Others
 	}
-	w.spendRoom(&t, "", w.in.Budget, 0, w.lag())
-	w.shedTo(t, func(*Machine) bool { return true })
+	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
+		t.take(w.in.HourlyCap.Sub(others), "max_hourly is %s", w.in.HourlyCap)
+	}
+	fixed := w.unstoppable(all)
+	t.spend("the fleet", &w.in.Budget, w.allSpent, fixed.Add(others), lag)
+	if balance, ok := w.in.History.Account.Balance.Get(); ok {
+		t.purse(&w.in.Budget, balance, fixed.Add(w.caps.Purse.Others), w.caps.Lag, 0)
+	}
+	w.shedTo(t, all)
+}
+
+// spansLeft is how long money flows until it can be stopped, no longer than the day
+// and the month last.
+func (w *world) spansLeft() spans {
+	now := w.in.Now.In(w.in.Budget.Zone.Location())
+	day := nextDay(now).Sub(now)
+	s := spans{day: min(w.caps.Lag, day), month: w.caps.Lag, total: w.caps.Lag}
+	if tomorrow := nextDay(now); tomorrow.Day() == 1 {
+		s.month = s.day
+	}
+	return s
+}
+
+// unstoppable is what goes on costing whatever is shed now: orders that no look has
+// shown, and deletions that take longer than they should.
+func (w *world) unstoppable(counts func(*Machine) bool) (sum market.Rate) {
+	for _, m := range w.machines {
+		slow := m.Leaving != nil && w.in.Now.Sub(m.Leaving.At) > w.in.Safety.AbsentAge
+		if counts(m) && m.Reserved < market.MaxRate && (m.Phase == PhaseUnknown || m.Phase == PhaseAccepted || slow) {
+			sum = sum.Add(m.Reserved)
+		}
+	}
+	return sum
 }
 
 // shedTo deletes machines until the others cost no more than the room: lowest

@@ -33,6 +33,7 @@ func testSafety() policy.Safety {
 	return policy.Safety{
 		UnknownLooks: 3, UnknownAge: 10 * time.Minute, AbsentLooks: 3, AbsentAge: 2 * time.Minute, BackoffMin: time.Minute,
 		BackoffMax: 30 * time.Minute, BreakerFailures: 3, BreakerWindow: 10 * time.Minute, BreakerCooldown: 15 * time.Minute,
+		BreakerNeverUp: 3, PriceOutlier: 3, BillTolerance: 0.1, BillStop: 0.3,
 	}
 }
 
@@ -107,7 +108,10 @@ func refused(p policy.Policy, host, bid string) market.Verdict {
 
 // look makes what Observe wants of an Input.
 func look(in Input) Look {
-	return Look{Now: in.Now, Owner: in.Owner, Safety: in.Safety, Policies: in.Policies, Snapshot: in.Snapshot}
+	return Look{
+		Now: in.Now, Owner: in.Owner, Safety: in.Safety, Policies: in.Policies, Snapshot: in.Snapshot, Zone: in.Budget.Zone,
+		Boot: "boot", Up: in.Now.Sub(t0.AddDate(-1, 0, 0)),
+	}
 }
 
 // converse answers the questions of a plan until it has none, as the bidder does.
@@ -286,6 +290,12 @@ func drawBudget(t *rapid.T, own bool) policy.Budget {
 	if chance(t, "max_monthly", 25) {
 		b.MaxMonthly = market.Some(market.Amount(drawRate(t, "max_monthly", 5000, 400000)))
 	}
+	if own && chance(t, "max_total", 25) {
+		b.MaxTotal = market.Some(market.Amount(drawRate(t, "max_total", 5000, 600000)))
+	}
+	if !own {
+		b.Zone, b.Scope = pick(t, "zone", "", policy.Zone("Asia/Tokyo")), pick(t, "scope", policy.ScopeOwner, policy.ScopeOwner, policy.ScopeAccount)
+	}
 	if !own && chance(t, "min_balance", 25) {
 		b.MinBalance = market.Some(market.Amount(drawRate(t, "min_balance", 0, 50000)))
 	}
@@ -354,8 +364,17 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 			h.Scaled = append(h.Scaled, Scaled{p.Name, t0.Add(-5 * time.Minute)})
 		}
 		if chance(t, "spent", 50) {
-			h.Spend = append(h.Spend, Spend{pick(t, "day", "2026-03-10", "2026-03-09"), p.Name, market.Amount(drawRate(t, "spent", 0, 50000))})
+			s := Spend{pick(t, "day", "2026-03-10", "2026-03-09"), p.Name, market.Amount(drawRate(t, "spent", 0, 50000))}
+			h.Spend = append(h.Spend, s)
+			h.Totals = append(h.Totals, Total{p.Name, s.Amount + market.Amount(drawRate(t, "spent before", 0, 50000))})
 		}
+	}
+	if chance(t, "others", 30) {
+		h.Account.Others = drawRate(t, "others", 0, 20000)
+		h.Spend = append(h.Spend, Spend{"2026-03-10", restOfAccount, market.Amount(drawRate(t, "spent by others", 0, 50000))})
+	}
+	if chance(t, "balance believed", 50) {
+		h.Account.Balance = market.Some(market.Amount(drawRate(t, "believed", -1000, 200000)))
 	}
 	h.Known = pick(t, "known", nil, []string{"gone"})
 	if chance(t, "rebid learnt", 30) {
@@ -486,5 +505,6 @@ func clone(h History) History {
 	}
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
 	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
+	h.Totals, h.Levels = slices.Clone(h.Totals), slices.Clone(h.Levels)
 	return h
 }

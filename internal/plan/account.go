@@ -1,0 +1,181 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// Account is what is believed of the account that all machines are paid from.
+type Account struct {
+	At time.Time `json:"at,omitzero"` // until when its spending has been reckoned
+	// Balance is the last reading that was believed, less what was charged since.
+	Balance market.Maybe[market.Amount] `json:"balance_usd,omitzero"`
+	// Others is what the account is charged for beside our machines.
+	Others market.Rate `json:"others_usd_hour,omitempty"`
+	Doubt  Doubt       `json:"doubt,omitzero"`
+	Bill   Bill        `json:"bill,omitzero"`
+}
+
+// Doubt counts the readings in a row that our spending does not explain: a balance
+// that fell or rose at once. After safety.absent_looks and absent_age they are
+// believed.
+type Doubt struct {
+	Since time.Time `json:"since,omitzero"`
+	Looks int       `json:"looks,omitempty"`
+	Low   bool      `json:"low,omitempty"` // less than explained, else more
+}
+
+// Bill holds the balance against the books over a stretch of time.
+type Bill struct {
+	Since   time.Time     `json:"since,omitzero"`
+	Start   market.Amount `json:"start_usd,omitempty"`   // the balance then
+	Charged market.Amount `json:"charged_usd,omitempty"` // by the books since, the rest of the account included
+	Excess  market.Amount `json:"excess_usd,omitempty"`  // by how much more the balance fell
+	Warned  bool          `json:"warned,omitempty"`
+}
+
+// Ratio is the excess as a share of what the books charged; 0 where they charged
+// nothing.
+func (b *Bill) Ratio() float64 {
+	if b.Charged <= 0 {
+		return 0
+	}
+	return float64(b.Excess) / float64(b.Charged)
+}
+
+// Runway is how long the balance lasts if everything costs what is reserved for it;
+// unknown where there is no balance or no cost.
+func (h *History) Runway() market.Maybe[time.Duration] {
+	burn := h.Reserved().Add(h.Account.Others)
+	balance, ok := h.Account.Balance.Get()
+	if !ok || burn <= 0 || burn >= market.MaxRate {
+		return market.Maybe[time.Duration]{}
+	}
+	if balance <= 0 {
+		return market.Some(time.Duration(0))
+	}
+	hours := float64(balance) / float64(burn)
+	return market.Some(time.Duration(min(hours, math.MaxInt64/float64(time.Hour)/2) * float64(time.Hour)))
+}
+
+// Stretches of time over which a bill is compared, and what is too little to tell.
+const (
+	billLeast  = time.Hour
+	billMost   = 24 * time.Hour
+	billSlack  = 10 * market.Cent
+	doubtSlack = 50 * market.Cent
+)
+
+// account books what the account spends beside our machines, and the balance.
+func (o *observer) account() {
+	a, s := &o.h.Account, &o.l.Snapshot
+	others := o.others()
+	if !a.At.IsZero() && o.l.Now.After(a.At) {
+		o.charge(restOfAccount, max(a.Others, others), a.At, o.l.Now)
+	}
+	a.At, a.Others = o.l.Now, others
+	a.Bill.Charged = a.Bill.Charged.Add(o.charged)
+	believed, had := a.Balance.Get()
+	if had {
+		believed = believed.Sub(o.charged)
+		a.Balance = market.Some(believed)
+	}
+	if reading, ok := s.Balance.Value.Balance.Get(); ok && s.Balance.Complete && (!had || o.credible(reading, believed)) {
+		a.Balance = market.Some(reading)
+		o.compareBill(reading, had && reading > believed.Add(doubtSlack))
+	}
+}
+
+// others is what the account is charged for beside our machines: the machines of
+// others that the list shows, and whatever else its hourly cost contains.
+func (o *observer) others() market.Rate {
+	s := &o.l.Snapshot
+	if !s.Instances.Complete {
+		return o.h.Account.Others
+	}
+	ours := map[string]bool{}
+	var known, foreign market.Rate
+	for i := range o.h.Machines {
+		m := &o.h.Machines[i]
+		ours[m.ID] = m.ID != ""
+		if r := m.Burn(); r < market.MaxRate {
+			known = known.Add(r)
+		}
+	}
+	for i := range s.Instances.Value {
+		if inst := &s.Instances.Value[i]; !ours[inst.ID] {
+			foreign = foreign.Add(foreignBurn(inst))
+		}
+	}
+	if hourly, ok := s.Balance.Value.Hourly.Get(); ok && s.Balance.Complete {
+		return max(foreign, hourly.Sub(known))
+	}
+	return foreign
+}
+
+func foreignBurn(inst *market.Instance) market.Rate {
+	switch {
+	case inst.Status == market.StatusTerminated:
+		return 0
+	case !inst.Status.BillsCompute():
+		return max(inst.Storage.Or(0), 0)
+	}
+	return max(inst.Total.Or(inst.Compute.Or(0).Add(inst.Storage.Or(0))), 0)
+}
+
+// credible says whether a reading of the balance can be what our spending left. One
+// that cannot may be an answer gone wrong, and is believed only when it is repeated.
+func (o *observer) credible(reading, believed market.Amount) bool {
+	d, slack := &o.h.Account.Doubt, o.charged.Add(doubtSlack)
+	low := reading < believed.Sub(slack)
+	if !low && reading <= believed.Add(slack) {
+		*d = Doubt{}
+		return true
+	}
+	if d.Looks == 0 || d.Low != low {
+		*d = Doubt{Since: o.l.Now, Low: low}
+	}
+	d.Looks++
+	if d.Looks < o.l.Safety.AbsentLooks || o.l.Now.Sub(d.Since) < o.l.Safety.AbsentAge {
+		return false
+	}
+	*d = Doubt{}
+	return true
+}
+
+// compareBill holds the balance against the books. A deposit starts a new
+// comparison. A bill below the books is no danger: they charge the dearer of two
+// states. One above them means that money goes where nobody looks.
+//
+//	excess up to bill_tolerance   nothing
+//	up to bill_stop               an event, once
+//	beyond it                     the breaker, for as long as it lasts
+func (o *observer) compareBill(reading market.Amount, deposit bool) {
+	b, s := &o.h.Account.Bill, &o.l.Safety
+	age := o.l.Now.Sub(b.Since)
+	if b.Since.IsZero() || deposit || age >= billMost {
+		*b = Bill{Since: o.l.Now, Start: reading}
+		return
+	}
+	b.Excess = b.Start.Sub(reading).Sub(b.Charged)
+	if age < billLeast {
+		return
+	}
+	over := func(share float64) bool {
+		return b.Excess > billSlack && float64(b.Excess) > share*float64(b.Charged)
+	}
+	text := fmt.Sprintf("the balance fell by %s within %s, the books explain %s", b.Start.Sub(reading), age.Round(time.Minute), b.Charged)
+	switch {
+	case over(s.BillStop):
+		b.Warned = true
+		o.trip(BreakerBill, text)
+	case !over(s.BillTolerance):
+		b.Warned = false
+	case !b.Warned:
+		b.Warned = true
+		o.events = append(o.events, Event{Kind: EventBill, At: o.l.Now, Text: text})
+	}
+}

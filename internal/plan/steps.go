@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+// stepTolerance is by how much the time of day may differ from the time that truly
+// passed before it counts as set.
+const stepTolerance = 2 * time.Second
+
+// monthStep is how far the clock must be set for the month's spend to follow it. A
+// second's correction at the turn of a month must not cost the new month's money.
+const monthStep = time.Hour
+
+// ClockMark is what a look left for the next one to tell whether the time of day was
+// set meanwhile.
+type ClockMark struct {
+	Boot string        `json:"boot,omitempty"` // names the counting of Up
+	Up   time.Duration `json:"up"`             // on a clock that nobody can set ...
+	At   time.Time     `json:"at,omitzero"`    // ... when it was this time of day
+	Seen time.Time     `json:"seen,omitzero"`  // the time of day of the last look
+}
+
+// steady finds out whether the clock was set since the last look, and if so moves
+// everything that the books remember along with it: ages stay what they were, and
+// no time is charged that did not pass.
+//
+//	same boot       what passed is known exactly, over restarts of the process too
+//	another boot    a time of day that went on is believed; one that went back was set
+//	no such clock   the same
+func (o *observer) steady() {
+	mark, now := &o.h.Clock, o.l.Now
+	if mark.Seen.IsZero() {
+		*mark = ClockMark{Boot: o.l.Boot, Up: o.l.Up, At: now, Seen: now}
+		return
+	}
+	should := now
+	same := mark.Boot != "" && mark.Boot == o.l.Boot && o.l.Up >= mark.Up
+	switch {
+	case same:
+		should = mark.At.Add(o.l.Up - mark.Up)
+	case now.Before(mark.Seen):
+		should = mark.Seen
+	}
+	step := now.Sub(should)
+	if step.Abs() >= stepTolerance {
+		o.h.shift(step)
+		o.carry(should)
+		o.events = append(o.events, Event{
+			Kind: EventClock, At: now, Text: fmt.Sprintf("the clock was set %s: ages and spend go by the time that truly passed", stepText(step)),
+		})
+	}
+	if !same || step.Abs() >= stepTolerance {
+		mark.Boot, mark.Up, mark.At = o.l.Boot, o.l.Up, now
+	}
+	mark.Seen = now
+}
+
+func stepText(step time.Duration) string {
+	if step < 0 {
+		return "back by " + (-step).Round(time.Second).String()
+	}
+	return "forward by " + step.Round(time.Second).String()
+}
+
+// shift moves every remembered time. Only ends of pauses are never moved towards
+// now: a pause may last longer than was asked for, not shorter.
+func (h *History) shift(step time.Duration) {
+	move := func(times ...*time.Time) {
+		for _, t := range times {
+			if !t.IsZero() {
+				*t = t.Add(step)
+			}
+		}
+	}
+	for i := range h.Machines {
+		m := &h.Machines[i]
+		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.MissedAt, &m.MeteredAt)
+		if m.Leaving != nil {
+			move(&m.Leaving.At)
+		}
+		if m.Rebid != nil {
+			move(&m.Rebid.At)
+		}
+	}
+	for i := range h.Backoffs {
+		move(&h.Backoffs[i].Until)
+	}
+	for i := range h.Breakers {
+		move(&h.Breakers[i].Since, &h.Breakers[i].Until)
+	}
+	for i := range h.Failures {
+		move(&h.Failures[i])
+	}
+	for i := range h.Scaled {
+		move(&h.Scaled[i].At)
+	}
+	for i := range h.Pauses {
+		move(&h.Pauses[i].Since)
+		if step > 0 {
+			move(&h.Pauses[i].Until)
+		}
+	}
+	if l, ok := h.RebidApplies.Get(); ok {
+		move(&l.At)
+		h.RebidApplies = market.Some(l)
+	}
+	move(&h.LookedAt, &h.Account.At, &h.Account.Doubt.Since, &h.Account.Bill.Since)
+}
+
+// carry takes the spend of the present day, and of the present month, over to the day
+// and month that the clock has now: setting the clock is no new budget. What it moves
+// of a month stands under its day 00, which belongs to no day.
+func (o *observer) carry(should time.Time) {
+	was, is := should.In(o.zone), o.l.Now.In(o.zone)
+	day, today := was.Format(time.DateOnly), is.Format(time.DateOnly)
+	whole := was.Sub(is).Abs() >= monthStep && day[:7] != today[:7]
+	for i := range o.h.Spend {
+		s := &o.h.Spend[i]
+		switch {
+		case s.Day == day:
+			s.Day = today
+		case whole && strings.HasPrefix(s.Day, day[:7]):
+			s.Day = today[:7] + "-00"
+		}
+	}
+	o.h.mergeSpend()
+}
+
+// mergeSpend adds up what stands under the same day and policy.
+func (h *History) mergeSpend() {
+	at := map[spendKey]int{}
+	kept := h.Spend[:0]
+	for _, s := range h.Spend {
+		k := spendKey{s.Day, s.Policy}
+		if i, ok := at[k]; ok {
+			kept[i].Amount = kept[i].Amount.Add(s.Amount)
+			continue
+		}
+		at[k] = len(kept)
+		kept = append(kept, s)
+	}
+	h.Spend = kept
+}
