@@ -19,11 +19,12 @@ import (
 func ledgerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
-		Short: "Read the ledger: what was decided and done, and why",
+		Short: "Read the ledger: what was decided and done, and why; check it, copy it",
 		Args:  groupArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(ledgerListCommand(), ledgerShowCommand(), ledgerCyclesCommand(), ledgerCycleCommand())
+	cmd.AddCommand(ledgerListCommand(), ledgerShowCommand(), ledgerCyclesCommand(), ledgerCycleCommand(),
+		ledgerVerifyCommand(), ledgerBackupCommand(), ledgerExportCommand(), ledgerCompactCommand())
 	return cmd
 }
 

@@ -31,6 +31,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal kills
+	// Beyond a limit on file sizes (ulimit -f) a write fails, as on a full disk.
+	signal.Ignore(syscall.SIGXFSZ)
 	cmd := root()
 	cmd.SetArgs(args)
 	cmd.SetIn(in)

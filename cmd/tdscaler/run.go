@@ -92,7 +92,11 @@ func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, 
 
 func openLedger(cfg *daemon.Config) (*ledger.Ledger, error) {
 	s := cfg.Set
-	return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize})
+	l, err := ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize})
+	if err != nil {
+		return nil, fmt.Errorf("no daemon runs without a ledger that it can write: %w", err)
+	}
+	return l, nil
 }
 
 func closeLedger(l *ledger.Ledger, log *zap.Logger) {

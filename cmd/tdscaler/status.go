@@ -46,6 +46,9 @@ func (t *table) status(s *control.Status, now time.Time) {
 	if s.Problem != "" {
 		t.row("problem", s.Problem)
 	}
+	if s.Unwritable != "" && s.Unwritable != s.Problem {
+		t.row("ledger", s.Unwritable)
+	}
 	t.row("rate", s.Burn.String()+" as last seen, "+s.Reserved.String()+" reserved, cap "+s.HourlyCap.String())
 	t.row("spent", spent(s.SpentToday)+" today, "+spent(s.SpentMonth)+" this month ("+string(s.Zone)+"), "+spent(s.SpentEver)+" ever")
 	t.row("balance", owned(s.Balance.Balance)+runway(s))

@@ -121,6 +121,16 @@ func (c *Client) Cycle(ctx context.Context, r CycleRequest) (plan.Report, error)
 	return call[plan.Report](ctx, c, "cycle", quick, r)
 }
 
+// Verify implements Desk.
+func (c *Client) Verify(ctx context.Context, r VerifyRequest) (ledger.Contents, error) {
+	return call[ledger.Contents](ctx, c, "verify", slow, r)
+}
+
+// Backup implements Desk.
+func (c *Client) Backup(ctx context.Context, r BackupRequest) (ledger.Contents, error) {
+	return call[ledger.Contents](ctx, c, "backup", slow, r)
+}
+
 // Machines implements Desk.
 func (c *Client) Machines(ctx context.Context, r MachinesRequest) ([]Machine, error) {
 	return call[[]Machine](ctx, c, "machines", quick, r)

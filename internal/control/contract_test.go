@@ -12,6 +12,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -38,6 +39,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"a pause holds until it is resumed", pause},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
+				{"a backup is whole, private and replaces nothing unasked", backup},
 				{"reload needs a daemon", reload},
 				{"who went away is not waited for", wentAway},
 			} {
@@ -289,6 +291,37 @@ func destroy(t *testing.T, w world) {
 		if p.Policy == "train" && (!p.Teardown || !p.Until.IsZero()) {
 			t.Errorf("a plain pause weakened the teardown: %+v", p)
 		}
+	}
+}
+
+func backup(t *testing.T, w world) {
+	v := must[ledger.Contents](t)(w.Verify(t.Context(), control.VerifyRequest{}))
+	if v.Machines != 2 || v.Intents != 2 || v.Reports != 2 || v.Schema == 0 || v.FileSize == 0 || !strings.HasSuffix(v.Path, "tdscaler.db") {
+		t.Errorf("%+v", v)
+	}
+	path := w.path + ".copy"
+	c := must[ledger.Contents](t)(w.Backup(t.Context(), control.BackupRequest{Path: path}))
+	if c.Path != path || c.Machines != 2 || c.Reports != 2 {
+		t.Errorf("%+v", c)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	_, err := w.Backup(t.Context(), control.BackupRequest{Path: path})
+	wantClass(t, err, control.Usage, "already")
+	must[ledger.Contents](t)(w.Backup(t.Context(), control.BackupRequest{Path: path, Force: true}))
+	_, err = w.Backup(t.Context(), control.BackupRequest{Path: w.path, Force: true})
+	wantClass(t, err, control.Usage, "the ledger itself")
+	_, err = w.Backup(t.Context(), control.BackupRequest{Path: "beside.db"})
+	wantClass(t, err, control.Usage, "absolute")
+	_, err = w.Backup(t.Context(), control.BackupRequest{Path: "/nowhere/at/all.db"})
+	wantClass(t, err, control.Failed, "no such file")
+	l := must[*ledger.Ledger](t)(ledger.Open(ledger.Options{Path: path})) // restored, it is a ledger
+	if h, err := l.History(); err != nil || len(h.Machines) != 2 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -27,6 +27,11 @@ type Desk interface {
 	Cycles(context.Context, CyclesRequest) ([]ledger.ReportSummary, error)
 	// Cycle reads the report of one cycle.
 	Cycle(context.Context, CycleRequest) (plan.Report, error)
+	// Verify checks the whole ledger and says what it holds.
+	Verify(context.Context, VerifyRequest) (ledger.Contents, error)
+	// Backup writes a checked copy of the ledger to a file, as whoever keeps the
+	// desk: over a socket the daemon writes it.
+	Backup(context.Context, BackupRequest) (ledger.Contents, error)
 	// Machines lists the machines in the books, by name.
 	Machines(context.Context, MachinesRequest) ([]Machine, error)
 	// Destroy deletes machines, once; Teardown repeats it until they are gone.
@@ -113,6 +118,15 @@ type CyclesRequest struct {
 // CycleRequest asks for one cycle; 0 is the newest.
 type CycleRequest struct {
 	Cycle uint64 `json:"cycle"`
+}
+
+// VerifyRequest asks for a check of the ledger.
+type VerifyRequest struct{}
+
+// BackupRequest asks for a copy of the ledger in a file.
+type BackupRequest struct {
+	Path  string `json:"path"` // absolute
+	Force bool   `json:"force,omitempty"`
 }
 
 // MachinesRequest asks for the machines of a policy, or with "" for all.

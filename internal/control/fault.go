@@ -85,6 +85,7 @@ func faultOf(err error) *Fault {
 		{ledger.ErrNoSuchIntent, NotFound},
 		{ledger.ErrNoSuchCycle, NotFound},
 		{ledger.ErrLocked, Locked},
+		{ledger.ErrExists, Usage},
 		{context.Canceled, Interrupted},
 		{context.DeadlineExceeded, Interrupted},
 	} {

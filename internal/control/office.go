@@ -317,6 +317,29 @@ func noSuchPolicy(name string, known []string) *Fault {
 	return &Fault{Class: NoSuchPolicy, Message: fmt.Sprintf("there is no policy %q", name), Word: name, Known: known}
 }
 
+// Verify implements Desk. Unlike other questions it wants a ledger.
+func (f *Office) Verify(_ context.Context, _ VerifyRequest) (c ledger.Contents, err error) {
+	err = f.b.read(func(l *ledger.Ledger) error {
+		err := l.Verify()
+		c = l.Contents()
+		c.Path = absolute(c.Path)
+		return err
+	})
+	return c, fail(err)
+}
+
+// Backup implements Desk.
+func (f *Office) Backup(_ context.Context, r BackupRequest) (c ledger.Contents, err error) {
+	if !filepath.IsAbs(r.Path) {
+		return c, &Fault{Class: Usage, Message: fmt.Sprintf("the path of a backup must be absolute, not %q", r.Path)}
+	}
+	err = f.b.read(func(l *ledger.Ledger) (err error) {
+		c, err = l.Backup(r.Path, r.Force)
+		return err
+	})
+	return c, fail(err)
+}
+
 // Destroy implements Desk.
 func (f *Office) Destroy(ctx context.Context, r DestroyRequest) (Destruction, error) {
 	if err := f.knows(r.Policy); err != nil {

@@ -26,14 +26,17 @@ var ErrNoSuchPolicy = errors.New("no such policy")
 
 // Status is the daemon at a glance.
 type Status struct {
-	Mode       policy.Mode     `json:"mode"`
-	Owner      string          `json:"owner"`
-	Config     string          `json:"config"`
-	Reload     reloadState     `json:"reload"`
-	Cycle      uint64          `json:"cycle"`
-	FinishedAt time.Time       `json:"finished_at,omitzero"`
-	NextAt     time.Time       `json:"next_at,omitzero"`
-	Problem    string          `json:"problem,omitempty"`
+	Mode       policy.Mode `json:"mode"`
+	Owner      string      `json:"owner"`
+	Config     string      `json:"config"`
+	Reload     reloadState `json:"reload"`
+	Cycle      uint64      `json:"cycle"`
+	FinishedAt time.Time   `json:"finished_at,omitzero"`
+	NextAt     time.Time   `json:"next_at,omitzero"`
+	Problem    string      `json:"problem,omitempty"`
+	// Unwritable is why the last change of the ledger could not be written; "" if it
+	// could.
+	Unwritable string          `json:"ledger_unwritable,omitempty"`
 	Policies   []plan.Standing `json:"policies,omitempty"`
 	Holds      []plan.Hold     `json:"holds,omitempty"`
 	Pauses     []plan.Pause    `json:"pauses,omitempty"`
@@ -64,6 +67,9 @@ func (d *Daemon) Status() (Status, error) {
 	defer d.mu.Unlock()
 	s := StatusAfter(&d.config, &d.last, &h, d.o.Clock.Now())
 	s.Reload, s.NextAt = d.reload, d.next
+	if err := d.o.Ledger.Trouble(); err != nil {
+		s.Unwritable = err.Error()
+	}
 	return s, nil
 }
 
@@ -88,7 +94,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 }
 
 // Ready says why the daemon is not ready to be relied on; nil when it is: its
-// ledger is open and the last look read the list of machines.
+// ledger can be written and the last look read the list of machines.
 func (d *Daemon) Ready() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -98,7 +104,7 @@ func (d *Daemon) Ready() error {
 	case d.last.Problem != "":
 		return errors.New(d.last.Problem)
 	}
-	return nil
+	return d.o.Ledger.Trouble()
 }
 
 // PlanAnswer is a plan made on demand.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,14 +41,7 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 	t := turn{Daemon: d}
 	t.c, t.m, t.generation = d.composed()
 	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
-	err := t.run(ctx)
-	t.r.FinishedAt = d.o.Clock.Now()
-	if err == nil && t.looked {
-		err = d.o.Ledger.Update(t.record)
-	}
-	if err != nil {
-		t.r.Problem = err.Error()
-	}
+	err := t.finish(t.run(ctx))
 	if t.looked {
 		if err := d.forgetPasswords(); err != nil {
 			d.o.Log.Warn("passwords of machines that are gone could not be deleted", zap.Error(err))
@@ -55,6 +49,35 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 		d.publish(t.r)
 	}
 	return t.r, err
+}
+
+// finish ends the cycle in the books. Where they could not be written under way it
+// tries all the same: a disk may be full for a moment only, and then what was seen,
+// spent and done is on record. Where they still cannot be, the report says so to
+// everybody but the ledger.
+func (t *turn) finish(err error) error {
+	t.r.FinishedAt = t.o.Clock.Now()
+	if err != nil {
+		t.r.Problem = err.Error()
+	}
+	if t.looked && (err == nil || errors.Is(err, ledger.ErrWrite)) {
+		if last := t.o.Ledger.Update(t.record); err == nil && last != nil {
+			err = last
+			t.r.Problem = err.Error()
+		}
+	}
+	if trouble := t.o.Ledger.Trouble(); t.looked && trouble != nil {
+		t.r.Plan.Holds = append(slices.Clip(t.r.Plan.Holds), unwritable(trouble))
+	}
+	return err
+}
+
+// unwritable is the hold on everything while nothing can be put on record.
+func unwritable(err error) plan.Hold {
+	return plan.Hold{Reason: plan.Reason{
+		Code: plan.HoldLedger,
+		Text: "nothing is bought, raised or deleted until it can be put on record: " + err.Error(),
+	}}
 }
 
 func (t *turn) run(ctx context.Context) error {
@@ -78,7 +101,24 @@ func (t *turn) run(ctx context.Context) error {
 		return err
 	}
 	t.r.Events = plan.Observe(&h, t.look)
-	return t.rounds(ctx, input(s, t.look, h))
+	in := input(s, t.look, h)
+	if err := t.probe(); err != nil {
+		t.r.Input, t.r.Plan = in, plan.Compute(in)
+		return err
+	}
+	return t.rounds(ctx, in)
+}
+
+// probe finds out, where the last change could not be written, whether the disk is
+// well again, before the market is asked anything for a plan that cannot be carried
+// out.
+func (t *turn) probe() error {
+	if t.o.Ledger.Trouble() == nil {
+		return nil
+	}
+	err := t.o.Ledger.Update(t.book)
+	t.booked = err == nil
+	return err
 }
 
 // lookAt is a look at a snapshot, made now. Its time is the time of day alone: what
@@ -280,7 +320,7 @@ func pricesOf(vs []market.Verdict) []plan.Price {
 
 // publish hands the report to everybody who projects it.
 func (d *Daemon) publish(r plan.Report) {
-	d.metrics.report(&r, d.o.Ledger.Stats())
+	d.metrics.report(&r, d.o.Ledger)
 	d.logReport(&r)
 	d.mu.Lock()
 	d.last = r

@@ -51,6 +51,9 @@ type metrics struct {
 	reloadAt  prometheus.Gauge
 	reloadHld prometheus.Gauge
 	ledgerLen prometheus.Gauge
+	ledgerOK  prometheus.Gauge
+	ledgerBad prometheus.Counter
+	failed    uint64 // of which ledgerBad knows
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -100,6 +103,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the configuration in use was loaded, in Unix time."),
 		reloadHld: gauge("config_change_held", "Whether a change of the file on disk waits for a SIGHUP: 1 or 0."),
 		ledgerLen: gauge("ledger_size_bytes", "Size of the ledger file."),
+		ledgerOK:  gauge("ledger_writable", "Whether the last change of the ledger could be written: 1 or 0. While it is 0 nothing is sent to the market."),
+		ledgerBad: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "tdscaler", Name: "ledger_commit_failures_total", Help: "Changes of the ledger that could not be written.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "tdscaler", Name: "build_info",
@@ -108,7 +115,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	build.Set(1)
 	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
-		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen)
+		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.start()
 	return m
 }
@@ -200,7 +207,7 @@ func (m *metrics) acted(a plan.Action, r actuator.Result) {
 
 // report projects one cycle. Everything per policy is set anew, so that a series
 // never outlives its policy.
-func (m *metrics) report(r *plan.Report, s ledger.Stats) {
+func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	result := "ok"
 	if r.Problem != "" {
 		result = "problem"
@@ -208,7 +215,7 @@ func (m *metrics) report(r *plan.Report, s ledger.Stats) {
 	m.cycles.WithLabelValues(result).Inc()
 	m.duration.Observe(r.FinishedAt.Sub(r.StartedAt).Seconds())
 	m.lastCycle.Set(unix(r.FinishedAt))
-	m.ledgerLen.Set(float64(s.FileSize))
+	m.ledger(l)
 	m.capHourly.Set(r.Input.HourlyCap.Float())
 	m.snapshot(&r.Input.Snapshot)
 	m.history(r)
@@ -225,6 +232,14 @@ func (m *metrics) report(r *plan.Report, s ledger.Stats) {
 	for _, e := range r.Events {
 		m.events.WithLabelValues(string(e.Kind)).Inc()
 	}
+}
+
+func (m *metrics) ledger(l *ledger.Ledger) {
+	m.ledgerLen.Set(float64(l.Stats().FileSize))
+	m.ledgerOK.Set(oneIf(l.Trouble() == nil))
+	failed := l.Failed()
+	m.ledgerBad.Add(float64(failed - m.failed))
+	m.failed = failed
 }
 
 func (m *metrics) snapshot(s *market.Snapshot) {

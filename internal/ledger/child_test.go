@@ -16,14 +16,18 @@ import (
 // until it is killed, and prints the id of each intent that was acknowledged.
 const childVar = "TDSCALER_LEDGER_CHILD"
 
+// childMain is all that a test binary does that was started as another process.
 func childMain() {
-	path := os.Getenv(childVar)
-	if path == "" {
-		return
-	}
-	if err := childWrites(path); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	for name, work := range map[string]func(path string) error{childVar: childWrites, migrateVar: childMigrates, limitVar: childIsLimited} {
+		path := os.Getenv(name)
+		if path == "" {
+			continue
+		}
+		if err := work(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 }
 

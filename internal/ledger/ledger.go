@@ -32,6 +32,8 @@ var (
 	ErrReadOnly = errors.New("the ledger is open for reading only")
 	// ErrClosed: the ledger was closed.
 	ErrClosed = errors.New("the ledger is closed")
+	// ErrExists: a copy would replace a file that is there.
+	ErrExists = errors.New("there is a file of this name already")
 	// ErrNoSuchIntent: no intent has this id, or it was pruned.
 	ErrNoSuchIntent = errors.New("no such intent")
 	// ErrNoSuchCycle: no report of this cycle was kept.
@@ -64,14 +66,20 @@ type Options struct {
 
 // Ledger is an open ledger. Its methods may be called from any goroutine.
 type Ledger struct {
-	opts Options
-	id   string
+	opts   Options
+	id     string
+	schema int // of the file
+	// old: a file of an older schema is read as it is.
+	old  bool
 	db   *bbolt.DB
 	file *os.File // db's own; kept for checks
 
 	// state is what the last commit left; its value is never changed, only replaced.
 	state atomic.Pointer[state]
 	cycle atomic.Uint64 // the last number given out by NextCycle
+
+	trouble atomic.Pointer[error] // why the last change could not be written; nil once one could
+	failed  atomic.Uint64         // changes that could not be written
 
 	writing sync.Mutex // held by the one transaction that writes, and by Close
 	closed  bool
@@ -90,6 +98,18 @@ func (l *Ledger) ID() string { return l.id }
 
 // Path is where the ledger is.
 func (l *Ledger) Path() string { return l.opts.Path }
+
+// Trouble is why the last change could not be written; nil once one could. It
+// tells of the last attempt, not of the next.
+func (l *Ledger) Trouble() error {
+	if err := l.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Failed counts the changes that could not be written since the ledger was opened.
+func (l *Ledger) Failed() uint64 { return l.failed.Load() }
 
 // Close lets go of the file. Closing again is harmless.
 func (l *Ledger) Close() error {

@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +35,11 @@ func Open(o Options) (*Ledger, error) {
 }
 
 func openAs(o Options, schema int, steps []migration) (*Ledger, error) {
-	l := &Ledger{opts: o}
+	return (&Ledger{opts: o}).open(schema, steps)
+}
+
+// open completes a ledger that has nothing but its options.
+func (l *Ledger) open(schema int, steps []migration) (*Ledger, error) {
 	err := l.openFile(schema)
 	var found map[string]size
 	if err == nil {
@@ -49,7 +51,7 @@ func openAs(o Options, schema int, steps []migration) (*Ledger, error) {
 		}
 	}
 	if err != nil {
-		return nil, describe("open", o.Path, err)
+		return nil, describe("open", l.opts.Path, err)
 	}
 	return l, nil
 }
@@ -76,7 +78,24 @@ func (l *Ledger) openFile(schema int) (err error) {
 	if err := lock(l.file, !l.opts.ReadOnly, l.opts.Timeout); err != nil {
 		return errors.Join(err, l.file.Close())
 	}
-	return nil
+	return l.inPlace(schema)
+}
+
+// inPlace opens the file again where another has taken its name while we waited
+// for the lock, as Compact does.
+func (l *Ledger) inPlace(schema int) error {
+	ours, err := l.file.Stat()
+	if err != nil {
+		return errors.Join(err, l.file.Close())
+	}
+	named, err := os.Stat(l.opts.Path)
+	if err == nil && os.SameFile(ours, named) {
+		return nil
+	}
+	if err := l.file.Close(); err != nil {
+		return err
+	}
+	return l.openFile(schema)
 }
 
 // lock waits for the file as bbolt would, which waits for ever by default. The
@@ -173,12 +192,41 @@ func (l *Ledger) begin(found map[string]size, schema int, steps []migration) err
 	if err := c.compare(found); err != nil {
 		return err
 	}
-	if have < schema {
-		if err := l.migrate(have, schema, steps); err != nil {
-			return err
-		}
+	l.schema = have
+	if have < schema && !l.old {
+		return l.upgrade(schema, steps)
 	}
 	return l.load()
+}
+
+// upgrade keeps a copy of the old file beside it, migrates in one transaction and
+// checks what came of it. Whatever fails, the old file is as it was or has a copy.
+func (l *Ledger) upgrade(to int, steps []migration) error {
+	from := l.schema
+	switch {
+	case l.opts.ReadOnly:
+		return fmt.Errorf("%w: it was written by an older tdscaler (schema %d, this one writes %d): start the daemon once", ErrSchema, from, to)
+	case from < 1 || to-1 > len(steps):
+		return fmt.Errorf("%w: there is no way from schema %d to %d", ErrSchema, from, to)
+	}
+	if err := l.load(); err != nil {
+		return err
+	}
+	kept := fmt.Sprintf("%s.schema%d.bak", l.opts.Path, from)
+	if _, err := l.copyTo(kept, true); err != nil {
+		return fmt.Errorf("copy the ledger to %s before its format changes: %w", kept, err)
+	}
+	if err := l.migrate(to, steps); err != nil {
+		return err
+	}
+	l.schema = to
+	if err := l.load(); err != nil {
+		return err
+	}
+	if err := l.Verify(); err != nil {
+		return fmt.Errorf("check the ledger after its format changed (the old one is %s): %w", kept, err)
+	}
+	return nil
 }
 
 // readMeta reads what every schema has in the same place.
@@ -204,29 +252,29 @@ func (l *Ledger) readMeta() (schema int, c counters, err error) {
 	return schema, c, err
 }
 
-func (l *Ledger) migrate(from, to int, steps []migration) error {
-	if l.opts.ReadOnly {
-		return fmt.Errorf("%w: it was written by an older tdscaler (schema %d, this one writes %d): start the daemon once", ErrSchema, from, to)
+// migrate runs the steps in one transaction.
+func (l *Ledger) migrate(to int, steps []migration) error {
+	tx, err := l.db.Begin(true)
+	if err != nil {
+		return err
 	}
-	if from < 1 || to-1 > len(steps) {
-		return fmt.Errorf("%w: there is no way from schema %d to %d", ErrSchema, from, to)
+	defer tx.Rollback() // after the commit it does nothing
+	w := &writer{tx: tx, counts: l.state.Load().counts.clone()}
+	for n := l.schema; n < to; n++ {
+		if err := steps[n-1](w); err != nil {
+			return fmt.Errorf("%w: migrate from schema %d to %d: %w", ErrSchema, n, n+1, err)
+		}
 	}
-	return l.db.Update(func(tx *bbolt.Tx) error {
-		c, _, err := find[counters](tx, bucketMeta, []byte(keyCounters))
-		if err != nil {
-			return err
-		}
-		w := &writer{tx: tx, counts: c}
-		for n := from; n < to; n++ {
-			if err := steps[n-1](w); err != nil {
-				return fmt.Errorf("%w: migrate from schema %d to %d: %w", ErrSchema, n, n+1, err)
-			}
-		}
-		if err := putMeta(tx, keySchema, to); err != nil {
-			return err
-		}
-		return w.saveCounters()
-	})
+	if err := putMeta(tx, keySchema, to); err != nil {
+		return err
+	}
+	if err := w.saveCounters(); err != nil {
+		return err
+	}
+	if err := l.bringToDisk(tx); err != nil {
+		return fmt.Errorf("%w: migrate from schema %d to %d: %w", ErrWrite, l.schema, to, err)
+	}
+	return nil
 }
 
 // create makes a new ledger under another name and then gives it its own: a
@@ -264,9 +312,7 @@ func initialise(path string, schema int) error {
 				return err
 			}
 		}
-		var id [16]byte
-		rand.Read(id[:]) // never fails
-		if err := putMeta(tx, keyID, hex.EncodeToString(id[:])); err != nil {
+		if err := putMeta(tx, keyID, newID()); err != nil {
 			return err
 		}
 		if err := putMeta(tx, keySchema, schema); err != nil {

@@ -31,6 +31,18 @@ type Tx struct {
 func (l *Ledger) Update(fn func(tx *Tx) error) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	err := l.update(fn)
+	switch {
+	case err == nil:
+		l.trouble.Store(nil)
+	case errors.Is(err, ErrWrite) || errors.Is(err, ErrCorrupt):
+		l.trouble.Store(&err)
+		l.failed.Add(1)
+	}
+	return err
+}
+
+func (l *Ledger) update(fn func(tx *Tx) error) error {
 	if err := l.writable(); err != nil {
 		return l.wrap("update", err)
 	}

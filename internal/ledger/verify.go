@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -12,40 +13,65 @@ import (
 )
 
 // Verify checks the whole file: its pages, every record, that records and
-// indexes agree, and that the counters are the sums. It holds up writers and
-// takes time in proportion to the file.
+// indexes agree, and that the counters are the sums. It takes time in proportion
+// to the file, but holds up writers only while it reads the pages, not while it
+// decodes what is in them. A ledger that is found damaged takes no more changes.
 func (l *Ledger) Verify() error {
+	tx, head, err := l.verifyPages()
+	if err == nil {
+		err = guard("verify", func() error {
+			return firstError(verifyHead(tx, head), verifyIntents(tx), verifyReports(tx), verifyPrices(tx))
+		})
+		err = firstError(err, guard("verify", tx.Rollback))
+	}
+	if errors.Is(err, ErrCorrupt) {
+		l.writing.Lock()
+		defer l.writing.Unlock()
+		l.broken = err
+	}
+	return l.wrap("verify", err)
+}
+
+// verifyPages checks the pages while nobody writes, and returns a transaction that
+// reads what it has checked, with the head that belongs to it.
+func (l *Ledger) verifyPages() (*bbolt.Tx, *state, error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.closed {
-		return l.wrap("verify", ErrClosed)
+		return nil, nil, ErrClosed
 	}
+	head := l.state.Load()
 	found, err := l.walk() // first: bbolt's own check cannot be guarded
 	if err == nil {
-		c := l.state.Load().counts
-		err = c.compare(found)
+		err = head.counts.compare(found)
 	}
 	if err != nil {
-		return l.wrap("verify", err)
+		return nil, nil, err
 	}
-	return l.view("verify", func(tx *bbolt.Tx) error {
-		var first error
-		for err := range tx.Check() {
-			if first == nil {
-				first = fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-		}
-		return firstError(first, l.verifyHead(tx), verifyIntents(tx), verifyReports(tx), verifyPrices(tx))
+	var tx *bbolt.Tx
+	err = guard("verify", func() (err error) {
+		tx, err = l.db.Begin(false)
+		return err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for one := range tx.Check() {
+		err = firstError(err, fmt.Errorf("%w: %w", ErrCorrupt, one))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, head, nil
 }
 
 // verifyHead holds the cached head against the records.
-func (l *Ledger) verifyHead(tx *bbolt.Tx) error {
+func verifyHead(tx *bbolt.Tx, head *state) error {
 	var s state
 	if err := s.read(tx); err != nil {
 		return err
 	}
-	have, err := json.Marshal(l.state.Load().history)
+	have, err := json.Marshal(head.history)
 	if err != nil {
 		return err
 	}

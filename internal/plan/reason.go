@@ -36,6 +36,7 @@ const (
 	HoldUnknown     = "status_unknown"
 	HoldRenamed     = "renamed"
 	HoldOrphan      = "policy_not_in_file"
+	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
 )
 
