@@ -41,7 +41,7 @@ func reader(cfg daemon.Config) (daemon.Reader, error) {
 func clientOptions(cfg *daemon.Config, c clock.Clock, observe func(tensordock.Call)) tensordock.Options {
 	t := cfg.Set.TensorDock
 	return tensordock.Options{
-		MarketplaceURL: t.MarketplaceURL, InstancesURL: t.InstancesURL, Key: cfg.Key, Token: cfg.Token,
+		MarketplaceURL: t.MarketplaceURL, InstancesURL: t.InstancesURL, AllowPlainHTTP: t.AllowPlainHTTP, Key: cfg.Key, Token: cfg.Token,
 		MarketplaceRPS: t.MarketplaceRPS, InstancesRPM: t.InstancesRPM, Clock: c, Observe: observe,
 		UserAgent: "tdscaler/" + daemon.Build().Version,
 	}

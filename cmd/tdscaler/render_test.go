@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -70,5 +71,20 @@ func TestSSHConfigTakesNoOrdersFromTheMarket(t *testing.T) {
 		if c.want == "" && (!strings.HasPrefix(got, "# ") || strings.Count(got, "\n") != 2) || c.want != "" && got != c.want {
 			t.Errorf("%s: %q", c.name, got)
 		}
+	}
+}
+
+func TestJSONCannotSteerATerminalAndLosesNothing(t *testing.T) {
+	const wicked = "\x1b[2J\u009b2J\u202e\u2028\u200b\U000e0001<é>\n"
+	var b bytes.Buffer
+	if err := printJSON(&b, map[string]string{"x": wicked}); err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(b.String(), unprintable); i >= 0 {
+		t.Errorf("%q", b.String())
+	}
+	var back map[string]string
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back["x"] != wicked || !strings.Contains(b.String(), "<é>") {
+		t.Errorf("%q, %v", back, err)
 	}
 }

@@ -126,7 +126,7 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 	}
 	wg.Go(func() {
 		// A deletion that destroy asked for gets its grace too.
-		serveUntil(ctx, socket, control.Handler(control.Running(officeOptions(cfg), d, l), clock.System{}), grace+brief, log)
+		serveUntil(ctx, socket, socketServer(control.Handler(control.Running(officeOptions(cfg), d, l), clock.System{})), grace+brief, log)
 	})
 	if addr := cfg.Set.Daemon.Listen; addr != "" {
 		ln, err := net.Listen("tcp", addr)

@@ -69,7 +69,7 @@ func serveSimulator(cmd *cobra.Command, f *simulatorFlags) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "serving a simulated TensorDock on http://%s (shape %s, seed %d, %d hosts)\n", ln.Addr(), face.Shape, f.seed, f.hosts)
-	serveUntil(cmd.Context(), ln, e.Handler(face), brief, zap.NewNop())
+	serveUntil(cmd.Context(), ln, socketServer(e.Handler(face)), brief, zap.NewNop())
 	return nil
 }
 

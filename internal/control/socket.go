@@ -122,8 +122,27 @@ func (p place) listen() (net.Listener, error) {
 	if err := os.Chmod(p.path, 0o600); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	return ln, nil
+	return known{ln}, nil
 }
+
+// known accepts our own user and root alone, whatever became of the file's mode.
+type known struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (k known) Accept() (net.Conn, error) {
+	for {
+		conn, err := k.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid, ok := peer(conn); !ok || mayAsk(uid, os.Getuid()) {
+			return conn, nil
+		}
+		_ = conn.Close() // nothing was said yet
+	}
+}
+
+func mayAsk(uid, own int) bool { return uid == own || uid == 0 }
 
 // clear removes a socket behind which nobody listens, and nothing else.
 func (p place) clear() error {

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
@@ -231,3 +236,89 @@ func answersOfNothing(t *testing.T, d control.Desk) {
 	_, err := d.Cycle(t.Context(), control.CycleRequest{})
 	wantClass(t, err, control.NotFound, "")
 }
+
+// visitor dials the socket that is named in the environment as another user.
+const visitorEnv = "TDSCALER_TEST_VISIT"
+
+func TestAVisitor(t *testing.T) {
+	path := os.Getenv(visitorEnv)
+	if path == "" {
+		t.Skip("run by another test, as another user")
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	b, _ := io.ReadAll(conn)
+	fmt.Printf("heard %d bytes\n", len(b))
+}
+
+func TestAnotherUserIsNotHeardEvenWhereTheFilesModeLetsThem(t *testing.T) {
+	if os.Getuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("needs root, to become somebody else")
+	}
+	dir := shortDir(t)
+	ln, err := control.Listen(filepath.Join(dir, "tdscaler.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	serve(t, ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked = true; fmt.Fprint(w, "a secret") }))
+	// The test's own program, where the other user can read it.
+	program := filepath.Join(dir, "visitor")
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, self, 0o755); err != nil { //nolint:gosec // for the other user
+		t.Fatal(err)
+	}
+	sock := filepath.Join(dir, "tdscaler.db.sock")
+	for path, mode := range map[string]os.FileMode{dir: 0o755, sock: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	visit := exec.Command(program, "-test.run=^TestAVisitor$", "-test.v")
+	visit.Env, visit.Dir = []string{visitorEnv + "=" + sock}, "/"
+	visit.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := visit.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "heard 0 bytes") || asked {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestRequestsOfAnySizeAreBounded(t *testing.T) {
+	dir := shortDir(t)
+	ln, err := control.Listen(filepath.Join(dir, "tdscaler.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, ln, control.Handler(nobody{}, clock.System{}))
+	for name, body := range map[string]string{
+		"huge text":     `{"reason":"` + strings.Repeat("x", 5<<20) + `"}`,
+		"deep nesting":  `{"reason":` + strings.Repeat("[", 1<<20),
+		"many keys":     "{" + strings.Repeat(`"policy":"x",`, 400_000) + `"policy":"x"}`,
+		"two values":    `{} {}`,
+		"nothing":       ``,
+		"not an object": `"x"`,
+	} {
+		conn, err := net.Dial("unix", filepath.Join(dir, "tdscaler.db.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = fmt.Fprintf(conn, "POST /v1/pause HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		}()
+		b, _ := io.ReadAll(conn) // a server that has read enough may reset
+		if len(b) > 4096 || len(b) > 0 && !strings.Contains(string(b), "read the request") {
+			t.Errorf("%s: %.300q", name, b)
+		}
+		_ = conn.Close()
+	}
+}
+
+// nobody is a Desk whose answers must not be needed.
+type nobody struct{ control.Desk }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -202,9 +201,9 @@ func (d *Daemon) Config() Config { return d.current() }
 // ReadConfig is LoadConfig without the files that the policies name: for
 // commands that buy nothing and must work when such a file is gone.
 func ReadConfig(path string) (Config, []policy.Problem, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readConfig(path)
 	if err != nil {
-		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+		return Config{}, nil, err
 	}
 	return ReadSent(path, raw)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,11 +43,51 @@ var ErrCredentials = errors.New("no TensorDock credentials")
 // LoadConfig reads, parses and completes a configuration file. Credentials are
 // not read: many commands work without them.
 func LoadConfig(path string) (Config, []policy.Problem, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := readConfig(path)
 	if err != nil {
-		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+		return Config{}, nil, err
 	}
 	return ParseConfig(path, raw)
+}
+
+// readConfig reads one byte more than a policy file may have: the parser says
+// that it is too large.
+func readConfig(path string) ([]byte, error) {
+	raw, err := readUpTo(path, policy.MaxFileSize+1)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return raw, nil
+}
+
+// readUpTo reads at most limit bytes: a path may lead to a device without an end.
+func readUpTo(path string, limit int64) (b []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// The most that a file may hold which the configuration names.
+const (
+	maxMaterial   = 256 << 10
+	maxCredential = 4 << 10
+)
+
+// readNamed reads a file that the configuration names.
+func (c *Config) readNamed(path string, limit int64) (string, error) {
+	b, err := readUpTo(c.resolve(path), limit+1)
+	switch {
+	case err != nil:
+		return "", err
+	case len(strings.TrimSpace(string(b))) == 0:
+		return "", fmt.Errorf("%s is empty", path)
+	case int64(len(b)) > limit:
+		return "", fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return string(b), nil
 }
 
 // ParseConfig is LoadConfig for a file that was read already. Relative paths in
@@ -97,15 +138,12 @@ func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Probl
 		if f.path == "" {
 			continue
 		}
-		b, err := os.ReadFile(c.resolve(f.path))
-		if err == nil && len(strings.TrimSpace(string(b))) == 0 {
-			err = fmt.Errorf("%s is empty", f.path)
-		}
+		text, err := c.readNamed(f.path, maxMaterial)
 		if err != nil {
 			problems = append(problems, policy.PathProblem(c.Path, c.Raw, p.Name, f.key, err.Error()))
 			continue
 		}
-		f.take(string(b))
+		f.take(text)
 	}
 	return m, problems
 }
@@ -129,13 +167,9 @@ func (c *Config) credential(key, file, env string, getenv func(string) string) (
 		}
 		return secret.New(v), nil
 	}
-	b, err := os.ReadFile(c.resolve(file))
+	text, err := c.readNamed(file, maxCredential)
 	if err != nil {
 		return secret.String{}, fmt.Errorf("%w: tensordock.%s: %w", ErrCredentials, key, err)
 	}
-	v := strings.TrimSpace(string(b))
-	if v == "" {
-		return secret.String{}, fmt.Errorf("%w: tensordock.%s: %s is empty", ErrCredentials, key, file)
-	}
-	return secret.New(v), nil
+	return secret.New(strings.TrimSpace(text)), nil
 }

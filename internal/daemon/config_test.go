@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,5 +143,33 @@ func TestTheHashIsThatOfTheContents(t *testing.T) {
 	b.Raw = []byte("y")
 	if a.Hash() == b.Hash() {
 		t.Error("the contents are not")
+	}
+}
+
+func TestAFileWithoutAnEndIsNotReadToItsEnd(t *testing.T) {
+	if _, err := os.Stat("/dev/zero"); err != nil {
+		t.Skip("no file without an end here")
+	}
+	if _, problems, err := LoadConfig("/dev/zero"); !errors.Is(err, ErrConfig) || len(problems) != 1 || problems[0].Code != policy.CodeTooLarge {
+		t.Errorf("%v, %v", problems, err)
+	}
+	if _, problems, err := ReadConfig("/dev/zero"); !errors.Is(err, ErrConfig) || len(problems) != 1 {
+		t.Errorf("%v, %v", problems, err)
+	}
+	dir := t.TempDir()
+	for key, line := range map[string]string{"ssh_key_file": "ssh_key_file", "cloud_init_file": "cloud_init_file", "password_file": "password_file"} {
+		path := filepath.Join(dir, "p.yaml")
+		text := fmt.Sprintf("version: 1\npolicies:\n- {name: a, target: {gpus: 1}, max_gpu_hour: 1, %s: /dev/zero}\n", line)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, problems, err := LoadConfig(path)
+		if !errors.Is(err, ErrConfig) || !slices.ContainsFunc(problems, func(p policy.Problem) bool { return p.Code == policy.CodePath && p.Line == 3 }) {
+			t.Errorf("%s: %v, %v", key, problems, err)
+		}
+	}
+	c := Config{Set: policy.Set{TensorDock: policy.TensorDock{APIKeyFile: "/dev/zero"}}}
+	if err := c.LoadCredentials(func(string) string { return "" }); !errors.Is(err, ErrCredentials) {
+		t.Error(err)
 	}
 }

@@ -238,7 +238,7 @@ func (d *Daemon) settle(ctx context.Context, changed <-chan struct{}) bool {
 
 func (d *Daemon) fileHash() string {
 	c := d.current()
-	raw, err := os.ReadFile(c.Path)
+	raw, err := readConfig(c.Path)
 	if err != nil {
 		return "" // gone for the moment: editors replace files
 	}

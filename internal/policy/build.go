@@ -20,6 +20,7 @@ func (f *file) build() Set {
 			MarketplaceURL: f.TensorDock.MarketplaceURL.v, InstancesURL: f.TensorDock.InstancesURL.v,
 			MarketplaceRPS: f.TensorDock.MarketplaceRPS.v, InstancesRPM: f.TensorDock.InstancesRPM.v,
 			APIKeyFile: f.TensorDock.APIKeyFile.v, APITokenFile: f.TensorDock.APITokenFile.v,
+			AllowPlainHTTP: f.TensorDock.AllowPlainHTTP.v,
 		},
 		Budget: Budget{
 			MaxHourly: f.Budget.MaxHourly.rate(), MaxDaily: f.Budget.MaxDaily.amount(), MaxMonthly: f.Budget.MaxMonthly.amount(),

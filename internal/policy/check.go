@@ -18,8 +18,8 @@ import (
 // Values that could not be read were reported by the decoder and are passed over.
 func (d *decoder) check(f *file) {
 	d.checkDaemon(&f.Daemon)
-	d.checkURL(&f.TensorDock.MarketplaceURL, "/api/v0")
-	d.checkURL(&f.TensorDock.InstancesURL, "/api/v2")
+	d.checkURL(&f.TensorDock.MarketplaceURL, "/api/v0", f.TensorDock.AllowPlainHTTP.v)
+	d.checkURL(&f.TensorDock.InstancesURL, "/api/v2", f.TensorDock.AllowPlainHTTP.v)
 	d.checkPath(&f.TensorDock.APIKeyFile)
 	d.checkPath(&f.TensorDock.APITokenFile)
 	d.checkSameFile(&f.TensorDock.APIKeyFile, &f.TensorDock.APITokenFile)
@@ -79,7 +79,7 @@ func (d *decoder) checkListen(t *text) {
 	case err != nil || perr != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /@"):
 		d.fail(CodeListen, t.at, "for example 127.0.0.1:9877", "listen must be HOST:PORT, not %q", short(t.v))
 	case !loopback(host):
-		d.warn(CodeExposed, t.at, "127.0.0.1 keeps it to this machine", "anybody who can reach %s can read the status", short(t.v))
+		d.warn(CodeExposed, t.at, "127.0.0.1 keeps it to this machine", "anybody who can reach %s can read, without a password, the names of your policies, fleet, prices, spend and balance", short(t.v))
 	}
 }
 
@@ -89,7 +89,7 @@ func loopback(host string) bool {
 
 // checkURL strips an origin of the API's path. Messages do not repeat the URL:
 // it might hold a password.
-func (d *decoder) checkURL(t *text, api string) {
+func (d *decoder) checkURL(t *text, api string, plainToo bool) {
 	if !t.ok {
 		return
 	}
@@ -104,9 +104,12 @@ func (d *decoder) checkURL(t *text, api string) {
 		d.fail(CodeURL, t.at, "remove what follows the host", "%s must not hold a query or fragment", last(t.path))
 	case strings.TrimSuffix(u.Path, "/") != "" && strings.TrimSuffix(u.Path, "/") != api:
 		d.fail(CodeURL, t.at, "remove what follows the host", "%s must be an origin, without a path", last(t.path))
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		d.fail(CodeURL, t.at, "use https://; plain http:// is for this machine only", "%s would send your key readable to all", last(t.path))
+	case u.Scheme == "http" && !loopback(u.Hostname()) && !plainToo:
+		d.fail(CodeURL, t.at, "use https://; plain http:// is for this machine only, or with allow_plain_http", "%s would send your key readable to all", last(t.path))
 	default:
+		if u.Scheme == "http" && !loopback(u.Hostname()) {
+			d.warn(CodePlain, t.at, "use https:// where you can", "%s is plain http://: everybody on the way can read your key and your machines' passwords, and forge every answer", last(t.path))
+		}
 		t.v, t.ok = u.Scheme+"://"+u.Host, true
 	}
 }

@@ -30,6 +30,7 @@ const (
 	CodePath     = "TD206"
 	CodeOrder    = "TD207"
 	CodeZone     = "TD208"
+	CodePlain    = "TD209"
 
 	CodeNoCap    = "TD301"
 	CodeSmallCap = "TD302"
@@ -194,13 +195,13 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodeURL, "Not an origin",
-			"The URL must be `https://HOST` or `https://HOST:PORT`: no user, no query, no path but `/api/v0` or `/api/v2`, which is dropped. Plain `http://` would send your key readable to all; it is allowed to this machine only.",
+			"The URL must be `https://HOST` or `https://HOST:PORT`: no user, no query, no path but `/api/v0` or `/api/v2`, which is dropped. Plain `http://` would send your key readable to all; it is allowed to this machine only, or with `allow_plain_http`.",
 			"marketplace_url: http://market.example.com",
 			"Write the origin with `https://`. Keys belong into `api_key_file` and `api_token_file`.",
 		},
 		{
 			CodeExposed, "Warning: the status server is open to others",
-			"The HTTP server only reads and shows no secrets, but it has no password, and this address can be reached from other machines.",
+			"The HTTP server only reads and shows no secrets, but it has no password, and this address can be reached from other machines. They see the names of your policies, how many GPUs run at what price, your spend and your balance.",
 			"listen: 0.0.0.0:9877",
 			"Use `127.0.0.1:9877`, or keep it so where a firewall or a container network stands before it.",
 		},
@@ -221,6 +222,12 @@ func Codes() []CodeInfo {
 			"Days and months of the caps begin where this zone says. The name is not in the time zone database.",
 			"budget: {time_zone: Berlin}",
 			"Write a name of the form `Continent/City`, such as `Europe/Berlin`, or `UTC`.",
+		},
+		{
+			CodePlain, "Warning: the market is asked over plain HTTP",
+			"`allow_plain_http` is set and this URL is `http://` to another machine. Whoever is on the way (the network's owner, anybody on the same Wi-Fi) reads the API key, the token and the passwords of new machines, can spend your money with them, and can forge every answer.",
+			"tensordock: {allow_plain_http: true, marketplace_url: http://market.example.com}",
+			"Use `https://`, or a tunnel whose near end is on this machine (`http://127.0.0.1:PORT` needs no permission).",
 		},
 
 		{

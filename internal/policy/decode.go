@@ -14,11 +14,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// MaxFileSize is how many bytes a policy file may have.
+const MaxFileSize = 1 << 20
+
 const (
-	maxFileSize    = 1 << 20
-	maxSourceRunes = 160
-	maxEntries     = 1000 // of a list
-	maxProblems    = 200  // nobody reads more
+	maxSourceRunes  = 160
+	maxMessageRunes = 1000
+	maxEntries      = 1000 // of a list
+	maxProblems     = 200  // nobody reads more
 )
 
 // at is where a value was written. A value with ok can be used: it was written
@@ -58,7 +61,7 @@ func (d *decoder) report(s Severity, code string, a at, hint, format string, arg
 	d.failed = d.failed || s == SeverityError
 	d.problems = append(d.problems, Problem{
 		File: d.file, Line: a.line, Column: a.col, Severity: s, Code: code, Path: a.path,
-		Message: fmt.Sprintf(format, args...), Hint: hint, Source: d.source(a.line),
+		Message: printable(fmt.Sprintf(format, args...)), Hint: printable(hint), Source: d.source(a.line),
 	})
 }
 
@@ -74,8 +77,8 @@ func (d *decoder) warn(code string, a at, hint, format string, args ...any) {
 // to look into.
 func (d *decoder) document(data []byte) (root *yaml.Node, ok bool) {
 	start := at{line: 1, col: 1}
-	if len(data) > maxFileSize {
-		d.fail(CodeTooLarge, at{}, "is it the right file?", "the file has %d bytes, at most %d are read", len(data), maxFileSize)
+	if len(data) > MaxFileSize {
+		d.fail(CodeTooLarge, at{}, "is it the right file?", "the file has more than %d bytes", MaxFileSize)
 		return nil, false
 	}
 	if !utf8.Valid(data) {
@@ -394,8 +397,17 @@ func (d *decoder) source(line int) string {
 	}
 	s = userInfo.ReplaceAllString(s, "://[redacted]@")
 	s = inlineSecret.ReplaceAllString(s, "${1}[redacted]")
+	return printable(s)
+}
+
+// printable replaces what a terminal would obey, and bounds what an error repeats
+// of the file.
+func printable(s string) string {
+	if r := []rune(s); len(r) > maxMessageRunes {
+		s = string(r[:maxMessageRunes]) + "…"
+	}
 	return strings.Map(func(r rune) rune {
-		if r != '\t' && !unicode.IsPrint(r) {
+		if r != '\t' && r != '\n' && !unicode.IsPrint(r) {
 			return '\uFFFD'
 		}
 		return r

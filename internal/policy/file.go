@@ -40,6 +40,8 @@ type fileTensorDock struct {
 	InstancesRPM   number `yaml:"instances_rpm" jsonschema:"exclusiveMinimum=0,maximum=60000,default=100" jsonschema_description:"Requests per minute to the instances API; TensorDock allows 100."`
 	APIKeyFile     text   `yaml:"api_key_file" jsonschema_description:"Path of a file with the API key. Without it the environment is used."`
 	APITokenFile   text   `yaml:"api_token_file" jsonschema_description:"Path of a file with the API token. Without it the environment is used."`
+
+	AllowPlainHTTP boolean `yaml:"allow_plain_http" jsonschema:"default=false" jsonschema_description:"Lets the two URLs above be http:// to another machine. Everybody on the way can then read the API key, the token and the machines' passwords, spend your money with them, and forge every answer."`
 }
 
 type fileBudget struct {

@@ -46,6 +46,7 @@ type TensorDock struct {
 	InstancesRPM   float64 // requests per minute to v2
 	APIKeyFile     string  // path; "" means the environment
 	APITokenFile   string
+	AllowPlainHTTP bool // both URLs may be http:// to another machine
 }
 
 // Budget caps spending. Unknown means no cap of that kind.

@@ -38,9 +38,9 @@ func decodeAuthorizations(v value) ([]Authorization, error) {
 	out := []Authorization{}
 	for name, a := range list.entries() {
 		out = append(out, Authorization{
-			Name:        firstText(a.get("name").text(), name),
+			Name:        firstText(a.get("name").word(), name),
 			Permissions: a.get("permissions").texts(),
-			Note:        a.get("note").text(),
+			Note:        a.get("note").word(),
 			Created:     a.get("timestamp_creation", "created_at").moment(),
 		})
 	}

@@ -65,8 +65,8 @@ func decodeStatement(v value) (Statement, error) {
 		Final:    v.get("final_balance").amount(),
 		Expenses: changes.get("expenses").amount(),
 		Payouts:  changes.get("payouts").amount(),
-		Address:  v.get("organization_billing_address").text(),
-		TaxCode:  v.get("organization_tax_id").text(),
+		Address:  v.get("organization_billing_address").word(),
+		TaxCode:  v.get("organization_tax_id").word(),
 	}
 	for kind, lines := range v.get("transactions").fields() {
 		for line := range lines.items() {
@@ -92,14 +92,14 @@ func month(year, month value) string {
 func decodeTransaction(kind string, v value) Transaction {
 	return Transaction{
 		Kind:      kind,
-		Machine:   v.get("virtual_machine_id").text(),
-		Host:      v.get("hostnode_id").text(),
-		GPU:       v.get("gpu_details").text(),
+		Machine:   v.get("virtual_machine_id").word(),
+		Host:      v.get("hostnode_id").word(),
+		GPU:       v.get("gpu_details").word(),
 		Rate:      v.get("rate_hourly").rate(),
 		Amount:    v.get("total_amount", "amount").amount(),
 		StorageGB: v.get("storage_amount").count(),
-		From:      v.get("billing_period_start").text(),
-		To:        v.get("billing_period_end").text(),
+		From:      v.get("billing_period_start").word(),
+		To:        v.get("billing_period_end").word(),
 	}
 }
 
@@ -151,13 +151,13 @@ func decodeRevenue(v value) ([]HostRevenue, error) {
 	out := []HostRevenue{}
 	for f := range list.items() {
 		h := HostRevenue{
-			Host: f.get("hostnode_id").text(), Location: f.get("location").text(),
+			Host: f.get("hostnode_id").word(), Location: f.get("location").word(),
 			Used: resourceCount(f, "used"), Free: resourceCount(f, "available"),
 			Compute: f.get("revenue_compute").amount(), Storage: f.get("revenue_storage").amount(),
 		}
 		for m := range f.get("virtual_machines").items() {
 			h.Machines = append(h.Machines, MachineRevenue{
-				ID: m.get("id").text(), Used: resourceCount(m, "used"),
+				ID: m.get("id").word(), Used: resourceCount(m, "used"),
 				Compute: m.get("revenue_compute").amount(), Storage: m.get("revenue_storage").amount(),
 			})
 		}

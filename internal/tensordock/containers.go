@@ -45,7 +45,7 @@ func (r *Reader) Replicas(ctx context.Context, container string) ([]Replica, err
 		op: "list replicas", method: http.MethodGet, path: "/api/v0/client/container/" + url.PathEscape(container) + "/replicas",
 		form: form, locked: len(form) == 0,
 	}
-	if container == "" {
+	if !isSegment(container) {
 		return nil, refuse(q, "no container given")
 	}
 	return ask(ctx, r.v0, q, decodeReplicas)
@@ -68,7 +68,7 @@ func (c *Client) ContainerDeploy(ctx context.Context, o ContainerOrder) (id stri
 	slices.Sort(q.secrets)
 	return tell(ctx, c.v0, q, func(v value) (string, error) {
 		_, err := accepted(v)
-		return v.get("container_id", "id", "uuid").text(), err
+		return v.get("container_id", "id", "uuid").word(), err
 	})
 }
 
@@ -137,11 +137,11 @@ func decodeReplicas(v value) ([]Replica, error) {
 	out := []Replica{}
 	for id, f := range list.entries() {
 		r := Replica{
-			Machine:   firstText(f.get("vm_uuid").text(), id),
-			IP:        f.get("ip_address", "ip").text(),
+			Machine:   firstText(f.get("vm_uuid").word(), id),
+			IP:        f.get("ip_address", "ip").word(),
 			Rate:      f.get("rate_hourly").price(),
 			Ports:     zipPorts(f.get("external_ports").integers().Or(nil), f.get("internal_ports").integers().Or(nil)),
-			UptimeURL: f.get("hostnode_uptime_url").text(),
+			UptimeURL: f.get("hostnode_uptime_url").word(),
 		}
 		if r.Machine == "" {
 			return nil, errors.New("a replica without a machine")

@@ -104,10 +104,10 @@ func decodeDeployed(v value) (market.Deployed, error) {
 		Compute: firstKnown(c.compute, v.get("compute_price").price()),
 		Storage: firstKnown(c.storage, v.get("storage_price").price()),
 		Total:   firstKnown(c.total, v.get("total_price", "rate_hourly").price()),
-		IP:      v.get("ip", "ip_address").text(),
+		IP:      v.get("ip", "ip_address").word(),
 		Ports:   decodeForwards(v.get("port_forwards", "portForwards")),
 	}
-	if d.ID == "" {
+	if !isID(d.ID) {
 		return market.Deployed{}, errors.New("no machine id in the answer")
 	}
 	return d, nil

@@ -530,7 +530,7 @@ func TestBadOptionsAreRefusedWithoutRepeatingThem(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{"https://x.test", "https://x.test/", "https://x.test/api/v0", "https://x.test/api/v0/", "https://x.test/api/v2"} {
-		got, err := origin("URL", raw, "")
+		got, err := Options{}.origin("URL", raw, "")
 		if err != nil || got != "https://x.test" {
 			t.Errorf("%s: %q, %v", raw, got, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -203,6 +204,41 @@ func (v value) text() string {
 	return ""
 }
 
+// Bounds of what one answer may make us keep; an answer's size bounds the rest.
+const (
+	maxWord    = 255     // bytes of a name, an id, a place
+	maxListed  = 10_000  // hosts or machines of a list
+	maxModels  = 64      // GPU models of a host or a machine
+	maxEntries = 1 << 16 // ports, forwards and restrictions of one
+)
+
+// word is text that is kept and shown: a name, a place, a state. One that is too
+// long is not told, and what a terminal would obey is replaced.
+func (v value) word() string { return printable(v.text()) }
+
+func printable(s string) string {
+	if len(s) > maxWord {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// isSegment says whether an id, escaped, stays where it is put in a path.
+func isSegment(s string) bool { return s != "" && s != "." && s != ".." }
+
+// isID says whether an id of the market's may be kept and sent back.
+func isID(s string) bool {
+	return isSegment(s) && printable(s) == s && !strings.ContainsAny(s, " /\\?#%\"<>&;")
+}
+
 // integer reads a whole number, quoted or not; fractions are cut off, as what is
 // counted here (GB, vCPUs, GPUs) is sold in whole units.
 func (v value) integer() market.Maybe[int] {
@@ -210,11 +246,8 @@ func (v value) integer() market.Maybe[int] {
 		return market.Some(n)
 	}
 	s := strings.TrimSpace(v.text())
-	if n, err := strconv.Atoi(s); err == nil {
-		return market.Some(n)
-	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(f) || math.Abs(f) > 1e12 {
+	if err != nil || math.IsNaN(f) || math.Abs(f) > 1e12 { // no GB, no port; sums must not overflow
 		return market.Maybe[int]{}
 	}
 	return market.Some(int(f))
@@ -300,8 +333,11 @@ func (v value) integers() market.Maybe[[]int] {
 	if !v.isArray() {
 		return market.Maybe[[]int]{}
 	}
-	out := make([]int, 0, bytes.Count(v, []byte{','})+1)
+	out := make([]int, 0, min(bytes.Count(v, []byte{','})+1, maxEntries))
 	for item := range v.items() {
+		if len(out) == maxEntries {
+			break
+		}
 		if n, ok := item.integer().Get(); ok {
 			out = append(out, n)
 		}

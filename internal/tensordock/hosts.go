@@ -24,7 +24,7 @@ func (r *Reader) Hosts(ctx context.Context) ([]market.Host, error) {
 // Host reads one hostnode.
 func (r *Reader) Host(ctx context.Context, id string) (market.Host, error) {
 	q := request{op: "get host", method: http.MethodGet, path: "/api/v0/client/deploy/hostnodes/" + url.PathEscape(id), form: r.credentials()}
-	if id == "" {
+	if !isSegment(id) {
 		return market.Host{}, refuse(q, "no host given")
 	}
 	return ask(ctx, r.v0, q, func(v value) (market.Host, error) { return decodeHostAnswer(v, id) })
@@ -40,6 +40,8 @@ func decodeHosts(v value) ([]market.Host, error) {
 	for id, entry := range list.entries() {
 		h, ok := decodeHost(id, entry)
 		switch {
+		case ok && len(hosts) == maxListed:
+			return nil, errTooMany
 		case ok:
 			hosts = append(hosts, h)
 		case wrapped || id != "success":
@@ -80,11 +82,11 @@ func decodeHost(id string, v value) (market.Host, bool) {
 			prices = f
 		case "uuid", "id":
 			if h.ID == "" {
-				h.ID = f.text()
+				h.ID = f.word()
 			}
 		}
 	}
-	if h.ID == "" || !specs.isObject() {
+	if !isID(h.ID) || !specs.isObject() {
 		return market.Host{}, false
 	}
 	decodeSpecs(&h, specs, prices)
@@ -94,13 +96,13 @@ func decodeHost(id string, v value) (market.Host, bool) {
 // decodeLocation reads a place, which may be its bare id.
 func decodeLocation(v value) market.Location {
 	if !v.isObject() {
-		return market.Location{ID: v.text()}
+		return market.Location{ID: v.word()}
 	}
 	return market.Location{
-		ID:      v.get("id", "uuid").text(),
-		Country: v.get("country").text(),
-		Region:  v.get("region", "state", "stateprovince").text(),
-		City:    v.get("city").text(),
+		ID:      v.get("id", "uuid").word(),
+		Country: v.get("country").word(),
+		Region:  v.get("region", "state", "stateprovince").word(),
+		City:    v.get("city").word(),
 	}
 }
 
@@ -108,7 +110,7 @@ func decodeLocation(v value) market.Location {
 // default; what is there and cannot be read counts against the host.
 func decodeHostStatus(h *market.Host, v value) {
 	if v.isString() {
-		h.Online = slices.Contains([]string{"online", "active", "up", "available", "listed"}, strings.ToLower(v.text()))
+		h.Online = slices.Contains([]string{"online", "active", "up", "available", "listed"}, strings.ToLower(v.word()))
 		return
 	}
 	for k, f := range v.fields() {
@@ -135,7 +137,7 @@ func decodeSpecs(h *market.Host, specs, prices value) {
 	for k, f := range specs.fields() {
 		switch string(k) {
 		case "cpu":
-			h.CPU, h.CPUType = decodeComponent(f), f.get("type", "model", "name").text()
+			h.CPU, h.CPUType = decodeComponent(f), f.get("type", "model", "name").word()
 		case "ram":
 			h.RAM = decodeComponent(f)
 		case "storage":
@@ -182,6 +184,9 @@ func decodeComponent(v value) market.Component {
 func decodeHostGPUs(v, prices value) []market.HostGPU {
 	out := make([]market.HostGPU, 0, 2)
 	for g := range gpuEntries(v) {
+		if len(out) == maxModels {
+			break
+		}
 		vram := g.body.get("vram").count()
 		if n, ok := vram.Get(); !ok || n == 0 {
 			vram = g.model.VRAM()
@@ -202,7 +207,7 @@ func decodeRestrictions(v value) map[int]market.Restriction {
 	var out map[int]market.Restriction
 	for k, f := range v.fields() {
 		gpus, err := strconv.Atoi(string(k))
-		if err != nil || !f.isObject() {
+		if err != nil || !f.isObject() || len(out) == maxEntries {
 			continue
 		}
 		if out == nil {

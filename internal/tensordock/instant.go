@@ -104,12 +104,12 @@ func decodeInstant(v value) (InstantCatalog, error) {
 func decodeTemplate(id string, v value) InstantTemplate {
 	price := v.get("price")
 	return InstantTemplate{
-		ID:      firstText(v.get("uuid").text(), id),
+		ID:      firstText(v.get("uuid").word(), id),
 		GPUs:    gpuCounts(v),
 		VCPUs:   v.get("cpu_count", "vcpus").count(),
 		RAM:     v.get("ram").count(),
 		Storage: v.get("storage").count(),
-		Image:   v.get("operating_system").text(),
+		Image:   v.get("operating_system").word(),
 		Compute: firstKnown(v.get("compute_rate_hourly").price(), price.get("compute_price").price()),
 		Disk:    firstKnown(v.get("storage_rate_hourly").price(), price.get("storage_price").price()),
 	}
@@ -118,10 +118,10 @@ func decodeTemplate(id string, v value) InstantTemplate {
 func decodeInstantMachine(id string, v value) InstantMachine {
 	return InstantMachine{
 		InstantTemplate: decodeTemplate(id, v),
-		Template:        v.get("preconfig_id").text(),
-		Host:            v.get("hostnode").text(),
+		Template:        v.get("preconfig_id").word(),
+		Host:            v.get("hostnode").word(),
 		Location:        machineLocation(v),
-		CPUType:         v.get("cpu_model").text(),
+		CPUType:         v.get("cpu_model").word(),
 		Uptime:          v.get("uptime").fraction(),
 		Total:           firstKnown(v.get("price").get("price", "total_price").price(), v.get("price").price()),
 	}

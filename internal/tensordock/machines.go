@@ -124,13 +124,18 @@ func decodeInstances(v value) ([]market.Instance, error) {
 	return collect(list.entries(), decodeMachine)
 }
 
+var errTooMany = fmt.Errorf("more than %d are listed", maxListed)
+
 // collect reads a list of machines, whole or not at all, sorted by ID. A machine
 // that is listed twice is one machine.
 func collect(entries iter.Seq2[string, value], decode func(string, value) market.Instance) ([]market.Instance, error) {
 	out := []market.Instance{}
 	for id, v := range entries {
-		if id == "" || !v.isObject() {
+		switch {
+		case !isID(id) || !v.isObject():
 			return nil, fmt.Errorf("machine %d of the list cannot be read", len(out)+1)
+		case len(out) == maxListed:
+			return nil, errTooMany
 		}
 		out = append(out, decode(id, v))
 	}
@@ -157,7 +162,7 @@ func decodeInstanceAnswer(v value, id string) (market.Instance, error) {
 // named id, or its only member.
 func findMachine(w value, id string) (string, value, bool) {
 	if isMachine(w) {
-		if own := w.get("id", "uuid").text(); own != "" {
+		if own := w.get("id", "uuid").word(); own != "" {
 			return own, w, true
 		}
 		return id, w, true
@@ -179,10 +184,10 @@ func isMachine(v value) bool {
 // decodeMachine reads one machine of v0 in the live or the documented shape.
 func decodeMachine(id string, v value) market.Instance {
 	m := newMachine(market.V0, id, v)
-	m.Capacity = capacity(v.get("type", "price_type").text())
+	m.Capacity = capacity(v.get("type", "price_type").word())
 	m.Location = machineLocation(v)
 	m.IP = address(v)
-	m.User = v.get("default_user", "user").text()
+	m.User = v.get("default_user", "user").word()
 	decodeCost(&m, v)
 	return m
 }
@@ -192,14 +197,14 @@ type members interface{ get(names ...string) value }
 
 // newMachine reads what both APIs tell about a machine, under either's names.
 func newMachine(api market.API, id string, v members) market.Instance {
-	status := v.get("status").text()
+	status := v.get("status").word()
 	m := market.Instance{
 		ID:        id,
 		API:       api,
-		Name:      v.get("name").text(),
+		Name:      v.get("name").word(),
 		Status:    market.ParseStatus(status),
 		RawStatus: status,
-		Host:      v.get("hostnode_id", "hostnodeId", "hostnode").text(),
+		Host:      v.get("hostnode_id", "hostnodeId", "hostnode").word(),
 		Ports:     decodeForwards(v.get("port_forwards", "portForwards")),
 		Created:   v.get("timestamp_creation", "created_at", "createdAt").moment(),
 	}
@@ -240,7 +245,7 @@ func capacity(raw string) market.Capacity {
 func machineLocation(v value) market.Location {
 	l := decodeLocation(v.get("location"))
 	if l.ID == "" {
-		l.ID = v.get("location_id").text()
+		l.ID = v.get("location_id").word()
 	}
 	beside := decodeLocation(v)
 	l.City, l.Region, l.Country = or(l.City, beside.City), or(l.Region, beside.Region), or(l.Country, beside.Country)
@@ -257,10 +262,10 @@ func or(a, b string) string {
 // address is the machine's IP or DNS name. Old answers put the IP in hostname,
 // newer ones an id.
 func address(v value) string {
-	if ip := v.get("ip_address", "ip", "ipAddress", "dedicated_ip_address").text(); ip != "" {
+	if ip := v.get("ip_address", "ip", "ipAddress", "dedicated_ip_address").word(); ip != "" {
 		return ip
 	}
-	if ip, err := netip.ParseAddr(v.get("hostname").text()); err == nil {
+	if ip, err := netip.ParseAddr(v.get("hostname").word()); err == nil {
 		return ip.String()
 	}
 	return ""
@@ -278,12 +283,18 @@ func decodeForwards(v value) []market.PortForward {
 		}
 	}
 	for k, f := range v.fields() {
+		if len(out) == maxEntries {
+			break
+		}
 		in := firstKnown(f.count(), f.get("internal_port", "internal", "internalPort").count())
 		if ext, err := strconv.Atoi(string(k)); err == nil {
 			add(market.Some(ext), in)
 		}
 	}
 	for f := range v.items() {
+		if len(out) == maxEntries {
+			break
+		}
 		add(f.get("external_port", "external", "externalPort").count(), f.get("internal_port", "internal", "internalPort").count())
 	}
 	slices.SortStableFunc(out, func(a, b market.PortForward) int { return a.External - b.External })
@@ -301,10 +312,11 @@ func decodeShape(v value) (market.GPUModel, market.Shape) {
 		Storage: firstKnown(v.get("storage", "storage_gb", "diskGb").count(), decodeComponent(v.get("storage")).Free).Or(0),
 	}
 	var model market.GPUModel
-	told := true
+	told, models := true, 0
 	for g := range gpuEntries(v.get("gpu", "gpus")) {
 		n, ok := decodeComponent(g.body).Free.Get()
-		s.GPUs, told = s.GPUs+n, told && ok
+		models++
+		s.GPUs, told = s.GPUs+n, told && ok && models <= maxModels
 		if model == "" || g.model < model {
 			model = g.model
 		}
@@ -336,7 +348,7 @@ func gpuEntries(v value) iter.Seq[gpuEntry] {
 			}
 			name := gpuName(f)
 			if name == "" {
-				name = market.GPUModel(strings.ToLower(string(k)))
+				name = market.GPUModel(strings.ToLower(printable(string(k))))
 			}
 			if !yield(gpuEntry{key: string(k), model: name, body: f}) {
 				return
@@ -345,7 +357,7 @@ func gpuEntries(v value) iter.Seq[gpuEntry] {
 		for f := range v.items() {
 			name := gpuName(f)
 			if f.isString() {
-				name = market.GPUModel(strings.ToLower(f.text()))
+				name = market.GPUModel(strings.ToLower(f.word()))
 			}
 			if name != "" && !yield(gpuEntry{model: name, body: f}) {
 				return
@@ -357,7 +369,7 @@ func gpuEntries(v value) iter.Seq[gpuEntry] {
 // gpuName is the model an object names.
 func gpuName(v value) market.GPUModel {
 	if f := v.get("v0Name", "gpuV0Name", "gpu_model", "model", "type", "name"); f.isString() {
-		return market.GPUModel(strings.ToLower(f.text()))
+		return market.GPUModel(strings.ToLower(f.word()))
 	}
 	return ""
 }

@@ -27,6 +27,9 @@ const (
 type Options struct {
 	// Origins of v0 and v2; a trailing /, /api/v0 or /api/v2 is stripped.
 	MarketplaceURL, InstancesURL string
+	// AllowPlainHTTP lets them be http:// to another machine, to which the
+	// credentials then go in the clear.
+	AllowPlainHTTP bool
 	// Key and Token are v0's api_key and api_token; Token is v2's bearer too.
 	Key, Token secret.String
 	// MarketplaceRPS is v0's pace in requests per second, 1 if zero;
@@ -114,8 +117,8 @@ func (r *Reader) CloseIdle() { r.v0.read.CloseIdleConnections() }
 // errors do not repeat a URL, which may hold a password.
 func (o Options) filled() (Options, error) {
 	var err1, err2 error
-	o.MarketplaceURL, err1 = origin("marketplace URL", o.MarketplaceURL, DefaultMarketplaceURL)
-	o.InstancesURL, err2 = origin("instances URL", o.InstancesURL, DefaultInstancesURL)
+	o.MarketplaceURL, err1 = o.origin("marketplace URL", o.MarketplaceURL, DefaultMarketplaceURL)
+	o.InstancesURL, err2 = o.origin("instances URL", o.InstancesURL, DefaultInstancesURL)
 	o.MarketplaceRPS, o.InstancesRPM = orDefault(o.MarketplaceRPS, 1), orDefault(o.InstancesRPM, 100)
 	o.ReadTimeout, o.WriteTimeout = orDefault(o.ReadTimeout, 45*time.Second), orDefault(o.WriteTimeout, 150*time.Second)
 	o.UserAgent = orDefault(o.UserAgent, "tdscaler")
@@ -151,12 +154,15 @@ func orDefault[T comparable](v, def T) T {
 }
 
 // origin checks a base URL and strips what callers like to leave at its end.
-func origin(what, raw, def string) (string, error) {
+func (o Options) origin(what, raw, def string) (string, error) {
 	raw = strings.TrimRight(orDefault(raw, def), "/")
 	raw = strings.TrimSuffix(strings.TrimSuffix(raw, "/api/v0"), "/api/v2")
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("the %s is not http(s)://host[:port]", what)
+	}
+	if u.Scheme == "http" && !o.AllowPlainHTTP && !strings.EqualFold(u.Hostname(), "localhost") && !net.ParseIP(u.Hostname()).IsLoopback() {
+		return "", fmt.Errorf("the %s is plain http to another machine", what)
 	}
 	return strings.TrimRight(raw, "/"), nil
 }
@@ -179,14 +185,17 @@ func (o Options) clients() (reads, writes *http.Client) {
 
 func newTransport() *http.Transport {
 	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:   15 * time.Second,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          4,
-		MaxIdleConnsPerHost:   2,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
+		DialContext:         (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 15 * time.Second,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        4,
+		// The header of an answer; its body has a limit of its own. The default is
+		// 10 MB.
+		MaxResponseHeaderBytes: 256 << 10,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        90 * time.Second,
+		ExpectContinueTimeout:  time.Second,
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *scrubber) clean(text string) string {
 // half of a secret stays.
 func (s *scrubber) line(text string) string {
 	text = s.clean(strings.ToValidUTF8(text, "?"))
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail-3], "") + "..."
 	}

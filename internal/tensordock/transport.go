@@ -23,7 +23,7 @@ import (
 
 const (
 	maxAttempts = 3 // of a read
-	hostsLimit  = 64 << 20
+	hostsLimit  = 16 << 20
 	answerLimit = 8 << 20
 )
 

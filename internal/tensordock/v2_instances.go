@@ -40,7 +40,7 @@ func (r *Reader) InstancesV2(ctx context.Context) ([]market.Instance, error) {
 // InstanceV2 reads one machine through v2. ClassNotFound if there is none.
 func (r *Reader) InstanceV2(ctx context.Context, id string) (market.Instance, error) {
 	q := r.v2request("get instance", http.MethodGet, "/"+url.PathEscape(id), nil)
-	if id == "" {
+	if !isSegment(id) {
 		return market.Instance{}, refuse(q, "no instance given")
 	}
 	return ask(ctx, r.v2, q, func(v value) (market.Instance, error) { return decodeInstanceV2(v, id) })
@@ -171,7 +171,7 @@ func (c *Client) ModifyInstance(ctx context.Context, id string, model market.GPU
 func (c *Client) actV2(ctx context.Context, v verb, op, method, id, suffix string, body []byte) error {
 	q := c.v2request(op, method, "/"+url.PathEscape(id)+suffix, body)
 	q.verb = v
-	if id == "" {
+	if !isSegment(id) {
 		return refuse(q, "no instance given")
 	}
 	_, err := tell(ctx, c.v2, q, accepted)
@@ -220,7 +220,7 @@ func decodeInstanceV2(v value, id string) (market.Instance, error) {
 	if !l.get("status").isString() && !l.get("resources").isObject() {
 		return market.Instance{}, errors.New("no instance in the answer")
 	}
-	if got := l.get("id").text(); got != "" && got != id {
+	if got := l.get("id").word(); got != "" && got != id {
 		return market.Instance{}, errors.New("the answer is about another instance")
 	}
 	return machineV2(id, l), nil
@@ -230,8 +230,8 @@ func decodeInstanceV2(v value, id string) (market.Instance, error) {
 // lists machines that were bought through v0.
 func machineV2(id string, l layers) market.Instance {
 	m := newMachine(market.V2, id, l)
-	m.Location.ID = l.get("location_id", "locationId").text()
-	m.IP = l.get("ipAddress", "ip_address", "ip").text()
+	m.Location.ID = l.get("location_id", "locationId").word()
+	m.IP = l.get("ipAddress", "ip_address", "ip").word()
 	m.Total = l.get("rateHourly", "rate_hourly", "price_per_hour").price()
 	return m
 }
@@ -241,10 +241,10 @@ func decodeCreated(v value) (market.Deployed, error) {
 	d := market.Deployed{
 		ID:    l.get("id").text(),
 		Total: l.get("rateHourly", "rate_hourly").price(),
-		IP:    l.get("ipAddress", "ip_address").text(),
+		IP:    l.get("ipAddress", "ip_address").word(),
 		Ports: decodeForwards(l.get("portForwards", "port_forwards")),
 	}
-	if d.ID == "" {
+	if !isID(d.ID) {
 		return d, errors.New("no instance id in the answer")
 	}
 	return d, nil

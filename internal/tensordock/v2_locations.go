@@ -62,7 +62,7 @@ func decodeSiteGPUs(v value) []SiteGPU {
 		most, prices, network := g.body.get("resources"), g.body.get("pricing"), g.body.get("network_features")
 		out = append(out, SiteGPU{
 			Model:       g.model,
-			Name:        g.body.get("displayName").text(),
+			Name:        g.body.get("displayName").word(),
 			Max:         c.Free,
 			Price:       c.Price,
 			MaxVCPUs:    most.get("max_vcpus").count(),

@@ -20,7 +20,7 @@ type Options struct {
 // Handler serves / /metrics and the health endpoints, for GET and HEAD only.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 8}))
 	for _, p := range []string{"/-/healthy", "/healthz", "/livez"} {
 		mux.HandleFunc("GET "+p, healthy)
 	}
@@ -36,14 +36,27 @@ func Handler(o Options) http.Handler {
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		for name, v := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+			"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store",
+		} {
+			w.Header().Set(name, v)
+		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-func healthy(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "tdscaler is healthy.") }
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	plain(w)
+	fmt.Fprintln(w, "tdscaler is healthy.")
+}
+
+// plain keeps the answer from being taken for a page: a reason may hold words of
+// the market's.
+func plain(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/plain; charset=utf-8") }
 
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
+	plain(w)
 	if err := o.Ready(); err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintf(w, "tdscaler is not ready: %v\n", err)

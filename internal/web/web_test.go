@@ -54,9 +54,27 @@ func TestWhatIsServedAndWhatIsNot(t *testing.T) {
 		if code != c.code || !strings.Contains(text, c.text) {
 			t.Errorf("%s %s: %d %q", c.method, c.path, code, text)
 		}
-		if header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
+		if header.Get("X-Frame-Options") != "DENY" || header.Get("Referrer-Policy") != "no-referrer" || header.Get("Cache-Control") != "no-store" ||
+			header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s %s: headers %v", c.method, c.path, header)
 		}
+	}
+}
+
+func TestOnlyGETAndHEADAreServed(t *testing.T) {
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "LINK", "get"} {
+		for _, path := range []string{"/", "/metrics", "/readyz", "/healthz", "/-/ready", "/-/healthy", "/livez", "/v1/pause", "/v1/destroy"} {
+			if code, text, _ := ask(t, method, path, nil); code < 400 || strings.Contains(text, "tdscaler") {
+				t.Errorf("%s %s: %d %q", method, path, code, text)
+			}
+		}
+	}
+}
+
+func TestWordsOfTheMarketAreNeverServedAsAPage(t *testing.T) {
+	code, text, header := ask(t, "GET", "/readyz", errors.New("<html><script>alert(1)</script>"))
+	if code != 503 || header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%d, %q: %s", code, header.Get("Content-Type"), text)
 	}
 }
 
