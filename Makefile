@@ -9,6 +9,8 @@ TOOLS    := $(BIN)/tools
 TIMEOUT  ?= 15m
 
 FUZZTIME  ?= 30s
+DURATION  ?= 10m
+CYCLES    ?= 5000
 BENCHTIME ?= 1s
 
 # Stamp the version only where git can be asked.
@@ -16,10 +18,10 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fuzz check clean
+.PHONY: help build demo test bench lint fuzz chaos soak-real vulncheck check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/tdscaler, static; the version comes from git
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags='-s -w' -o $(BIN)/tdscaler ./cmd/tdscaler
@@ -52,6 +54,19 @@ fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 		echo "== $$(dirname $$file) $${func#func }"; \
 		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \
 	done
+
+chaos: ## kill -9 and a broken network around the built program, each and both, for DURATION=10m
+	TDSCALER_CHAOS=$(DURATION) $(GO) test ./internal/process -run '^TestTheRealProgramNeverBuysTwiceNorLeaks$$' -count 1 -parallel 3 -timeout 0 -v
+
+soak-real: ## the built program for CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
+	TDSCALER_SOAK_CYCLES=$(CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v
+
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
+
+vulncheck: ## known vulnerabilities in what we call; needs the network
+	@$(GO) run $(GOVULNCHECK) ./... || { code=$$?; echo >&2; \
+		echo 'make vulncheck: above is what was found, or why nothing could be looked up:' >&2; \
+		echo 'it needs a Go module proxy for the tool and https://vuln.go.dev for its data.' >&2; exit $$code; }
 
 # That the generated pages in docs are up to date is part of the tests.
 check: lint test build ## all that must hold before a change goes in

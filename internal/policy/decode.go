@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -48,10 +49,11 @@ type decoder struct {
 	places   map[string]at // by path, for what is no leaf
 	problems []Problem
 	failed   bool // one of them is an error
+	keyed    bool // there is a "key:" somewhere; without it the file may be a secret
 }
 
 func newDecoder(file string, data []byte) *decoder {
-	return &decoder{file: file, lines: splitLines(string(data)), places: map[string]at{}}
+	return &decoder{file: file, lines: splitLines(string(data)), keyed: bytes.ContainsRune(data, ':'), places: map[string]at{}}
 }
 
 func (d *decoder) report(s Severity, code string, a at, hint, format string, args ...any) {
@@ -103,8 +105,13 @@ func (d *decoder) document(data []byte) (root *yaml.Node, ok bool) {
 		return nil, false
 	}
 	root = doc.Content[0]
-	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+	switch {
+	case root.Kind == yaml.ScalarNode && root.Tag == "!!null":
 		d.fail(CodeEmpty, start, "write at least 'version: 1'", "the file is empty")
+		return nil, false
+	case root.Kind == yaml.ScalarNode:
+		// Perhaps the file of a key or a password, so it is not repeated.
+		d.fail(CodeType, at{}, "is it the right file?", "the file must be a section of keys, not a text")
 		return nil, false
 	}
 	return root, true
@@ -388,7 +395,7 @@ var (
 // source is the line as written: bounded, printable, and without what looks like
 // a secret that somebody wrote into the wrong place.
 func (d *decoder) source(line int) string {
-	if line < 1 || line > len(d.lines) {
+	if line < 1 || line > len(d.lines) || !d.keyed {
 		return ""
 	}
 	s := d.lines[line-1]

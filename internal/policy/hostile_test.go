@@ -104,3 +104,17 @@ func TestProblemsShowNothingThatATerminalObeys(t *testing.T) {
 		}
 	}
 }
+
+func TestAFileWithoutKeysIsNotRepeated(t *testing.T) {
+	for _, secret := range []string{"hunter2-hunter2", "@hunter2-hunter2", "\"hunter2-hunter2", "{hunter2-hunter2", "%hunter2-hunter2", "[hunter2-hunter2", "*hunter2-hunter2", "&hunter2-hunter2", "!hunter2-hunter2 x", "- hunter2-hunter2", "hunter2-hunter2\nhunter2-hunter2"} {
+		_, problems := Parse("key", []byte(secret+"\n"))
+		if !HasErrors(problems) {
+			t.Errorf("%q passes", secret)
+		}
+		for _, p := range problems {
+			if strings.Contains(fmt.Sprintf("%+v", p), "hunter2-hunter2") {
+				t.Errorf("%q is repeated: %+v", secret, p)
+			}
+		}
+	}
+}

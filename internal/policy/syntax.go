@@ -21,6 +21,9 @@ func (d *decoder) syntax(text string, err error) {
 		line, _ = strconv.Atoi(m[1]) // digits by the pattern
 		msg = msg[len(m[0]):]
 	}
+	if !d.keyed {
+		msg = "is it the right file?" // the parser repeats some words
+	}
 	if n := breaksAt(text); n > 0 {
 		line = n
 	}

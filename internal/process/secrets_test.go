@@ -1,0 +1,190 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What no output may show, beside the key, the token and the passwords made up.
+const (
+	ownPassword  = "Own-passw0rd-never-to-be-seen"
+	cloudInline  = "inline-cloud-init-never-to-be-seen"
+	cloudInAFile = "filed-cloud-init-never-to-be-seen"
+)
+
+const secretive = `
+version: 1
+daemon: {schedule: "@every 1s", mode: live, listen: "127.0.0.1:0", log_level: debug}
+tensordock: {marketplace_url: %q, instances_url: %[1]q, marketplace_rps: 1000, api_key_file: key, api_token_file: token}
+budget: {max_hourly: 3.60}
+safety: {unknown_looks: 2, unknown_age: 3s, absent_looks: 2, absent_age: 500ms}
+policies:
+  - name: made-up
+    target: {gpus: 2}
+    max_gpu_hour: 0.60
+    cloud_init: |
+      #cloud-config
+      runcmd: ["echo inline-cloud-init-never-to-be-seen"]
+  - {name: given, target: {gpus: 1}, max_gpu_hour: 0.60, password_file: password, cloud_init_file: cloud.yaml}
+`
+
+// TestNothingThatTheProgramWritesShowsASecret runs the built daemon with every kind
+// of secret there is, asks it everything by every command and page, makes it fail,
+// and looks for the secrets in all that was written anywhere.
+func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
+	b := openMarket(t, 3)
+	p := newProgram(t)
+	t.Cleanup(func() {
+		if p.cmd != nil {
+			p.end(syscall.SIGKILL)
+		}
+	})
+	for name, text := range map[string]string{
+		"key": apiKey + "\n", "token": apiToken + "\n", "password": ownPassword + "\n",
+		"cloud.yaml": "#cloud-config\nruncmd: [\"echo " + cloudInAFile + "\"]\n", "p.yaml": fmt.Sprintf(secretive, b.server.URL),
+	} {
+		p.write(name, text)
+	}
+	p.begin()
+	port := p.said("listening", "addr")
+	if !eventually(30*time.Second, func() bool { return b.running() == 3 }) {
+		t.Fatalf("the machines never ran\n%s", p.log.String())
+	}
+	out := map[string]string{"its arguments": read(t, fmt.Sprintf("/proc/%d/cmdline", p.cmd.Process.Pid))}
+	for _, path := range []string{"/", "/metrics", "/healthz", "/livez", "/readyz", "/-/healthy", "/-/ready", "/debug/pprof/", "/nothing"} {
+		out["page "+path] = page(t, port, path)
+	}
+	p.made(b)
+	p.ask(out)
+	p.end(syscall.SIGTERM)
+	p.ask(out)
+	p.destroyed(b, out)
+	out["the log"] = p.log.String()
+	p.search(b, out)
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return string(b)
+}
+
+func page(t *testing.T, addr, path string) string {
+	t.Helper()
+	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := c.Get("http://" + addr + path)
+	must(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	return fmt.Sprint(res.Header) + string(body)
+}
+
+// made: each machine without a password of the user's has one of its own, in a file
+// for its owner alone, and it is the one that was sent.
+func (p *program) made(b *bazaar) {
+	p.Helper()
+	for name, sent := range b.keys() {
+		info, err := os.Stat(p.path("credentials/" + name))
+		if strings.HasPrefix(name, "tds-main-given-") {
+			if !errors.Is(err, fs.ErrNotExist) || sent != ownPassword {
+				p.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil || info.Mode().Perm() != 0o600 || strings.TrimSpace(read(p, p.path("credentials/"+name))) != sent || len(sent) < 20 {
+			p.Errorf("the password of %s: %v, %v", name, info, err)
+		}
+	}
+	for path, mode := range map[string]fs.FileMode{"credentials": 0o700, "tdscaler.db": 0o600, "tdscaler.db.sock": 0o600} {
+		if info, err := os.Stat(p.path(path)); err != nil || info.Mode().Perm() != mode {
+			p.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+}
+
+// ask runs every command that prints something, failing ones too.
+func (p *program) ask(out map[string]string) {
+	p.Helper()
+	for _, line := range []string{
+		"status", "status --json", "machines", "machines --json", "machines --ssh-config", "plan", "plan --json", "plan --fresh", "explain made-up", "explain given --json",
+		"ledger list", "ledger list --json", "ledger show 1", "ledger show 1 --json", "ledger cycles", "ledger cycles --json", "ledger cycle last", "ledger cycle last --json", "ledger cycle 1 --json",
+		"pause given --reason because", "pause --json", "resume", "resume --json", "reload", "reload --json", "explain nobody", "ledger show 99999", "destroy nobody --yes",
+		"ledger verify", "ledger export", "ledger backup copy-" + fmt.Sprint(len(out)) + ".db", "ledger compact",
+	} {
+		c := p.command(append(strings.Fields(line), "--config", "p.yaml")...)
+		text, _ := c.CombinedOutput() // some must fail, and some versions lack some
+		out[line+" ("+fmt.Sprint(p.cmd != nil)+")"] = string(text)
+	}
+	for _, line := range []string{"check p.yaml", "check --json p.yaml", "version", "plan --config missing.yaml", "plan --config key", "check key token password", "check --json key token"} {
+		text, _ := p.command(strings.Fields(line)...).CombinedOutput()
+		out[line] = string(text)
+	}
+	c := p.command("plan", "--fresh", "--config", "wrong.yaml")
+	p.write("wrong.yaml", strings.NewReplacer("api_key_file: key", "api_key_file: token", "api_token_file: token", "api_token_file: password", "mode: live", "mode: live, ledger: wrong.db").Replace(read(p, p.path("p.yaml"))))
+	text, err := c.CombinedOutput()
+	if err == nil {
+		p.Error("the market takes any token")
+	}
+	out["plan with a wrong token"] = string(text)
+	must(p, os.Remove(p.path("wrong.yaml")))
+}
+
+// destroyed ends all machines; with them their passwords go.
+func (p *program) destroyed(b *bazaar, out map[string]string) {
+	p.Helper()
+	p.begin()
+	defer p.end(syscall.SIGTERM)
+	text, err := p.command("destroy", "--all", "--yes", "--config", "p.yaml").CombinedOutput()
+	out["destroy --all"] = string(text)
+	if err != nil {
+		p.Errorf("%v: %s", err, text)
+	}
+	if !eventually(20*time.Second, func() bool {
+		files, err := os.ReadDir(p.path("credentials"))
+		return err == nil && len(files) == 0 && len(b.ours()) == 0
+	}) {
+		files, err := os.ReadDir(p.path("credentials"))
+		p.Errorf("passwords outlive their machines: %v, %v; %d machines", files, err, len(b.ours()))
+	}
+}
+
+// search looks for the secrets in the outputs, and in every file but those in which
+// they belong.
+func (p *program) search(b *bazaar, out map[string]string) {
+	p.Helper()
+	must(p, filepath.WalkDir(p.dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			switch rel, _ := filepath.Rel(p.dir, path); rel {
+			case "key", "token", "password", "cloud.yaml", "p.yaml":
+			default:
+				out["file "+rel] = read(p, path)
+			}
+		}
+		return err
+	}))
+	secrets := map[string]string{"the key": apiKey, "the token": apiToken, "a password": ownPassword, "cloud-init": cloudInline, "cloud-init of a file": cloudInAFile}
+	for name, pw := range b.keys() {
+		secrets["the password of "+name] = pw
+	}
+	if len(secrets) < 8 || len(out) < 70 || len(out["file tdscaler.db"]) < 1<<14 || !strings.Contains(out["page /metrics"], "tdscaler_cycles_total") {
+		p.Errorf("only %d secrets were looked for in %d outputs: the search is broken", len(secrets), len(out))
+	}
+	for where, text := range out {
+		for what, s := range secrets {
+			if i := strings.Index(text, s); i >= 0 {
+				p.Errorf("%s is in the output of %s: %q", what, where, text[max(0, i-80):min(len(text), i+10)])
+			}
+		}
+	}
+}
