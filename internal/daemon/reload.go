@@ -207,15 +207,20 @@ const stillFor = 2 * time.Second
 func (d *Daemon) Watch(ctx context.Context, changed <-chan struct{}) {
 	began := d.current()
 	tried := began.Hash() // the file may have changed since it was loaded
+	used := tried
 	for {
 		if woken, err := d.o.Clock.Wait(ctx, time.Hour, changed); err != nil {
 			return
 		} else if woken && !d.settle(ctx, changed) {
 			return
 		}
+		c := d.current()
+		if c.Hash() != used { // reloaded, perhaps by hand: what was tried before it may be tried again
+			used = c.Hash()
+			tried = used
+		}
 		if h := d.fileHash(); h != "" && h != tried {
 			tried = h
-			c := d.current()
 			if h != c.Hash() || d.unsettled() {
 				_ = d.Reload(false) // logged, counted and kept in the state
 			}

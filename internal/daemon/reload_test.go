@@ -358,3 +358,20 @@ func TestAFileThatIsGoneForAMomentIsNoChange(t *testing.T) {
 		}
 	})
 }
+
+func TestAChangeThatIsTakenBackAfterAReloadByHandIsSeen(t *testing.T) {
+	watching(t, one("live", 1), func(r *rig, hint func()) {
+		r.write(one("live", 2))
+		hint()
+		if err := r.Reload(true); err != nil { // before the watch has settled
+			t.Fatal(err)
+		}
+		r.write(one("live", 1))
+		hint()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := r.current().Set.Policies[0].Target; got != 1 {
+			t.Errorf("the target is %d, the file says 1", got)
+		}
+	})
+}
