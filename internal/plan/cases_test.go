@@ -734,6 +734,7 @@ func TestAnUnknownStatusIsCapacityAndSpend(t *testing.T) {
 func TestAReplacementComesAfterTheDeletionIsConfirmed(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("b", 8, "0.35")}, p)
+	in.HourlyCap = usd("5") // it is not for want of money
 	m := newMachine(p, 1, "a", "0.39")
 	m.Status = market.StatusOutbid
 	in.History.Machines = []Machine{m}
@@ -886,6 +887,33 @@ func TestWeirdInputNeverPanics(t *testing.T) {
 }
 
 // --- booking ---
+
+func TestBeginSeesAPauseOrABreakerThatCameUp(t *testing.T) {
+	p := newPolicy("p", 1)
+	m := newMachine(p, 1, "a", "0.20")
+	raise := Action{Kind: Rebid, Policy: "p", Machine: m.Name, Bid: usd("0.25"), Rate: usd("0.255")}
+	for name, h := range map[string]History{
+		"a pause": {Pauses: []Pause{{Policy: "p"}}}, "a breaker": {Breakers: []Breaker{{Code: BreakerFailures}}},
+	} {
+		h.Machines = []Machine{m}
+		if _, err := Begin(&h, raise, Caps{Hourly: usd("10")}, 1, 1, "", t0); !errors.Is(err, ErrForbidden) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNoRaiseGoesAboveTheCeilingWhateverWins(t *testing.T) {
+	p := newPolicy("p", 1) // bids up to 0.39 where storage costs 0.005
+	in := newInput(nil, p)
+	in.HourlyCap = usd("5")
+	m := newMachine(p, 1, "a", "0.20")
+	m.Status = market.StatusOutbid
+	in.History.Machines = []Machine{m}
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.39")}
+	wantActions(t, Compute(in), "rebid "+m.Name+" outbid")
+	in.Verdicts = []market.Verdict{refused(p, "a", "0.39"), accepted(p, "a", "0.40")}
+	wantActions(t, Compute(in), "delete "+m.Name+" outbid_beyond_ceiling")
+}
 
 func TestBeginSeesThatTheMachineChanged(t *testing.T) {
 	p := newPolicy("p", 1)

@@ -426,3 +426,22 @@ func TestAMachineChargedDearerThanItWasSoldOpensTheBreaker(t *testing.T) {
 		t.Errorf("what the operator has seen opens it again: %+v", b)
 	}
 }
+
+func TestWhatIsDeadStillCostsItsDisk(t *testing.T) {
+	for status, perHour := range map[market.Status]market.Rate{
+		market.StatusOutbid: usd("0.005"), market.StatusReleased: usd("0.005"), market.StatusStopped: usd("0.205"), market.StatusRunning: usd("0.205"),
+		market.StatusUnknown: usd("0.205"), market.StatusTerminated: 0,
+	} {
+		in, inst := one(t)
+		in.History.Machines[0].Status = status
+		inst.Status = status
+		if status == market.StatusTerminated {
+			glance(&in, t0.Add(time.Hour), time.Hour)
+		} else {
+			glance(&in, t0.Add(time.Hour), time.Hour, inst)
+		}
+		if s := in.History.Spent("p", in.Now); s.Day != market.Amount(perHour) {
+			t.Errorf("an hour of %s was charged %s, want %s", status, s.Day, perHour)
+		}
+	}
+}
