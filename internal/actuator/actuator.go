@@ -13,6 +13,8 @@ import (
 type Writer interface {
 	Deploy(ctx context.Context, o market.Order) (market.Deployed, error)
 	Delete(ctx context.Context, id string) error
+	// DeleteInstance deletes through v2 what only v2 has shown.
+	DeleteInstance(ctx context.Context, id string) error
 	// ValidateExisting validates a new bid for a machine we have. It counts as a
 	// write because it may apply the bid.
 	ValidateExisting(ctx context.Context, id string, bid market.Rate) (market.Verdict, error)
@@ -168,7 +170,11 @@ func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (
 
 // delete asks for the machine's end. That it is gone already is success.
 func (a *Actuator) delete(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
-	err := a.writer.Delete(ctx, act.Instance)
+	end := a.writer.Delete
+	if act.API == market.V2 {
+		end = a.writer.DeleteInstance
+	}
+	err := end(ctx, act.Instance)
 	switch class := market.ClassOf(err); class {
 	case "", market.ClassDone, market.ClassNotFound:
 		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))

@@ -63,6 +63,8 @@ func (s *stage) Deploy(context.Context, market.Order) (market.Deployed, error) {
 
 func (s *stage) Delete(context.Context, string) error { return s.step("DELETE") }
 
+func (s *stage) DeleteInstance(context.Context, string) error { return s.step("DELETE V2") }
+
 func (s *stage) ValidateExisting(context.Context, string, market.Rate) (market.Verdict, error) {
 	return s.verdict, s.step("VALIDATE")
 }
@@ -174,5 +176,24 @@ func TestAPasswordThatCannotBeForgottenStopsTheActing(t *testing.T) {
 	s := &stage{fail: map[string]error{"DEPLOY": answer(market.ClassNoCapacity), "strip": errors.New("read-only")}}
 	if _, err := act(plan.Deploy, s); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestWhatOnlyV2HasShownIsDeletedThroughV2(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "gate begin DELETE V2 accept"},
+		{answer(market.ClassNotFound), "gate begin DELETE V2 accept"},
+		{answer(market.ClassDone), "gate begin DELETE V2 accept"},
+		{answer(market.ClassAmbiguous), "gate begin DELETE V2 lose"},
+		{answer(market.ClassUnavailable), "gate begin DELETE V2 refuse"},
+	} {
+		s := &stage{fail: map[string]error{"DELETE V2": c.err}}
+		_, err := New(s, s, s, s).Act(context.Background(), plan.Action{Kind: plan.Delete, Instance: "id", API: market.V2})
+		if got := strings.Join(s.steps, " "); got != c.want || err != nil {
+			t.Errorf("%v: %s, %v", c.err, got, err)
+		}
 	}
 }

@@ -348,6 +348,9 @@ func (w *world) judge(op string, form url.Values) {
 		return
 	}
 	id := form.Get("server")
+	if _, rest, v2 := strings.Cut(op, "/api/v2/instances/"); v2 {
+		id, _, _ = strings.Cut(rest, "/")
+	}
 	found := false
 	for _, in := range intents {
 		found = found || f.Machine != "" && in.Kind == plan.Deploy || id != "" && in.Instance == id && in.Kind != plan.Deploy

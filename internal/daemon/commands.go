@@ -151,7 +151,7 @@ func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, s
 // observes what it saw into h, a copy: nothing is booked. It returns
 // ErrUnauthorized where the market refuses the credentials.
 func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *plan.History) (Seen, error) {
-	snap := scan(ctx, r, clk, h)
+	snap := scan(ctx, r, clk, c.Set.Daemon.Owner, h)
 	if err := ctx.Err(); err != nil {
 		return Seen{}, fmt.Errorf("look at the market: %w", err)
 	}
@@ -240,7 +240,8 @@ func (d *Daemon) Look(ctx context.Context) (market.Snapshot, error) {
 	if err != nil {
 		return market.Snapshot{}, err
 	}
-	return scan(ctx, d.connection().Reader, d.o.Clock, &h), nil
+	c, m, _ := d.composed()
+	return scan(ctx, m.Reader, d.o.Clock, c.Set.Daemon.Owner, &h), nil
 }
 
 // Destroyed says what became of one machine.
@@ -313,7 +314,7 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 			continue
 		}
 		a := plan.Action{
-			Kind: plan.Delete, Policy: one.Policy, Machine: one.Name, Instance: one.ID, Host: one.Host, Model: one.Model,
+			Kind: plan.Delete, Policy: one.Policy, Machine: one.Name, Instance: one.ID, API: one.API, Host: one.Host, Model: one.Model,
 			Shape: one.Shape, Capacity: one.Capacity, Rate: one.Reserved, Reason: plan.Reason{Code: plan.ReasonDestroy, Text: "destroyed by the operator"},
 		}
 		res, err := d.act(ctx, act, a)

@@ -89,7 +89,7 @@ func (t *turn) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snap := scan(ctx, t.m.Reader, t.o.Clock, &h)
+	snap := scan(ctx, t.m.Reader, t.o.Clock, t.c.Set.Daemon.Owner, &h)
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
 	}
@@ -200,18 +200,26 @@ func (d *Daemon) mayShowUp(last *plan.Intent) bool {
 
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
-func scan(ctx context.Context, r scanner.Reader, c clock.Clock, h *plan.History) market.Snapshot {
-	var known, leaving []string
+func scan(ctx context.Context, r scanner.Reader, c clock.Clock, owner string, h *plan.History) market.Snapshot {
+	e := scanner.Expected{Owner: owner}
 	for i := range h.Machines {
-		switch m := &h.Machines[i]; {
+		m := &h.Machines[i]
+		if m.Phase == plan.PhaseUnknown || m.Phase == plan.PhaseAccepted {
+			e.Ordered = append(e.Ordered, m.Name)
+		}
+		switch {
 		case m.ID == "":
+			continue
 		case m.Phase == plan.PhaseDeleting || m.Leaving != nil:
-			leaving = append(leaving, m.ID)
+			e.Leaving = append(e.Leaving, m.ID)
 		default:
-			known = append(known, m.ID)
+			e.Known = append(e.Known, m.ID)
+		}
+		if m.API == market.V2 {
+			e.Second = append(e.Second, m.ID)
 		}
 	}
-	return scanner.New(r, c).Scan(ctx, known, leaving)
+	return scanner.New(r, c).Scan(ctx, e)
 }
 
 func problemOf(s *market.Snapshot) string {

@@ -71,6 +71,12 @@ func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
 	return market.Instance{}, &market.Error{Op: "get", Class: market.ClassNotFound}
 }
 
+func (f *fake) InstancesV2(ctx context.Context) ([]market.Instance, error) { return f.Instances(ctx) }
+
+func (f *fake) InstanceV2(ctx context.Context, id string) (market.Instance, error) {
+	return f.Instance(ctx, id)
+}
+
 func (f *fake) Balance(context.Context) (market.Balance, error) {
 	return market.Balance{Balance: market.Some[market.Amount](100 * market.Dollar)}, nil
 }
@@ -112,6 +118,8 @@ func (f *fake) Delete(_ context.Context, id string) error {
 	delete(f.machines, id)
 	return nil
 }
+
+func (f *fake) DeleteInstance(ctx context.Context, id string) error { return f.Delete(ctx, id) }
 
 func (f *fake) ValidateExisting(context.Context, string, market.Rate) (market.Verdict, error) {
 	return market.Verdict{Answer: market.Accepted}, nil

@@ -246,6 +246,7 @@ func (m *metrics) snapshot(s *market.Snapshot) {
 	m.section.WithLabelValues("machines").Set(oneIf(s.Instances.Complete))
 	m.section.WithLabelValues("hosts").Set(oneIf(s.Hosts.Complete))
 	m.section.WithLabelValues("balance").Set(oneIf(s.Balance.Complete))
+	m.section.WithLabelValues("machines_v2").Set(oneIf(s.V2.Complete || s.V2.At.IsZero())) // mostly it is not asked
 	m.auth.Set(oneIf(s.Instances.Class != market.ClassUnauthorized))
 	if b, ok := s.Balance.Value.Balance.Get(); ok {
 		m.balance.Set(b.Float())

@@ -129,6 +129,9 @@ type Snapshot struct {
 	Hosts     Section[[]Host]     `json:"hosts"`     // sorted by ID
 	Instances Section[[]Instance] `json:"instances"` // the whole account, sorted by ID
 	Balance   Section[Balance]    `json:"balance"`
+	// V2 are the ids in v2's list, sorted; zero where it was not asked. What of ours
+	// only v2 shows is in Instances, with API V2.
+	V2 Section[[]string] `json:"v2,omitzero"`
 	// Gone are ids of machines that the list leaves out and of which the market,
 	// asked for each, says that they do not exist. Sorted.
 	Gone []string `json:"gone,omitempty"`

@@ -66,7 +66,7 @@ func (h *History) drop(name string) {
 func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now time.Time) (Intent, error) {
 	in := Intent{
 		ID: id, Cycle: cycle, At: now, Kind: a.Kind, Policy: a.Policy, Machine: a.Machine,
-		Instance: a.Instance, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
+		Instance: a.Instance, API: a.API, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
 		Bid: a.Bid, Reason: a.Reason, State: IntentOpen,
 	}
 	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind == Delete) {

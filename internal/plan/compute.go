@@ -211,8 +211,19 @@ func (w *world) explainWaiting(d *desk) {
 		w.hold(d, nil, HoldDeleting, "%d GPUs wait for their deletion to be confirmed", d.st.Leaving)
 	}
 	if d.st.Booting > 0 {
-		w.hold(d, nil, HoldBooting, "%d GPUs are ordered or booting", d.st.Booting)
+		w.hold(d, nil, HoldBooting, "%d GPUs are ordered or booting%s", d.st.Booting, w.aloneText(d))
 	}
+}
+
+// aloneText says why an order that no list shows is held for longer than usual.
+func (w *world) aloneText(d *desk) string {
+	v2 := &w.in.Snapshot.V2
+	for _, m := range d.machines {
+		if m.MissedAlone > 0 && !v2.Complete && v2.Problem != "" {
+			return fmt.Sprintf("; an order that v0's list alone leaves out is given up after %d times as long, because v2's cannot be had: %s", aloneFactor, v2.Problem)
+		}
+	}
+	return ""
 }
 
 func (w *world) ask(d *desk, q market.Question) {

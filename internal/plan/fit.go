@@ -127,7 +127,7 @@ func (w *world) remove(m *Machine, why Reason) bool {
 	}
 	w.going[m.Name] = true
 	w.plan.Actions = append(w.plan.Actions, Action{
-		Kind: Delete, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+		Kind: Delete, Policy: m.Policy, Machine: m.Name, Instance: m.ID, API: m.API, Host: m.Host, Location: m.Location,
 		Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: m.Bid.Or(0), Storage: m.Storage.Or(0),
 		Rate: m.Reserved, Reason: why,
 	})

@@ -38,8 +38,8 @@ const (
 type Machine struct {
 	Name     string          `json:"name"`
 	Policy   string          `json:"policy"`
-	ID       string          `json:"id,omitempty"` // the market's id, once known
-	API      market.API      `json:"api,omitempty"`
+	ID       string          `json:"id,omitempty"`  // the market's id, once known
+	API      market.API      `json:"api,omitempty"` // V2: no look through v0 has shown it
 	Phase    Phase           `json:"phase"`
 	Status   market.Status   `json:"status"` // as last seen; StatusUnknown before the first sight
 	Capacity market.Capacity `json:"capacity,omitempty"`
@@ -67,6 +67,9 @@ type Machine struct {
 	// Missed counts the complete looks in a row, from MissedAt on, without it.
 	Missed   int       `json:"missed,omitempty"`
 	MissedAt time.Time `json:"missed_at,omitzero"`
+	// MissedAlone counts those looks at an order, besides, in which v2's list could
+	// not be had.
+	MissedAlone int `json:"missed_alone,omitempty"`
 	// MeteredAt is until when its spend has been charged.
 	MeteredAt time.Time `json:"metered_at,omitzero"`
 

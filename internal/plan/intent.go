@@ -36,6 +36,7 @@ type Intent struct {
 	Policy   string          `json:"policy"`
 	Machine  string          `json:"machine"`
 	Instance string          `json:"instance,omitempty"`
+	API      market.API      `json:"api,omitempty"` // delete: through which API
 	Host     string          `json:"host,omitempty"`
 	Model    market.GPUModel `json:"gpu_model,omitempty"`
 	Shape    market.Shape    `json:"shape"`

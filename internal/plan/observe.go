@@ -38,7 +38,10 @@ type Look struct {
 //	----------+---------------------+----------------------------------+-----------------
 //	unknown   | live, confirmed     | counted; expired after N and age | as it was
 //	accepted  | live, confirmed     | counted; expired after N and age | as it was
+//	          |                     | of v0 and v2 both; v0 without v2 |
+//	          |                     | expires it after 3 N and 3 age   |
 //	live      | refreshed           | counted; lost after N and age    | as it was
+//	          |                     | (of v2, where only v2 showed it) |
 //	deleting  | live again after N  | gone: deletion confirmed         | as it was
 //	          |                     | (an empty list: at the second)   |
 //	no record | adopted, if ours    |                                  |
@@ -221,7 +224,7 @@ func (o *observer) believable(seen map[string]*market.Instance) bool {
 			continue
 		}
 		live++
-		if seen[m.Name] == nil {
+		if seen[m.Name] == nil && o.lookedFor(m) {
 			absent++
 		}
 	}
@@ -252,7 +255,10 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 		e := o.emit(EventConfirmed, m, "seen as %s", inst.ID)
 		e.Intent, e.State = m.DeployIntent, IntentConfirmed
 	}
-	m.SeenAt, m.Missed, m.MissedAt = o.l.Now, 0, time.Time{}
+	if m.SeenAt.IsZero() || inst.API != market.V2 { // what v0 has shown once stays v0's
+		m.API = inst.API
+	}
+	m.SeenAt, m.Missed, m.MissedAlone, m.MissedAt = o.l.Now, 0, 0, time.Time{}
 	takeText(&m.ID, inst.ID)
 	refresh(m, inst)
 	if first {
@@ -269,7 +275,6 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 // Model, capacity and place stay as they were ordered: the list may spell them
 // differently, and a machine must not be replaced for a spelling.
 func refresh(m *Machine, inst *market.Instance) {
-	m.API = inst.API
 	takeText(&m.Capacity, inst.Capacity)
 	takeText(&m.Model, inst.Model)
 	if inst.Host != "" {
@@ -440,30 +445,22 @@ func (o *observer) missed(m *Machine) bool {
 	if !list.At.IsZero() && list.At.Before(m.OrderedAt) {
 		return false // made before the order: it cannot show the machine
 	}
-	if m.Missed == 0 {
+	if !o.lookedFor(m) {
+		return false
+	}
+	if m.Missed == 0 && m.MissedAlone == 0 {
 		m.MissedAt = o.l.Now
 	}
+	if m.Phase == PhaseUnknown || m.Phase == PhaseAccepted {
+		return o.missedOrder(m)
+	}
 	m.Missed++
-	switch m.Phase {
-	case PhaseDeleting:
+	if m.Phase == PhaseDeleting {
 		// One list may be old or short: it takes two, or the market's word for it.
 		if m.Missed < 2 && !slices.Contains(o.l.Snapshot.Gone, m.ID) {
 			return false
 		}
 		o.deleted(m)
-		return true
-	case PhaseUnknown, PhaseAccepted:
-		if m.Missed < s.UnknownLooks || o.l.Now.Sub(m.OrderedAt) < s.UnknownAge {
-			return false
-		}
-		e := o.emit(EventExpired, m, "ordered %s ago and in none of %d complete lists: it does not exist",
-			o.l.Now.Sub(m.OrderedAt).Round(time.Second), m.Missed)
-		e.Intent, e.State = m.DeployIntent, IntentExpired
-		if m.Phase == PhaseAccepted {
-			o.dud() // a lost answer is counted as a failure already
-		}
-		Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
-		o.closeDelete(m)
 		return true
 	}
 	if m.Missed < s.AbsentLooks || o.l.Now.Sub(m.MissedAt) < s.AbsentAge {
@@ -474,6 +471,42 @@ func (o *observer) missed(m *Machine) bool {
 	}
 	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
 	o.closeRebid(m)
+	o.closeDelete(m)
+	return true
+}
+
+// lookedFor says whether the look could have shown the machine: what only v2 has
+// ever shown is looked for in v2's list.
+func (o *observer) lookedFor(m *Machine) bool {
+	return m.SeenAt.IsZero() || m.API != market.V2 || o.l.Snapshot.V2.Complete
+}
+
+// aloneFactor is how many times as long v0 alone must leave an order out: an account
+// that has no v2 does not hold a lost order for ever.
+const aloneFactor = 3
+
+// missedOrder books that an order which no look has shown is not in the lists, and
+// gives it up where both APIs have said so for long enough.
+func (o *observer) missedOrder(m *Machine) bool {
+	s, age, how := o.l.Safety, o.l.Now.Sub(m.OrderedAt), "of both APIs"
+	if o.l.Snapshot.V2.Complete {
+		m.Missed++
+	} else {
+		m.MissedAlone++
+	}
+	if m.Missed < s.UnknownLooks || age < s.UnknownAge {
+		if m.Missed+m.MissedAlone < aloneFactor*s.UnknownLooks || age < aloneFactor*s.UnknownAge {
+			return false
+		}
+		how = "of v0, without v2's word"
+	}
+	e := o.emit(EventExpired, m, "ordered %s ago and in none of %d complete lists %s: it does not exist",
+		age.Round(time.Second), m.Missed+m.MissedAlone, how)
+	e.Intent, e.State = m.DeployIntent, IntentExpired
+	if m.Phase == PhaseAccepted {
+		o.dud() // a lost answer is counted as a failure already
+	}
+	Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
 	o.closeDelete(m)
 	return true
 }

@@ -38,7 +38,7 @@ func (w *world) outbid(d *desk, m *Machine) {
 		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
 		return
 	}
-	if applies, known := w.in.History.RebidApplies.Get(); known && !applies.Holds || m.RebidIgnored {
+	if applies, known := w.in.History.RebidApplies.Get(); known && !applies.Holds || m.RebidIgnored || m.API == market.V2 { // v2 knows no bids
 		d.busy = w.remove(m, Reason{ReasonRebidIgnored, "outbid, and the market does not apply new bids to it: to be replaced"}) || d.busy
 		return
 	}

@@ -47,6 +47,7 @@ type Action struct {
 	Policy   string          `json:"policy"`
 	Machine  string          `json:"machine,omitempty"`  // rebid and delete
 	Instance string          `json:"instance,omitempty"` // rebid and delete
+	API      market.API      `json:"api,omitempty"`      // delete: through which API
 	Host     string          `json:"host,omitempty"`
 	Location market.Location `json:"location,omitzero"`
 	Model    market.GPUModel `json:"gpu_model,omitempty"`

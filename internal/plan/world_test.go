@@ -68,6 +68,7 @@ func newInput(hosts []market.Host, ps ...policy.Policy) Input {
 			Hosts:     market.Section[[]market.Host]{Value: hosts, At: t0, Complete: true},
 			Instances: market.Section[[]market.Instance]{At: t0, Complete: true},
 			Balance:   market.Section[market.Balance]{Value: market.Balance{Balance: market.Some(dollars(100))}, At: t0, Complete: true},
+			V2:        market.Section[[]string]{At: t0, Complete: true},
 		},
 	}
 }
@@ -339,6 +340,7 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 		m.Reserved = max(m.Reserved, m.rate())
 	}
 	m.RebidIgnored = chance(t, "ignored", 5)
+	m.API = pick(t, "api", market.V0, market.V0, market.V0, market.V2)
 	return m
 }
 
@@ -403,6 +405,7 @@ func drawInput(t *rapid.T) Input {
 	in.Snapshot.Hosts.Complete = chance(t, "hosts complete", 90)
 	in.Snapshot.Instances.Complete = chance(t, "instances complete", 90)
 	in.Snapshot.Balance.Complete = chance(t, "balance complete", 90)
+	in.Snapshot.V2.Complete = chance(t, "v2 complete", 70)
 	in.Snapshot.Balance.Value = market.Balance{
 		Balance: drawMaybe(t, "balance", func() market.Amount { return market.Amount(drawRate(t, "balance", -1000, 200000)) }),
 		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),

@@ -9,4 +9,6 @@
 //   - One section's failure says nothing about another.
 //   - A list that leaves out a machine which the market shows when asked for by its
 //     id is not complete: lists may be stale or partial.
+//   - v2's list is asked only where the books hold an order that v0's leaves out, or a
+//     machine that only v2 has shown; at most once in a look.
 package scanner

@@ -14,6 +14,8 @@ type Reader interface {
 	Hosts(ctx context.Context) ([]market.Host, error)
 	Instances(ctx context.Context) ([]market.Instance, error)
 	Instance(ctx context.Context, id string) (market.Instance, error)
+	InstancesV2(ctx context.Context) ([]market.Instance, error)
+	InstanceV2(ctx context.Context, id string) (market.Instance, error)
 	Balance(ctx context.Context) (market.Balance, error)
 }
 
@@ -26,15 +28,24 @@ type Scanner struct {
 // New makes a Scanner.
 func New(r Reader, c clock.Clock) *Scanner { return &Scanner{reader: r, clock: c} }
 
+// Expected is what the books expect a look to show.
+type Expected struct {
+	Owner   string   // whose mark makes a machine ours
+	Known   []string // ids of machines that should be there
+	Leaving []string // ids of machines that were asked to go
+	Ordered []string // names of orders that no look has shown yet
+	Second  []string // of Known and Leaving, what only v2 has ever shown
+}
+
 // maxLookups bounds the machines asked for one by one in a single scan.
 const maxLookups = 10
 
-// Scan looks at the whole market once. known are the ids of machines that should
-// be there, leaving of those that were asked to go; what the list leaves out of
-// both is asked for one by one.
+// Scan looks at the whole market once. What the list of machines leaves out of
+// what is expected is asked for one by one, and where that may matter, v2's list
+// is asked too.
 //
 // The machines come first: what the rest of the cycle decides rests on them.
-func (s *Scanner) Scan(ctx context.Context, known, leaving []string) market.Snapshot {
+func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 	var snap market.Snapshot
 	instances, err := s.reader.Instances(ctx)
 	slices.SortFunc(instances, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
@@ -48,15 +59,21 @@ func (s *Scanner) Scan(ctx context.Context, known, leaving []string) market.Snap
 	snap.Balance = section(s.clock, balance, err)
 
 	if snap.Instances.Complete {
-		if err := s.holes(ctx, &snap, known); err != nil {
+		if err := s.holes(ctx, &snap, without(e.Known, e.Second)); err != nil {
 			snap.Instances = section[[]market.Instance](s.clock, nil, err)
 		}
 	}
 	if snap.Instances.Complete {
-		s.gone(ctx, &snap, leaving)
+		s.second(ctx, &snap, e)
+		s.gone(ctx, &snap, without(e.Leaving, e.Second))
 	}
 	slices.Sort(snap.Gone)
 	return snap
+}
+
+// without is a list less what is in another.
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(id string) bool { return slices.Contains(other, id) })
 }
 
 // gone asks after the machines that were deleted and that the list leaves out. Only

@@ -19,6 +19,10 @@ type fake struct {
 	instances func() ([]market.Instance, error)
 	instance  func(id string) (market.Instance, error)
 	balance   func() (market.Balance, error)
+	second    func() ([]market.Instance, error)
+	one       func(id string) (market.Instance, error)
+	lists2    int
+	asked2    []string
 	asked     []string
 }
 
@@ -41,6 +45,19 @@ func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
 	return f.instance(id)
 }
 
+func (f *fake) InstancesV2(context.Context) ([]market.Instance, error) {
+	f.lists2++
+	if f.second == nil {
+		return nil, nil
+	}
+	return f.second()
+}
+
+func (f *fake) InstanceV2(_ context.Context, id string) (market.Instance, error) {
+	f.asked2 = append(f.asked2, id)
+	return f.one(id)
+}
+
 func (f *fake) Balance(context.Context) (market.Balance, error) {
 	if f.balance == nil {
 		return market.Balance{}, nil
@@ -51,7 +68,7 @@ func (f *fake) Balance(context.Context) (market.Balance, error) {
 var noon = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 
 func scan(f *fake, known ...string) market.Snapshot {
-	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), known, nil)
+	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), Expected{Owner: "main", Known: known})
 }
 
 func failed(class market.Class) error {
@@ -201,7 +218,7 @@ func TestADeletedMachineIsGoneOnceTheMarketSaysSo(t *testing.T) {
 		"no answer":       {err: failed(market.ClassUnavailable)},
 	} {
 		f := &fake{instance: func(string) (market.Instance, error) { return c.inst, c.err }}
-		s := New(f, clock.NewVirtual(noon)).Scan(context.Background(), nil, []string{"left"})
+		s := New(f, clock.NewVirtual(noon)).Scan(context.Background(), Expected{Leaving: []string{"left"}})
 		if !s.Instances.Complete || slices.Contains(s.Gone, "left") != c.gone {
 			t.Errorf("%s: complete %v, gone %v", name, s.Instances.Complete, s.Gone)
 		}

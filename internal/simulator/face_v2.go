@@ -48,35 +48,25 @@ func (c *call) refused2(err error) answer {
 	return c.shape.failure2(http.StatusBadRequest, r.Detail)
 }
 
-// machine2 finds a machine that was made through v2; v0's machines are not seen
-// here.
-func (c *call) machine2(op string) (*machine, error) {
-	m, err := c.e.find(op, c.id)
-	if err == nil && m.api != market.V2 {
-		return nil, refuse(op, market.ClassNotFound, "Instance not found")
-	}
-	return m, err
-}
-
+// list2 shows the account's machines, however they were bought.
 func (c *call) list2() answer {
 	defer c.e.lock()()
-	mine := slices.DeleteFunc(c.e.living(), func(m *machine) bool { return m.api != market.V2 })
-	return ok(c.shape.instances2(mine))
+	return ok(c.shape.instances2(c.e.living()))
 }
 
 func (c *call) get2() answer {
 	defer c.e.lock()()
-	m, err := c.machine2("get")
+	m, err := c.e.find("get", c.id)
 	if err != nil {
 		return c.refused2(err)
 	}
 	return ok(c.shape.instance2(m))
 }
 
-// known2 is nil where the machine in the path is v2's.
+// known2 is nil where the machine in the path exists.
 func (c *call) known2(op string) error {
 	defer c.e.lock()()
-	_, err := c.machine2(op)
+	_, err := c.e.find(op, c.id)
 	return err
 }
 
@@ -116,7 +106,7 @@ func (c *call) modify2() answer {
 		return c.shape.failure2(http.StatusBadRequest, "Invalid request body")
 	}
 	defer c.e.lock()()
-	m, err := c.machine2("modify")
+	m, err := c.e.find("modify", c.id)
 	if err != nil {
 		return c.refused2(err)
 	}

@@ -84,7 +84,7 @@ func TestAnInstanceLivesThroughV2AndIsSeenThroughV0(t *testing.T) {
 		t.Errorf("get: %v", one)
 	}
 	_, list := f.sendJSON("GET", "/api/v2/instances", "")
-	if items := list["data"].([]any); len(items) != 1 {
+	if items := list["data"].([]any); len(items) != 2 {
 		t.Errorf("v2 lists %v", items)
 	}
 	_, list0 := f.call("POST", listPath, nil)
