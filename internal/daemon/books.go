@@ -125,6 +125,9 @@ func book(tx *ledger.Tx, look plan.Look, known []policy.Policy) ([]plan.Event, e
 	h := tx.History()
 	h.Remember(known)
 	events := plan.Observe(h, look)
+	if err := takeIn(tx, events); err != nil {
+		return nil, err
+	}
 	for _, e := range events {
 		if err := settleIntent(tx, e, look.Now); err != nil {
 			return nil, err

@@ -233,17 +233,6 @@ func KnownPolicies(c *Config, h *plan.History) []string {
 	return slices.Compact(names)
 }
 
-// Look scans the market once, without booking anything: for commands that run
-// without a daemon.
-func (d *Daemon) Look(ctx context.Context) (market.Snapshot, error) {
-	h, err := d.o.Ledger.History()
-	if err != nil {
-		return market.Snapshot{}, err
-	}
-	c, m, _ := d.composed()
-	return scan(ctx, m.Reader, d.o.Clock, c.Set.Daemon.Owner, &h), nil
-}
-
 // Destroyed says what became of one machine.
 type Destroyed struct {
 	Machine  string `json:"machine"`
@@ -341,14 +330,19 @@ func outcomeOf(state, skipped string) string {
 // lookAndDelete finds machines of ours that the books do not know, and deletes
 // them too. A look that fails is reported, not fatal: what was known is deleted.
 func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name string, done map[string]Destroyed) error {
-	snap, err := d.Look(ctx)
+	_, _, generation := d.composed()
+	h, err := d.o.Ledger.History()
 	if err != nil {
 		return err
 	}
+	snap := scan(ctx, m.Reader, d.o.Clock, c.Set.Daemon.Owner, &h)
 	if !snap.Instances.Complete {
 		return fmt.Errorf("what is known was deleted, but whether there is more could not be seen: %s", snap.Instances.Problem)
 	}
-	look := lookAt(d.o.Clock, &c.Set, snap)
+	look, err := d.look(c, generation, snap, &h)
+	if err != nil {
+		return err
+	}
 	err = d.o.Ledger.Update(func(tx *ledger.Tx) error {
 		_, err := book(tx, look, c.Set.Policies)
 		return err

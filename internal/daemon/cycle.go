@@ -43,6 +43,7 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
 	err := t.finish(t.run(ctx))
 	if t.looked {
+		d.saw(&t.c, t.generation, &t.r)
 		if err := d.forgetPasswords(); err != nil {
 			d.o.Log.Warn("passwords of machines that are gone could not be deleted", zap.Error(err))
 		}
@@ -94,7 +95,9 @@ func (t *turn) run(ctx context.Context) error {
 		return nil // a scan that was cut short is no look
 	}
 	s := &t.c.Set
-	t.look = lookAt(t.o.Clock, s, snap)
+	if t.look, err = t.Daemon.look(&t.c, t.generation, snap, &h); err != nil {
+		return err
+	}
 	t.looked, t.r.Problem = true, problemOf(&snap)
 	h.Remember(s.Policies)
 	if err := t.pauseByFile(&h); err != nil {

@@ -79,6 +79,7 @@ type Daemon struct {
 	seen       plan.Input  // the last input with complete sections, for plans on demand
 	next       time.Time   // of the next cycle
 	fresh      chan struct{}
+	watch      watch
 	reload     reloadState
 	holds      map[string]bool // reasons of the last cycle, to log only what changed
 }

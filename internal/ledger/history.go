@@ -30,6 +30,7 @@ const (
 	bookLevels       = "levels"
 	bookAccount      = "account"
 	bookClock        = "clock"
+	bookGap          = "gap"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -92,6 +93,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookLevels, old.Levels, h.Levels),
 		saveList(w, bookAccount, valueList(old.Account), valueList(h.Account)),
 		saveList(w, bookClock, valueList(old.Clock), valueList(h.Clock)),
+		saveList(w, bookGap, maybeList(old.Gap), maybeList(h.Gap)),
 	)
 }
 
@@ -207,6 +209,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 	var duds []int
 	var account []plan.Account
 	var mark []plan.ClockMark
+	var gap []plan.Gap
 	err = firstError(
 		loadList(tx, bookBackoffs, &h.Backoffs),
 		loadList(tx, bookPauses, &h.Pauses),
@@ -221,10 +224,14 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookLevels, &h.Levels),
 		loadList(tx, bookAccount, &account),
 		loadList(tx, bookClock, &mark),
+		loadList(tx, bookGap, &gap),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {
 		h.RebidApplies = market.Some(rebid[0])
+	}
+	if err == nil && len(gap) > 0 {
+		h.Gap = market.Some(gap[0])
 	}
 	if err == nil && len(looked) > 0 {
 		h.LookedAt = looked[0]

@@ -24,6 +24,9 @@ func fill(v reflect.Value, n *int) {
 	case market.Maybe[plan.Lesson]:
 		v.Set(reflect.ValueOf(market.Some(plan.Lesson{Holds: true, At: start})))
 		return
+	case market.Maybe[plan.Gap]:
+		v.Set(reflect.ValueOf(market.Some(plan.Gap{Since: start, Looks: *n, Rate: market.Rate(*n)})))
+		return
 	case market.Maybe[market.Rate]:
 		v.Set(reflect.ValueOf(market.Some(market.Rate(*n))))
 		return
@@ -221,6 +224,7 @@ func drawHistory(t *rapid.T) (h plan.History) {
 	}
 	if rapid.Bool().Draw(t, "applies") {
 		h.RebidApplies = market.Some(plan.Lesson{Holds: rapid.Bool().Draw(t, "how"), At: when()})
+		h.Gap = market.Some(plan.Gap{Since: when(), Looks: rapid.IntRange(1, 9).Draw(t, "doubted")})
 	}
 	if rapid.Bool().Draw(t, "looked") {
 		h.LookedAt = when()

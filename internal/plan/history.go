@@ -249,6 +249,8 @@ type History struct {
 	// RebidApplies is whether the market applies a new bid to a machine we have;
 	// unknown until a read-back has shown it.
 	RebidApplies market.Maybe[Lesson] `json:"rebid_applies,omitzero"`
+	// Gap is by how much the account is charged more than the newest list explains.
+	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }
 
 // Remember notes that this ledger has been given these policies: their machines

@@ -59,6 +59,7 @@ func Observe(h *History, l Look) []Event {
 	}
 	if l.Snapshot.Instances.Complete && !o.stale() {
 		o.machines()
+		o.weigh()
 		h.LookedAt = l.Snapshot.Instances.At
 	}
 	for i := range h.Machines {

@@ -207,6 +207,9 @@ func (w *world) mayGrow(d *desk) bool {
 		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", d.need, breakerText(b))
 		return false
 	}
+	if w.doubted(d) {
+		return false
+	}
 	if !w.in.Snapshot.Hosts.Complete {
 		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", d.need, w.in.Snapshot.Hosts.Problem)
 		return false

@@ -21,6 +21,7 @@ const (
 	HoldHosts       = "offers_unknown"   // the list of hosts failed
 	HoldPaused      = "paused"
 	HoldBreaker     = "breaker_open"
+	HoldDisagrees   = "list_disagrees_with_bill"
 	HoldCooldown    = "cooldown"
 	HoldMinLifetime = "min_lifetime"
 	HoldProtected   = "protected"

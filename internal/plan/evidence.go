@@ -1,0 +1,110 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Gap is that the account is charged for more than the list of machines, and what
+// we know of beside it, can cost: the list may hide machines, and what is bought on
+// top of them would be bought twice. It is no proof, since an account may have what
+// no list shows (containers), so it only delays.
+//
+//	the bill is above what is known     growth is held
+//	the bill agrees again               the doubt is gone
+//	looks and age of an unknown order   the gap is believed to be something else, as
+//	                                    long as it does not widen
+type Gap struct {
+	Since time.Time   `json:"since"`
+	Looks int         `json:"looks"` // complete lists since
+	Rate  market.Rate `json:"rate_usd_hour"`
+}
+
+// gapTolerance is by how much a bill may be above the prices in a list: those are
+// rounded, each to a tenth of a cent.
+const gapTolerance = 2 * market.Cent
+
+// holds says whether the doubt is still young enough to keep us from buying.
+func (g Gap) holds(s policy.Safety, now time.Time) bool {
+	return g.Looks < s.UnknownLooks || now.Sub(g.Since) < s.UnknownAge
+}
+
+// weigh compares the bill with a complete list. Where the bill is not known, nothing
+// is learnt; what is doubted already waits for no bill.
+func (o *observer) weigh() {
+	b, now := &o.l.Snapshot.Balance, o.l.Now
+	charged, known := b.Value.Hourly.Get()
+	known = known && b.Complete
+	d, doubted := o.h.Gap.Get()
+	gap := charged.Sub(explained(o.h, o.l.Snapshot.Instances.Value))
+	switch {
+	case !known && !doubted:
+		return
+	case known && gap <= gapTolerance:
+		o.h.Gap = market.Maybe[Gap]{}
+		return
+	case known && (!doubted || gap > d.Rate.Add(gapTolerance)):
+		d = Gap{Since: now, Rate: gap}
+	case known:
+		d.Rate = min(d.Rate, gap)
+	}
+	if now.Before(d.Since) { // the clock was set back
+		d.Since = now
+	}
+	d.Looks++
+	o.h.Gap = market.Some(d)
+}
+
+// explained is the most that the account can be charged for what is known: each
+// listed machine, ours and others, and each of ours that the list leaves out. A
+// price that nobody knows explains everything.
+func explained(h *History, list []market.Instance) market.Rate {
+	var sum market.Rate
+	listed := map[string]market.Rate{}
+	for i := range list {
+		if list[i].Status != market.StatusTerminated {
+			listed[list[i].ID] = priceOf(&list[i])
+		}
+	}
+	for i := range h.Machines {
+		m := &h.Machines[i]
+		shown := listed[m.ID]
+		if shown == market.MaxRate { // the books know it better
+			shown = 0
+		}
+		sum = sum.Add(max(m.Reserved, shown))
+		delete(listed, m.ID)
+	}
+	for _, r := range listed {
+		sum = sum.Add(r)
+	}
+	return sum
+}
+
+// priceOf is what a listed machine may cost now; MaxRate where the list does not say.
+func priceOf(i *market.Instance) market.Rate {
+	storage, stored := i.Storage.Get()
+	compute, computed := i.Compute.Get()
+	switch {
+	case !i.Status.BillsCompute() && stored:
+		return storage
+	case i.Total.Known():
+		return max(i.Total.Or(0), compute.Add(storage))
+	case computed && stored:
+		return compute.Add(storage)
+	}
+	return market.MaxRate
+}
+
+// doubted holds a policy's growth while the bill says that the list hides machines.
+func (w *world) doubted(d *desk) bool {
+	doubt, ok := w.in.History.Gap.Get()
+	if !ok || !doubt.holds(w.in.Safety, w.in.Now) {
+		return false
+	}
+	w.hold(d, nil, HoldDisagrees, "%d GPUs are missing; the account is charged %s more than all known machines cost: "+
+		"the list may hide some (looked %d times since %s)", d.need, doubt.Rate, doubt.Looks, doubt.Since.UTC().Format(time.RFC3339))
+	return true
+}
