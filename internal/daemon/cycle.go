@@ -43,7 +43,7 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
 	err := t.finish(t.run(ctx))
 	if t.looked {
-		d.saw(&t.c, t.generation, &t.r)
+		d.saw(t.generation, &t.r.Input)
 		if err := d.forgetPasswords(); err != nil {
 			d.o.Log.Warn("passwords of machines that are gone could not be deleted", zap.Error(err))
 		}

@@ -79,9 +79,11 @@ type Daemon struct {
 	seen       plan.Input  // the last input with complete sections, for plans on demand
 	next       time.Time   // of the next cycle
 	fresh      chan struct{}
-	watch      watch
-	reload     reloadState
-	holds      map[string]bool // reasons of the last cycle, to log only what changed
+	// watching is one more than the generation under which the machines were seen
+	// last, whole; 0 before that.
+	watching uint64
+	reload   reloadState
+	holds    map[string]bool // reasons of the last cycle, to log only what changed
 }
 
 // New connects to the market and prepares a Daemon; nothing is sent yet.

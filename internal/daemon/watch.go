@@ -9,42 +9,31 @@ import (
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
-// watch is what this process has seen of the account's machines, under one
-// configuration: a machine that appears later has appeared under its eyes.
-type watch struct {
-	generation uint64
-	looks      int // complete ones that may be relied on, as far as the bill tells
-}
-
-// watched says whether the machines of this owner have been seen before, in this
-// process and under this configuration.
-func (d *Daemon) watched(c *Config, generation uint64) bool {
+// watched says whether this process has seen the machines before, under this
+// configuration: one that appears later has appeared under its eyes.
+func (d *Daemon) watched(generation uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.watch.generation == generation && d.watch.looks >= c.Set.Safety.UnknownLooks
+	return d.watching == generation+1
 }
 
 // saw notes a look that was booked. A list that the bill contradicts may hide
-// machines, and counts only after several.
-func (d *Daemon) saw(c *Config, generation uint64, r *plan.Report) {
-	if !r.Input.Snapshot.Instances.Complete {
+// machines that were there before us: it is no look that later ones can be held
+// against, until the gap is believed to be something else.
+func (d *Daemon) saw(generation uint64, in *plan.Input) {
+	gap, open := in.History.Gap.Get()
+	if !in.Snapshot.Instances.Complete || open && gap.Holds(in.Safety, in.Now) {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.watch.generation != generation {
-		d.watch = watch{generation: generation}
-	}
-	d.watch.looks++
-	if !r.Input.History.Gap.Known() {
-		d.watch.looks = max(d.watch.looks, c.Set.Safety.UnknownLooks)
-	}
+	d.watching = generation + 1
 }
 
 // look is a snapshot with what this process and its ledger know about it.
 func (d *Daemon) look(c *Config, generation uint64, snap market.Snapshot, h *plan.History) (plan.Look, error) {
 	l := lookAt(d.o.Clock, &c.Set, snap)
-	l.Watched = d.watched(c, generation)
+	l.Watched = d.watched(generation)
 	var names []market.MachineName
 	for _, inst := range snap.Instances.Value {
 		if n, ok := market.ParseMachineName(inst.Name); ok && n.Owner == l.Owner && h.Machine(inst.Name) == nil {

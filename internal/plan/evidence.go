@@ -26,8 +26,8 @@ type Gap struct {
 // rounded, each to a tenth of a cent.
 const gapTolerance = 2 * market.Cent
 
-// holds says whether the doubt is still young enough to keep us from buying.
-func (g Gap) holds(s policy.Safety, now time.Time) bool {
+// Holds says whether the doubt is still young enough to keep us from buying.
+func (g Gap) Holds(s policy.Safety, now time.Time) bool {
 	return g.Looks < s.UnknownLooks || now.Sub(g.Since) < s.UnknownAge
 }
 
@@ -101,7 +101,7 @@ func priceOf(i *market.Instance) market.Rate {
 // doubted holds a policy's growth while the bill says that the list hides machines.
 func (w *world) doubted(d *desk) bool {
 	doubt, ok := w.in.History.Gap.Get()
-	if !ok || !doubt.holds(w.in.Safety, w.in.Now) {
+	if !ok || !doubt.Holds(w.in.Safety, w.in.Now) {
 		return false
 	}
 	w.hold(d, nil, HoldDisagrees, "%d GPUs are missing; the account is charged %s more than all known machines cost: "+
