@@ -88,3 +88,16 @@ func TestJSONCannotSteerATerminalAndLosesNothing(t *testing.T) {
 		t.Errorf("%q, %v", back, err)
 	}
 }
+
+func TestABreakerSaysWhatItStopsAndUntilWhen(t *testing.T) {
+	until := time.Date(2026, 4, 1, 12, 30, 0, 0, time.UTC)
+	for want, b := range map[string]plan.Breaker{
+		"failures, no growth until " + stamp(until):     {Code: "failures", Until: until},
+		"second_daemon, no writes at all until resumed": {Code: "second_daemon", All: true},
+		"other, no growth until resumed":                {Code: "other"},
+	} {
+		if got := breakerHolds(&b); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
