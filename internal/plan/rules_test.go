@@ -413,8 +413,11 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 			if in.History.PausedBy(a.Policy, in.Now) != nil {
 				t.Fatalf("%s is paused, yet %+v", a.Policy, a)
 			}
-			if a.Kind != Delete && in.History.OpenBreaker(in.Now) != nil {
+			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete || b.All) {
 				t.Fatalf("a breaker is open, yet %+v", a)
+			}
+			if g, ok := in.History.Gap.Get(); ok && a.Kind == Deploy && g.Holds(in.Safety, in.Now) {
+				t.Fatalf("the list may hide machines, yet %+v", a)
 			}
 		}
 	})

@@ -361,6 +361,12 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 	if chance(t, "breaker", 8) {
 		h.Breakers = append(h.Breakers, Breaker{Code: BreakerFailures, Since: t0.Add(-time.Hour), Until: t0.Add(pick(t, "open", -time.Minute, time.Minute)), Reason: "x"})
 	}
+	if chance(t, "trespass", 4) {
+		h.Breakers = append(h.Breakers, Breaker{Code: BreakerSecondDaemon, Since: t0.Add(-time.Hour), Reason: "x", All: true})
+	}
+	if chance(t, "gap", 8) {
+		h.Gap = market.Some(Gap{Since: t0.Add(pick(t, "gap since", -time.Hour, -time.Minute)), Looks: pick(t, "gap looks", 1, 9), Rate: market.Cent})
+	}
 	for _, p := range ps {
 		if chance(t, "scaled", 20) {
 			h.Scaled = append(h.Scaled, Scaled{p.Name, t0.Add(-5 * time.Minute)})
@@ -419,7 +425,7 @@ func drawInput(t *rapid.T) Input {
 
 // grown takes away what keeps a world from buying, all but the money.
 func grown(t *rapid.T, in *Input) {
-	in.History.Pauses, in.History.Breakers, in.History.Backoffs = nil, nil, nil
+	in.History.Pauses, in.History.Breakers, in.History.Backoffs, in.History.Gap = nil, nil, nil, market.Maybe[Gap]{}
 	in.Snapshot.Hosts.Complete, in.Snapshot.Instances.Complete, in.Limits = true, true, policy.Limits{MaxActions: 20, MaxProbes: 40}
 	for i := range in.Policies {
 		p := &in.Policies[i]
