@@ -123,7 +123,7 @@ func (c *Client) Cycle(ctx context.Context, r CycleRequest) (plan.Report, error)
 
 // Verify implements Desk.
 func (c *Client) Verify(ctx context.Context, r VerifyRequest) (ledger.Contents, error) {
-	return call[ledger.Contents](ctx, c, "verify", slow, r)
+	return call[ledger.Contents](ctx, c, "verify", patient, r)
 }
 
 // Backup implements Desk.

@@ -18,8 +18,9 @@ const (
 	maxRequest  = 4 << 20
 	maxAnswer   = 256 << 20
 	bodyTimeout = 30 * time.Second
-	// quick bounds what only needs the ledger, slow what asks the market or reads the whole ledger, patient
-	// many deletions at the market's pace.
+	// quick bounds what only needs a little of the ledger, slow what asks the market
+	// or copies the ledger, patient many deletions at the market's pace, or reading
+	// every report back.
 	quick   = time.Minute
 	slow    = 10 * time.Minute
 	patient = time.Hour
@@ -35,7 +36,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "intent", quick, d.Intent)
 	route(mux, clk, "cycles", quick, d.Cycles)
 	route(mux, clk, "cycle", quick, d.Cycle)
-	route(mux, clk, "verify", slow, d.Verify)
+	route(mux, clk, "verify", patient, d.Verify)
 	route(mux, clk, "backup", slow, d.Backup)
 	route(mux, clk, "machines", quick, d.Machines)
 	route(mux, clk, "destroy", patient, d.Destroy)

@@ -255,3 +255,68 @@ func TestWhatAFullDiskDidNotMeterIsMeteredAfterwards(t *testing.T) {
 		}
 	}
 }
+
+// A refusal that could not be booked leaves the order open too: it holds its place
+// and money until enough looks have not shown the machine, and then it is bought.
+func TestARefusalThatCouldNotBeBookedIsGivenUpByTheLooks(t *testing.T) {
+	d := &disk{}
+	r := newRig(t, one("live", 1), onDisk(t, d))
+	r.market.deploy = func(_ context.Context, o market.Order) (market.Deployed, error) {
+		d.full = always
+		r.market.mu.Lock()
+		defer r.market.mu.Unlock()
+		clear(r.market.machines)
+		return market.Deployed{}, &market.Error{Op: "deploy", Class: market.ClassNoCapacity, Detail: "sold out"}
+	}
+	if _, err := r.try(); !errors.Is(err, ledger.ErrWrite) {
+		t.Fatal(err)
+	}
+	d.full, r.market.deploy = nil, nil
+	r.turn()
+	if h, err := r.o.Ledger.History(); err != nil || len(h.Machines) != 1 || h.Reserved() == 0 || len(r.deploys()) != 1 {
+		t.Fatalf("its place is not held: %+v, %v, sent %q", h.Machines, err, r.market.writes())
+	}
+	for range 15 {
+		r.turn()
+	}
+	in, err := r.o.Ledger.Intent(1)
+	if err != nil || in.State != plan.IntentExpired || r.alive() != 1 || len(r.deploys()) != 2 {
+		t.Errorf("%+v, %v, sent %q", in, err, r.market.writes())
+	}
+}
+
+func TestACycleWhoseCommitFailedUnderWayIsOnRecordWhenTheDiskIsWellAtItsEnd(t *testing.T) {
+	d := &disk{full: func(n int) bool { return n == 2 }} // the first intent
+	r := newRig(t, one("live", 2), onDisk(t, d))
+	rep, err := r.try()
+	if !errors.Is(err, ledger.ErrWrite) || len(r.market.writes()) != 0 || r.Ready() == nil {
+		t.Fatalf("%v, sent %q", err, r.market.writes())
+	}
+	kept, err := r.o.Ledger.Report(rep.Cycle)
+	if err != nil || !strings.Contains(kept.Problem, "no space left") || len(kept.Plan.Actions) == 0 {
+		t.Errorf("%v, problem %q", err, kept.Problem)
+	}
+	if again := plan.Compute(kept.Input); len(again.Holds) != len(kept.Plan.Holds) {
+		t.Errorf("the plan on record is not that of its input: %+v", kept.Plan.Holds)
+	}
+	if r.turn(); r.alive() != 2 || r.Ready() != nil {
+		t.Errorf("%d machines, ready: %v", r.alive(), r.Ready())
+	}
+}
+
+func TestADiskThatFillsUpBetweenTwoCyclesIsToldAtOnce(t *testing.T) {
+	d := &disk{}
+	r := newRig(t, one("live", 1), onDisk(t, d))
+	r.turn()
+	d.full = always
+	if err := SetPause(r.o.Ledger, plan.Pause{Since: noon}); !errors.Is(err, ledger.ErrWrite) {
+		t.Fatal(err)
+	}
+	if s, err := r.Status(); err != nil || s.Unwritable == "" || r.Ready() == nil {
+		t.Errorf("%+v, %v, ready: %v", s, err, r.Ready())
+	}
+	d.full = nil
+	if r.turn(); r.Ready() != nil {
+		t.Error(r.Ready())
+	}
+}

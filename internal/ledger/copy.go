@@ -28,11 +28,15 @@ func (l *Ledger) Contents() Contents {
 // VerifyFile checks a ledger that no daemon has open, as Verify does: a backup, or
 // one of an older schema. It changes nothing, and waits timeout for the lock.
 func VerifyFile(path string, timeout time.Duration) (Contents, error) {
+	return verifyFile(path, timeout, true)
+}
+
+func verifyFile(path string, timeout time.Duration, reports bool) (Contents, error) {
 	l, err := OpenCopy(path, timeout)
 	if err != nil {
 		return Contents{}, err
 	}
-	err = l.Verify()
+	err = l.verify(reports)
 	return l.Contents(), errors.Join(err, l.Close())
 }
 
@@ -42,9 +46,9 @@ func OpenCopy(path string, timeout time.Duration) (*Ledger, error) {
 	return l.open(schemaVersion, nil)
 }
 
-// Backup writes what the last commit left to a file of mode 0600, and checks it
-// before it gets its name: there is a whole copy of that name, or what was there
-// before. Without overwrite a file that is there is ErrExists. Writers go on
+// Backup writes what the last commit left to a file of mode 0600, and checks its
+// pages and records before it gets its name: there is a whole copy of that name, or
+// what was there before. Without overwrite a file that is there is ErrExists. Writers go on
 // meanwhile, unless the file has to grow beyond what is mapped.
 //
 // The copy is a ledger with an id of its own: one that is put back after it has
@@ -65,7 +69,7 @@ func (l *Ledger) copyTo(path string, overwrite bool) (c Contents, err error) {
 		if err := renew(temporary.Name()); err != nil {
 			return err
 		}
-		c, err = VerifyFile(temporary.Name(), DefaultTimeout)
+		c, err = verifyFile(temporary.Name(), DefaultTimeout, false)
 		return err
 	})
 	c.Path = path
@@ -193,7 +197,7 @@ func (l *Ledger) compactTo(temporary *os.File) error {
 	if err != nil {
 		return err
 	}
-	got, err := VerifyFile(temporary.Name(), DefaultTimeout)
+	got, err := verifyFile(temporary.Name(), DefaultTimeout, false)
 	if err != nil {
 		return err
 	}

@@ -321,3 +321,32 @@ func TestWhoWaitsForALedgerThatIsReplacedGetsTheNewOne(t *testing.T) {
 	}
 	must(t, late.Close())
 }
+
+// A ledger that is found damaged while it is open takes no more changes: whoever
+// acts on it must stop, as at a start.
+func TestVerifyOfADamagedOpenLedgerEndsAllChanges(t *testing.T) {
+	t.Parallel()
+	path := tempPath(t)
+	l := full(t, Options{Path: path, NoSync: true})
+	must(t, l.Verify())
+	b, err := os.ReadFile(path)
+	must(t, err)
+	at := bytes.Index(b, []byte("l40-pcie-48gb"))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	for ; at >= 0 && l.Verify() == nil; at += 1 + bytes.Index(b[at+1:], []byte("l40-pcie-48gb")) { // some are in free pages
+		_, err = f.WriteAt([]byte("L"), int64(at))
+		must(t, err)
+	}
+	must(t, f.Close())
+	if err := l.Verify(); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	if err := l.Update(func(*Tx) error { return nil }); !errors.Is(err, ErrCorrupt) || l.Trouble() == nil {
+		t.Errorf("it is still written to: %v", err)
+	}
+	if _, err := l.Backup(path+".copy", false); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("it is copied: %v", err)
+	}
+	wantAlone(t, path)
+}

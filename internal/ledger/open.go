@@ -223,7 +223,7 @@ func (l *Ledger) upgrade(to int, steps []migration) error {
 	if err := l.load(); err != nil {
 		return err
 	}
-	if err := l.Verify(); err != nil {
+	if err := l.verify(false); err != nil {
 		return fmt.Errorf("check the ledger after its format changed (the old one is %s): %w", kept, err)
 	}
 	return nil
