@@ -14,7 +14,7 @@ import (
 //
 //	the bill is above what is known     growth is held
 //	the bill agrees again               the doubt is gone
-//	looks and age of an unknown order   the gap is believed to be something else, as
+//	looks and age of an absent machine  the gap is believed to be something else, as
 //	                                    long as it does not widen
 type Gap struct {
 	Since time.Time   `json:"since"`
@@ -28,7 +28,7 @@ const gapTolerance = 2 * market.Cent
 
 // Holds says whether the doubt is still young enough to keep us from buying.
 func (g Gap) Holds(s policy.Safety, now time.Time) bool {
-	return g.Looks < s.UnknownLooks || now.Sub(g.Since) < s.UnknownAge
+	return g.Looks < s.AbsentLooks || now.Sub(g.Since) < s.AbsentAge
 }
 
 // weigh compares the bill with a complete list. Where the bill is not known, nothing
@@ -49,9 +49,6 @@ func (o *observer) weigh() {
 		d = Gap{Since: now, Rate: gap}
 	case known:
 		d.Rate = min(d.Rate, gap)
-	}
-	if now.Before(d.Since) { // the clock was set back
-		d.Since = now
 	}
 	d.Looks++
 	o.h.Gap = market.Some(d)

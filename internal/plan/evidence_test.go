@@ -29,8 +29,8 @@ func TestABillAboveTheListHoldsGrowthForAWhile(t *testing.T) {
 			t.Fatal("growth is held for ever")
 		}
 	}
-	if n != 10 {
-		t.Errorf("held for %d looks, want as long as an order is looked for: 10", n)
+	if n != 2 {
+		t.Errorf("held for %d looks, want until it was looked at often and long enough: 2", n)
 	}
 	in.Snapshot.Balance.Value.Hourly = market.Some(usd("0.51"))
 	if heldByTheBill(&in) {

@@ -160,10 +160,11 @@ func (p *Pause) before(o *Pause) bool {
 func (h *History) Forbids(a Action, now time.Time) string {
 	p := h.PausedBy(a.Policy, now)
 	torn := p != nil && p.Teardown && a.Kind == Delete // an operator asked for it
+	shed := a.Kind == Delete && a.Reason.Code == ReasonOverBudget
 	if p != nil && !torn {
 		return "policy " + a.Policy + " is paused"
 	}
-	if b := h.OpenBreaker(now); b != nil && !torn && (a.Kind != Delete || b.All) {
+	if b := h.OpenBreaker(now); b != nil && !torn && !shed && (a.Kind != Delete || b.All) {
 		return breakerText(b)
 	}
 	return ""
@@ -175,7 +176,8 @@ type Breaker struct {
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"` // zero: until resumed
 	Reason string    `json:"reason"`
-	// All stops deletions too; only what an operator has destroyed still goes.
+	// All stops deletions too; only what an operator has destroyed, or a cap does not
+	// allow, still goes.
 	All bool `json:"all,omitempty"`
 }
 

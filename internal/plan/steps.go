@@ -109,6 +109,10 @@ func (h *History) shift(step time.Duration) {
 		move(&l.At)
 		h.RebidApplies = market.Some(l)
 	}
+	if g, ok := h.Gap.Get(); ok {
+		move(&g.Since)
+		h.Gap = market.Some(g)
+	}
 	move(&h.LookedAt, &h.Account.At, &h.Account.Doubt.Since, &h.Account.Bill.Since)
 }
 

@@ -11,7 +11,8 @@ import (
 // appeared under our eyes and was never ordered by this ledger: somebody else buys
 // under our owner. Two that count each other's machines as their own would buy, and
 // worse, delete each other's for ever. So everything stops, deletions too, and only
-// a person who has found the other one can let it go on.
+// a person who has found the other one can let it go on. What a written cap does not
+// allow is deleted all the same: nobody has allowed it to be spent.
 //
 //	first look after a start, or after a reload    adopted: a ledger was lost, or is an old copy
 //	a name that this ledger gave out               adopted: an order that was given up too early
@@ -30,7 +31,7 @@ func (o *observer) trespass(inst *market.Instance) {
 }
 
 // standStill is the plan while a breaker stops all writes: nothing is done but what
-// an operator has destroyed, whose pause says so.
+// an operator has destroyed, whose pause says so, and what a cap demands.
 func (w *world) standStill(b *Breaker) Plan {
 	for i := range w.desks {
 		d := &w.desks[i]
@@ -46,5 +47,6 @@ func (w *world) standStill(b *Breaker) Plan {
 			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
 		}
 	}
+	w.shed(w.in.Snapshot.Instances.Complete)
 	return w.finish()
 }

@@ -49,6 +49,19 @@ func TestAMachineThatSomebodyElseBoughtUnderOurOwnerStopsEverything(t *testing.T
 	}
 }
 
+func TestACapIsHeldEvenWhereAllWritesStop(t *testing.T) {
+	in, l := appeared()
+	in.Policies[0].Target = 2
+	Observe(&in.History, l)
+	in.Budget.MaxDaily = market.Some(dollars(5))
+	in.History.Spend = []Spend{{"2026-03-10", "p", dollars(5) - market.Amount(5*market.Cent)}}
+	p := Compute(in) // 0.41 for eleven minutes is 0.075
+	wantActions(t, p, "delete "+in.History.Machines[0].Name+" over_budget")
+	if why := in.History.Forbids(p.Actions[0], in.Now); why != "" {
+		t.Error(why)
+	}
+}
+
 func TestWhatIsNoProofOfASecondDaemonIsAdoptedInPeace(t *testing.T) {
 	for name, change := range map[string]func(*Look){
 		"the first look of a process":      func(l *Look) { l.Watched = false },
