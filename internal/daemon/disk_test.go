@@ -320,3 +320,55 @@ func TestADiskThatFillsUpBetweenTwoCyclesIsToldAtOnce(t *testing.T) {
 		t.Error(r.Ready())
 	}
 }
+
+// The restore of docs/operations.md: an old backup is put back, and the machines
+// that were bought since are found by their names.
+func TestARestoredBackupAdoptsWhatWasBoughtSince(t *testing.T) {
+	r := newRig(t, one("live", 1))
+	r.turn()
+	r.turn()
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, err := r.o.Ledger.Backup(copied, false); err != nil {
+		t.Fatal(err)
+	}
+	r.target(3)
+	r.turn()
+	r.turn()
+	sent := len(r.market.writes())
+	restored, err := ledger.Open(ledger.Options{Path: copied, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := restored.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	after := newRig(t, one("live", 3), func(o *Options) { o.Ledger, o.Connect, o.Clock = restored, r.dial, r.clock })
+	for range 5 {
+		if _, err := after.cycle(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		r.clock.Set(r.clock.Now().Add(time.Minute))
+	}
+	h, err := restored.History()
+	adopted := 0
+	for _, m := range h.Machines {
+		if m.Adopted {
+			adopted++
+		}
+	}
+	if err != nil || len(h.Machines) != 3 || adopted != 2 || len(r.market.writes()) != sent {
+		t.Errorf("%d machines, %d adopted, sent %q, %v", len(h.Machines), adopted, r.market.writes()[sent:], err)
+	}
+	after.target(6)
+	for range 3 {
+		if _, err := after.cycle(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		r.clock.Set(r.clock.Now().Add(time.Minute))
+	}
+	if len(r.deploys()) != 6 || r.alive() != 6 { // deploys wants every name once
+		t.Errorf("sent %q", r.market.writes())
+	}
+}
