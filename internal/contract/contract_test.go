@@ -53,7 +53,7 @@ func newWorld(t *testing.T, shape simulator.Shape) *world {
 func (w *world) connect(t *testing.T, key, token string) *tensordock.Client {
 	t.Helper()
 	c, err := tensordock.NewClient(tensordock.Options{
-		MarketplaceURL: "http://market.test/api/v0", InstancesURL: "http://market.test/", MarketplaceRPS: 1000, InstancesRPM: 6000, Clock: w.clock,
+		MarketplaceURL: "https://market.test/api/v0", InstancesURL: "https://market.test/", MarketplaceRPS: 1000, InstancesRPM: 6000, Clock: w.clock,
 		Key: secret.New(key), Token: secret.New(token),
 		Transport: simulator.Transport(w.engine.Handler(simulator.FaceOptions{Shape: w.shape, Key: "the-key", Token: "the-token"})),
 	})
