@@ -52,7 +52,7 @@ $(TOOLS)/.installed: tools/go.mod tools/go.sum
 fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd internal | sort | while IFS=: read -r file func; do \
 		echo "== $$(dirname $$file) $${func#func }"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" || exit 1; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$(dirname $$file)" || exit 1; \
 	done
 
 chaos: ## kill -9 and a broken network around the built program, each and both, for DURATION=10m

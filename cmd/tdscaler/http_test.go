@@ -12,12 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 )
 
 // statusPort serves a handler as the read-only port does and returns its address.
 func statusPort(t *testing.T, h http.Handler, change func(*http.Server)) string {
 	t.Helper()
+	t.Cleanup(func() { goleak.VerifyNone(t) }) // after the other cleanups
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -16,9 +16,16 @@ import (
 	"syscall"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
 )
+
+func TestMain(m *testing.M) {
+	// A server ends a connection whose request it gave up half a second later.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 func shortDir(t *testing.T) string {
 	t.Helper()

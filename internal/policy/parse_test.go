@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -241,12 +242,17 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, ps := Parse("f.yaml", b)
-		lines := len(splitLines(string(b)))
+		if s2, ps2 := Parse("f.yaml", b); !reflect.DeepEqual(s, s2) || !reflect.DeepEqual(ps, ps2) {
+			t.Fatal("two answers for one file")
+		}
+		lines := splitLines(string(b))
 		for _, p := range ps {
-			if p.Line < 0 || p.Line > lines || p.Line > 0 && p.Column < 1 || p.Message == "" || p.Code == "" {
-				t.Fatalf("%+v of %d lines", p, lines)
+			if p.Line < 0 || p.Line > len(lines) || p.Line > 0 && (p.Column < 1 || p.Column > len(lines[p.Line-1])+2) || p.Message == "" || p.Code == "" {
+				t.Fatalf("%+v of %d lines", p, len(lines))
 			}
-			_ = p.String()
+			if strings.ContainsFunc(p.String(), func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }) {
+				t.Fatalf("a terminal would obey %q", p.String())
+			}
 		}
 		if HasErrors(ps) {
 			if !reflect.DeepEqual(s, Set{}) {

@@ -80,5 +80,14 @@ func FuzzParseSchedule(f *testing.F) {
 		if gap := s.Interval(noon); !next.After(noon) || gap < time.Second {
 			t.Errorf("%q: next %v, interval %v", spec, next, gap)
 		}
+		// The interval is the longest wait, whenever one begins; and whoever wakes a
+		// little late is not told an earlier run.
+		for range 20 {
+			after := s.Next(next)
+			if !after.After(next) || s.Next(next.Add(time.Millisecond)).Before(after) || after.Sub(next) > s.Interval(noon) {
+				t.Fatalf("%q: %v after %v, interval %v", spec, after, next, s.Interval(noon))
+			}
+			next = after
+		}
 	})
 }

@@ -11,8 +11,13 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
+// failer is a test or a fuzzed one.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
 // checkBooks holds the account against what its machines say.
-func checkBooks(t *rapid.T, e *Engine) {
+func checkBooks(t failer, e *Engine) {
 	a, spent, burn := e.Account(), market.Amount(0), market.Rate(0)
 	for _, m := range e.Fleet() {
 		spent = spent.Add(m.Compute).Add(m.Storage)
@@ -32,7 +37,7 @@ func checkBooks(t *rapid.T, e *Engine) {
 	}
 }
 
-func checkHost(t *rapid.T, h *host) {
+func checkHost(t failer, h *host) {
 	if h.cpu.used < 0 || h.ram.used < 0 || h.storage.used < 0 || h.storage.used > h.storage.total {
 		t.Fatalf("host uses %+v %+v %+v", h.cpu, h.ram, h.storage)
 	}

@@ -1,6 +1,7 @@
 package tensordock
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -39,8 +42,10 @@ var (
 func FuzzDecodeV0(f *testing.F) { fuzzDecoders(f, v0Decoders) }
 func FuzzDecodeV2(f *testing.F) { fuzzDecoders(f, v2Decoders) }
 
-// fuzzDecoders holds two properties: no input makes a decoder panic, and what it
-// makes of an answer that it takes keeps the package's promises.
+// fuzzDecoders holds what must be true of any answer: no decoder panics; no error
+// shows a secret, or more than one printable line; and what is made of an answer
+// holds no machine that is not in it, no negative money, no size below zero and
+// nothing that a terminal would obey.
 func fuzzDecoders(f *testing.F, decoders []func(value) (any, error)) {
 	for _, dir := range []string{"testdata", os.Getenv("TDSCALER_PAYLOADS")} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.json"))
@@ -59,9 +64,7 @@ func fuzzDecoders(f *testing.F, decoders []func(value) (any, error)) {
 	}
 	f.Add(byte(2), []byte(`{"virtualmachines":{"a\u0062":{"cost":"1e5"}}}`))
 	f.Fuzz(func(t *testing.T, which byte, body []byte) {
-		for _, v := range []verb{verbRead, verbBuy} {
-			_, _ = judge(request{verb: v}, answer{code: 200, body: body})
-		}
+		fuzzErrors(t, body)
 		v, ok := parse(body)
 		if !ok {
 			return
@@ -72,23 +75,86 @@ func fuzzDecoders(f *testing.F, decoders []func(value) (any, error)) {
 		}
 		switch x := got.(type) {
 		case []market.Instance:
-			for i, m := range x {
-				if m.ID == "" || i > 0 && x[i-1].ID >= m.ID {
-					t.Fatalf("machine %d of %q is without an ID or out of order", i, body)
+			for i := range x {
+				fuzzMachine(t, body, &x[i])
+				if i > 0 && x[i-1].ID >= x[i].ID {
+					t.Fatalf("machine %d of %q is out of order", i, body)
 				}
 			}
+		case market.Instance:
+			if x.ID != "id" {
+				t.Fatalf("asked for id, got %q", x.ID)
+			}
+			fuzzMachine(t, nil, &x)
 		case []market.Host:
 			for i, h := range x {
-				if p, ok := h.CPU.Price.Get(); h.ID == "" || i > 0 && x[i-1].ID > h.ID || ok && p < 0 {
+				fuzzPrices(t, h.CPU.Price, h.RAM.Price, h.Storage.Price)
+				if !isID(h.ID) || i > 0 && x[i-1].ID > h.ID {
 					t.Fatalf("host %d of %q: %+v", i, body, h)
+				}
+				for _, g := range h.GPUs {
+					fuzzPrices(t, g.Price)
+					if g.Free < 0 || printable(string(g.Model)) != string(g.Model) {
+						t.Fatalf("%q: %+v", body, g)
+					}
 				}
 			}
 		case market.Deployed:
-			if x.ID == "" {
-				t.Fatalf("a deploy without an ID from %q", body)
+			fuzzPrices(t, x.Compute, x.Storage, x.Total)
+			if !isID(x.ID) {
+				t.Fatalf("a deploy with the ID %q from %q", x.ID, body)
 			}
+		case market.Verdict:
+			fuzzPrices(t, x.Hint)
 		}
 	})
+}
+
+// fuzzErrors sends an answer through judgement, with a secret where it has a K.
+func fuzzErrors(t *testing.T, body []byte) {
+	body = bytes.ReplaceAll(body, []byte("K"), []byte(testKey))
+	for _, v := range []verb{verbRead, verbBuy, verbDelete, verbChange} {
+		for _, code := range []int{200, 400, 500} {
+			_, f := judge(request{verb: v}, answer{code: code, body: body})
+			if f == nil {
+				continue
+			}
+			err := f.err(request{op: "op", verb: v}, newScrubber(testKey, testToken)).Error()
+			if strings.Contains(err, testKey) || len(err) > maxDetail+80 || strings.ContainsFunc(err, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Fatalf("%q becomes %q", body, err)
+			}
+			if v.writes() && code == 500 && f.again {
+				t.Fatalf("a write would be sent again after %q", body)
+			}
+			if h, ok := f.hint.Get(); ok && h <= 0 {
+				t.Fatalf("a hint of %s in %q", h, body)
+			}
+		}
+	}
+}
+
+func fuzzMachine(t *testing.T, body []byte, m *market.Instance) {
+	fuzzPrices(t, m.Compute, m.Storage, m.Total)
+	plain := utf8.Valid(body) && !bytes.ContainsRune(body, '\\')
+	if m.ID == "" || body != nil && (!isID(m.ID) || plain && !bytes.Contains(body, []byte(m.ID)) || plain && !bytes.Contains(body, []byte(m.Name)) && printable(m.Name) == m.Name && !strings.ContainsRune(m.Name, unicode.ReplacementChar) && !strings.Contains(m.Name, " ")) {
+		t.Fatalf("machine %+v is not in %q", m, body)
+	}
+	if s := m.Shape; min(s.GPUs, s.VCPUs, s.RAM, s.Storage) < 0 {
+		t.Fatalf("shape %+v of %q", s, body)
+	}
+	for _, w := range []string{m.Name, m.RawStatus, m.Host, m.IP, m.User, string(m.Model), m.Location.City, m.Location.Country, m.Location.ID} {
+		if strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("a terminal would obey %q of %q", w, body)
+		}
+	}
+}
+
+func fuzzPrices(t *testing.T, all ...market.Maybe[market.Rate]) {
+	for _, p := range all {
+		if r, ok := p.Get(); ok && r < 0 {
+			t.Fatalf("a price of %s", r)
+		}
+	}
 }
 
 func TestTheWalkerEndsOnTextThatIsNoJSON(t *testing.T) {

