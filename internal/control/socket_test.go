@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
 func TestMain(m *testing.M) {
@@ -257,7 +259,7 @@ func TestAVisitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+	_, _ = io.WriteString(conn, "POST /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
 	b, _ := io.ReadAll(conn)
 	fmt.Printf("heard %d bytes\n", len(b))
 }
@@ -303,7 +305,8 @@ func TestRequestsOfAnySizeAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, ln, control.Handler(nobody{}, clock.System{}))
+	var asked atomic.Int32
+	serve(t, ln, control.Handler(nobody{asked: &asked}, clock.System{}))
 	for name, body := range map[string]string{
 		"huge text":     `{"reason":"` + strings.Repeat("x", 5<<20) + `"}`,
 		"deep nesting":  `{"reason":` + strings.Repeat("[", 1<<20),
@@ -324,8 +327,19 @@ func TestRequestsOfAnySizeAreBounded(t *testing.T) {
 			t.Errorf("%s: %.300q", name, b)
 		}
 		_ = conn.Close()
+		if asked.Swap(0) > 0 {
+			t.Errorf("%s: the desk was asked", name)
+		}
 	}
 }
 
-// nobody is a Desk whose answers must not be needed.
-type nobody struct{ control.Desk }
+// nobody is a Desk that must not be asked.
+type nobody struct {
+	control.Desk
+	asked *atomic.Int32
+}
+
+func (n nobody) Pause(context.Context, control.PauseRequest) ([]plan.Pause, error) {
+	n.asked.Add(1)
+	return nil, nil
+}
