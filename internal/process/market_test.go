@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +156,18 @@ func (b *bazaar) ours() map[string]market.Instance {
 		}
 	}
 	return out
+}
+
+// vanish deletes one of several machines of ours, as somebody at the dashboard would.
+func (b *bazaar) vanish(t testing.TB, rng *rand.Rand) {
+	t.Helper()
+	ids := slices.Sorted(maps.Keys(b.ours()))
+	if len(ids) < 4 {
+		return
+	}
+	if err := b.Delete(ids[rng.IntN(len(ids))]); err != nil {
+		t.Log(err) // somebody else was faster
+	}
 }
 
 // running counts the GPUs of ours that run.

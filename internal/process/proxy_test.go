@@ -146,7 +146,7 @@ func (p *proxy) serve(c net.Conn) {
 		if _, err := from.Peek(1); err != nil {
 			return
 		}
-		f := p.draw(n)
+		f := p.draw(n, 1)
 		if f == resetFirst || f == stale {
 			p.count(f, "unread")
 			reset(c)
@@ -154,6 +154,14 @@ func (p *proxy) serve(c net.Conn) {
 		}
 		req, err := http.ReadRequest(from)
 		if err != nil {
+			return
+		}
+		if write := lastTwo(req.URL.Path); f == none && (write == "deploy/single" || write == "delete/single") {
+			f = p.draw(0, 2) // writes are rarer than reads, and what this is about
+		}
+		if f == resetFirst {
+			p.count(f, lastTwo(req.URL.Path))
+			reset(c)
 			return
 		}
 		answer, err := exchange(req, server, back)
@@ -225,11 +233,12 @@ func (p *proxy) deliver(c net.Conn, answer []byte, f fault) bool {
 	return write(answer)
 }
 
-// draw decides what happens to the n-th exchange of a connection.
-func (p *proxy) draw(n int) fault {
+// draw decides what happens to the n-th exchange of a connection; times makes it
+// worse.
+func (p *proxy) draw(n int, times float64) fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.rng.Float64() >= p.share {
+	if p.rng.Float64() >= p.share*times {
 		return none
 	}
 	all := []fault{resetFirst, resetAfter, resetAfter, cut, closed, delay, trickle, blackHole}

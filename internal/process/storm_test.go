@@ -65,7 +65,7 @@ func weather(t *testing.T, kill bool, bad float64, seed uint64) {
 	some := func(from, to int) time.Duration { return time.Duration(from+rng.IntN(to-from)) * time.Millisecond }
 	lives := 0
 	for end := time.Now().Add(storm(t)); time.Now().Before(end); lives++ {
-		p.write("p.yaml", hasty("http://"+road.addr, []int{most, most, 2}[rng.IntN(3)])) // a reload, or at the next start
+		p.write("p.yaml", hasty("http://"+road.addr, []int{most, most, 2}[rng.IntN(min(3, 1+lives))])) // a reload, or at the next start
 		if p.cmd == nil {
 			p.begin()
 		}
@@ -74,6 +74,9 @@ func weather(t *testing.T, kill bool, bad float64, seed uint64) {
 			_ = p.command("reload", "--config", "p.yaml").Run() // confirms what would be held; it may find no socket yet
 		}
 		time.Sleep(some(100, 1500))
+		if rng.IntN(2) == 0 {
+			b.vanish(t, rng)
+		}
 		if bad > 0 && rng.IntN(4) == 0 {
 			road.outage(t, some(100, 700))
 		}
