@@ -157,7 +157,7 @@ func (p *proxy) serve(c net.Conn) {
 			return
 		}
 		if write := lastTwo(req.URL.Path); f == none && (write == "deploy/single" || write == "delete/single") {
-			f = p.draw(0, 2) // writes are rarer than reads, and what this is about
+			f = p.draw(0, 5) // writes are rarer than reads, and what this is about
 		}
 		if f == resetFirst {
 			p.count(f, lastTwo(req.URL.Path))
