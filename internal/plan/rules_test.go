@@ -413,7 +413,7 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 			if in.History.PausedBy(a.Policy, in.Now) != nil {
 				t.Fatalf("%s is paused, yet %+v", a.Policy, a)
 			}
-			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete || b.All) {
+			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete || b.All && a.Reason.Code != ReasonOverBudget) {
 				t.Fatalf("a breaker is open, yet %+v", a)
 			}
 			if g, ok := in.History.Gap.Get(); ok && a.Kind == Deploy && g.Holds(in.Safety, in.Now) {
