@@ -8,6 +8,11 @@ BIN      := bin
 TOOLS    := $(BIN)/tools
 TIMEOUT  ?= 15m
 
+SEEDS  ?= 200
+DAYS   ?= 2
+FROM   ?= 1
+CYCLES ?= 200000
+
 FUZZTIME  ?= 30s
 DURATION  ?= 10m
 CYCLES    ?= 5000
@@ -18,10 +23,10 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fuzz chaos soak-real vulncheck check clean
+.PHONY: help build demo test sim sim-crash soak bench lint fuzz chaos soak-real vulncheck check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/tdscaler, static; the version comes from git
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags='-s -w' -o $(BIN)/tdscaler ./cmd/tdscaler
@@ -33,6 +38,24 @@ test: ## go vet, and every test under the race detector
 	$(GO) vet ./...
 	@test -n '$(RACE)' || echo 'WARNING: no C compiler found: testing WITHOUT the race detector'
 	$(GO) test $(RACE) -timeout $(TIMEOUT) ./...
+
+# The simulation of docs/testing.md: its output is that of the tests themselves, and
+# a collector in less of a hurry makes it a third faster.
+CAMPAIGN = cd internal/campaign && env GOGC=400 $(1) $(CURDIR)/$(BIN)/campaign.test -test.timeout 0 -test.run
+
+sim: $(BIN)/campaign.test ## the simulation: SEEDS=200 seeds FROM=1, DAYS=2 days each; a failing seed is printed
+	@$(call CAMPAIGN,TDSCALER_CAMPAIGN_SEEDS=$(SEEDS) TDSCALER_CAMPAIGN_FROM=$(FROM) TDSCALER_CAMPAIGN_DAYS=$(DAYS)) '^TestSimulation$$' $(if $(filter 1,$(SEEDS)),-test.v)
+
+sim-crash: $(BIN)/campaign.test ## kill the daemon at every point of every scene
+	@$(call CAMPAIGN,TDSCALER_CAMPAIGN_STRIDE=1) '^TestKilledAnywhere'
+
+soak: $(BIN)/campaign.test ## CYCLES=200000 cycles in one process: memory, goroutines, ledger
+	@$(call CAMPAIGN,GOGC=100 TDSCALER_CAMPAIGN_CYCLES=$(CYCLES)) '^TestASoak'
+
+.PHONY: $(BIN)/campaign.test
+$(BIN)/campaign.test:
+	@mkdir -p $(BIN)
+	@$(GO) test -c -o $@ ./internal/campaign
 
 # One package at a time, so that benchmarks do not compete for the processors.
 bench: ## every benchmark, among them the figures that the project promises

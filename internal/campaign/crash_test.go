@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,12 +26,16 @@ type fuse struct {
 	at     int // 0: never, only count
 	points int
 	where  string
+	dying  bool // a commit was the last thing it did
 	death  func()
 }
 
 var errKilled = errors.New("killed")
 
 func (f *fuse) point(where string) {
+	if f.dying {
+		f.death()
+	}
 	if !f.armed {
 		return
 	}
@@ -37,6 +44,20 @@ func (f *fuse) point(where string) {
 		f.armed, f.where = false, where
 		f.death()
 	}
+}
+
+// commit is the point before a commit. A ledger cannot be left in the middle of
+// one: the commit fails, and the process dies at its next step.
+func (f *fuse) commit() error {
+	if !f.armed {
+		return nil
+	}
+	f.points++
+	if f.points != f.at {
+		return nil
+	}
+	f.armed, f.dying, f.where = false, true, "before a commit"
+	return errKilled
 }
 
 // mortal is a clock that kills.
@@ -82,6 +103,10 @@ type scene struct {
 	prepare func(*world) // before the fuse is armed
 	faults  string
 	target  int
+	rebid   simulator.RebidMode
+	budget  string                                         // of the policy
+	do      func(w *world, cycles func(n int) error) error // what happens with the fuse armed; four cycles by default
+	again   func(*world)                                   // what the operator does after the crash
 }
 
 func scenes() []scene {
@@ -92,16 +117,62 @@ func scenes() []scene {
 			w.settle(30 * time.Minute)
 		}
 	}
+	nothing := func(*world) {}
+	destroyed := func(w *world, cycles func(int) error) error {
+		w.destroying = true
+		_, err := w.daemon.Destroy(w.Context(), "train", "test")
+		w.destroying = false
+		return errors.Join(err, cycles(3))
+	}
+	destroy := func(w *world) { w.must(destroyed(w, func(int) error { return nil })) }
 	return []scene{
-		{name: "deploy", target: 3, prepare: func(*world) {}},
-		{name: "deploy whose answers are lost", target: 3, prepare: func(*world) {}, faults: "lost:deploy:n1-2,lost_request:deploy:n3"},
-		{name: "deploy that is refused", target: 3, prepare: func(*world) {}, faults: "price_move=10m:validate:n1-2"},
+		{name: "deploy", target: 3, prepare: nothing},
+		{name: "deploy whose answers are lost", target: 3, prepare: nothing, faults: "lost:deploy:n1-2,lost_request:deploy:n3"},
+		{name: "deploy that is refused", target: 3, prepare: nothing, faults: "price_move=10m:validate:n1-2"},
 		{name: "delete", target: 1, prepare: bought(3)},
 		{name: "delete whose answers are lost", target: 1, prepare: bought(3), faults: "lost:delete:n1,late500:delete:n2"},
-		{name: "rebid", target: 3, prepare: outbid(bought(3), 55)},
+		{name: "rebid by modify", target: 3, prepare: outbid(bought(3), 55), rebid: simulator.ByModify},
+		{name: "rebid by validate", target: 3, prepare: outbid(bought(3), 55), rebid: simulator.ByValidateExisting},
 		{name: "rebid whose answers are lost", target: 3, prepare: outbid(bought(3), 55), faults: "lost:modify:n1,lost:validate_existing:n2"},
+		{name: "rebid without effect", target: 3, prepare: outbid(bought(3), 55), rebid: simulator.Never},
 		{name: "replace", target: 3, prepare: outbid(bought(3), 90)},
+		{name: "adopt", target: 3, prepare: func(w *world) {
+			bought(3)(w)
+			w.halt()
+			w.must(os.Remove(w.ledger.Path()))
+			w.start()
+		}},
+		{name: "adopt and give up", target: 2, prepare: func(w *world) {
+			bought(3)(w)
+			w.halt()
+			w.must(os.Remove(w.ledger.Path()))
+			w.start()
+		}},
+		{name: "shed for budget", target: 1, prepare: bought(3), budget: "{max_hourly: 0.70}"},
+		{name: "destroy", target: 0, prepare: bought(3), again: destroy, do: destroyed},
+		{name: "destroy whose answers are lost", target: 0, prepare: bought(3), again: destroy, faults: "lost:delete:n1,lost_request:delete:n2", do: destroyed},
+		{name: "pause and resume", target: 3, prepare: nothing, again: resume, do: func(w *world, cycles func(int) error) error {
+			if err := cycles(1); err != nil {
+				return err
+			}
+			if err := daemon.SetPause(w.ledger, plan.Pause{Since: w.clock.Now(), Reason: "test"}); err != nil {
+				return err
+			}
+			if err := cycles(1); err != nil {
+				return err
+			}
+			if _, _, err := daemon.Resume(w.ledger, ""); err != nil {
+				return err
+			}
+			return cycles(2)
+		}},
 	}
+}
+
+func resume(w *world) {
+	w.Helper()
+	_, _, err := daemon.Resume(w.ledger, "")
+	w.must(err)
 }
 
 // outbid lets rivals take all GPUs of the hosts where our machines are.
@@ -123,21 +194,46 @@ func outbid(before func(*world), cents int64) func(*world) {
 }
 
 func (s *scene) world(t testing.TB, f *fuse) *world {
+	config := few(s.target)
+	if s.target == 0 || s.budget != "" { // what it was before stays wished for
+		config = few(3)
+	}
 	w := newWorld(t, plot{
-		config: few(s.target), faults: s.faults, sim: simulator.Options{Scenario: field(4), Boot: sure()},
-		clock: func(c clock.Clock) clock.Clock { return mortal{c, f} },
+		config: config, faults: s.faults, sim: simulator.Options{Scenario: field(4), Boot: sure(), RebidApplies: s.rebid},
+		clock: func(c clock.Clock) clock.Clock { return mortal{c, f} }, commit: f.commit,
 	})
 	w.wire.before = func(op string) { f.point("before " + op) }
 	w.wire.after = func(op string) { f.point("after " + op) }
 	s.prepare(w)
-	w.write(few(s.target))
+	if s.budget != "" {
+		config = strings.TrimRight(config, " \n") + "\n    budget: " + s.budget + "\n"
+	}
+	w.write(config)
 	w.restart()
 	return w
 }
 
-// live runs the scene for some cycles with the fuse armed; killed says that the
-// daemon died.
-func (w *world) live(f *fuse, cycles int) (killed bool) {
+// live runs the scene with the fuse armed; killed says that the daemon died.
+func (s *scene) live(w *world, f *fuse) bool {
+	return w.mortally(f, func() error {
+		if s.do == nil {
+			return w.cycles(4)
+		}
+		return s.do(w, w.cycles)
+	})
+}
+
+// live runs some cycles with the fuse armed.
+func (w *world) live(f *fuse, cycles int) bool {
+	return w.mortally(f, func() error { return w.cycles(cycles) })
+}
+
+func (w *world) cycles(most int) error {
+	n := 0
+	return w.run(func(plan.Report) bool { n++; return n == most })
+}
+
+func (w *world) mortally(f *fuse, do func() error) (killed bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			if r != any(errKilled) {
@@ -147,46 +243,62 @@ func (w *world) live(f *fuse, cycles int) (killed bool) {
 		}
 	}()
 	f.armed = true
-	n := 0
-	err := w.run(func(plan.Report) bool { n++; return n == cycles })
+	err := do()
 	f.armed = false
 	if err != nil && !errors.Is(err, ledger.ErrClosed) && !errors.Is(err, ledger.ErrWrite) && !errors.Is(err, daemon.ErrUnauthorized) {
 		w.Fatal(err)
 	}
-	return err != nil
+	return err != nil || f.dying
 }
 
 // TestKilledAnywhereItNeverBuysTwiceNorLeaks cuts every scene at every point (with
-// TDSCALER_CAMPAIGN_STRIDE=1; else at every eleventh), and lets another process go
-// on with the same ledger.
+// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every eleventh), and
+// lets another process go on with the same ledger.
 func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
-	for _, s := range scenes() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			count := &fuse{death: func() {}}
-			w := s.world(t, count)
-			w.live(count, 4)
-			w.settle(time.Hour)
-			w.end()
-			if count.points < 50 {
-				t.Fatalf("only %d points", count.points)
-			}
-			stride := envNumber(t, "STRIDE", 11)
-			for at := 1 + len(s.name)%stride; at <= count.points; at += stride {
-				cutAt(t, &s, at)
-			}
-		})
+	stride := envNumber(t, "STRIDE", 11)
+	var cuts atomic.Int64
+	t.Run("scenes", func(t *testing.T) {
+		for _, s := range scenes() {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				count := &fuse{death: func() {}}
+				w := s.world(t, count)
+				s.live(w, count)
+				w.rest(time.Hour)
+				w.end()
+				if count.points < 50 {
+					t.Fatalf("only %d points", count.points)
+				}
+				n := 0
+				for at := 1 + len(s.name)%stride; at <= count.points; at += stride {
+					cutAt(t, &s, at)
+					n++
+				}
+				cuts.Add(int64(n))
+				if stride == 1 {
+					fmt.Printf("%-32s %d points\n", s.name, n)
+				}
+			})
+		}
+	})
+	if stride == 1 {
+		fmt.Printf("%d points in all\n", cuts.Load())
 	}
 }
 
 func cutAt(t *testing.T, s *scene, at int) {
 	f := &fuse{at: at, death: func() { panic(errKilled) }}
 	w := s.world(t, f)
-	if !w.live(f, 4) && f.where != "" {
+	if !s.live(w, f) && f.where != "" {
 		t.Fatalf("point %d (%s) did not kill", at, f.where)
 	}
+	f.armed, f.dying = false, false
+	w.writing, w.destroying = nil, false
 	w.restart()
-	w.settle(time.Hour)
+	if s.again != nil {
+		s.again(w)
+	}
+	w.rest(time.Hour)
 	if n := w.running("train"); n != s.target {
 		t.Errorf("%d GPUs run, want %d", n, s.target)
 	}
@@ -197,6 +309,28 @@ func cutAt(t *testing.T, s *scene, at int) {
 	}
 }
 
+// rest lets the daemon go on until nothing is pending, at most for d.
+func (w *world) rest(d time.Duration) {
+	w.Helper()
+	end := w.clock.Now().Add(d)
+	quiet := 0
+	w.must(w.run(func(r plan.Report) bool {
+		if quiet++; !resting(w, &r) && !torndown(w, &r) {
+			quiet = 0
+		}
+		return quiet > 1 || r.FinishedAt.After(end)
+	}))
+	if quiet == 0 {
+		w.Errorf("not at rest after %s: %+v\nholds %+v\nproblem %q", d, w.last.Plan.Standings, w.last.Plan.Holds, w.last.Problem)
+	}
+}
+
+// torndown: the policy is destroyed, and nothing of it is left.
+func torndown(w *world, r *plan.Report) bool {
+	p := r.Input.History.PausedBy("train", r.Input.Now)
+	return p != nil && p.Teardown && len(r.Input.History.Machines) == 0 && len(r.Intents) == 0 && w.ledger.Stats().OpenIntents == 0
+}
+
 // TestWhenTheLedgerCannotBeWrittenNothingMoreIsSent cuts the ledger off instead of
 // the daemon: from then on no intent can be written, so no write may leave.
 func TestWhenTheLedgerCannotBeWrittenNothingMoreIsSent(t *testing.T) {
@@ -205,7 +339,7 @@ func TestWhenTheLedgerCannotBeWrittenNothingMoreIsSent(t *testing.T) {
 		f := &fuse{at: at}
 		w := s.world(t, f)
 		// A ledger cannot be closed from inside its own transaction.
-		w.plot.clock = nil
+		w.plot.clock, w.plot.commit = nil, nil
 		w.restart()
 		sent := -1
 		f.death = func() {

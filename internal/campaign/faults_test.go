@@ -56,10 +56,10 @@ policies:
     ssh_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvciB0ZXN0cyBvbmx5IGZvciB0ZXN0cyBvbmx5IG9r me@here
 `
 
-// trouble makes a fault plan: every kind now and then, and some of them for an
+// faultPlan makes a fault plan: every kind now and then, and some of them for an
 // hour at a time. Lists are never staler than safety.unknown_age: an order whose
 // answer was lost and that no list of that time shows is given up, by design.
-func trouble(rng *rand.Rand, hours int) string {
+func faultPlan(rng *rand.Rand, hours int) string {
 	everyday := []string{
 		"lost:deploy:0.15", "lost_request:deploy:0.05", "late500:deploy:0.05", "late_html:deploy:0.05", "html500:*:0.02", "html200:*:0.02",
 		"429:*:0.01", "429_retry=40:*:0.01", "json500:*:0.02", "empty:list:0.05", "stale:list:0.05", "partial:list:0.05",
@@ -76,7 +76,7 @@ func trouble(rng *rand.Rand, hours int) string {
 			plan = append(plan, f)
 		}
 	}
-	for range 3 {
+	for range 3 + hours/12 {
 		from := rng.IntN(hours * 45)
 		plan = append(plan, fmt.Sprintf("%s:%dm-%dm", spells[rng.IntN(len(spells))], from, from+5+rng.IntN(55)))
 	}
@@ -89,7 +89,7 @@ func troubled(t testing.TB, seed uint64, mode string) *world {
 	regimes := []simulator.Regime{simulator.Reactive, simulator.Quiet, simulator.TraceDriven}
 	rebids := []simulator.RebidMode{simulator.ByModify, simulator.ByValidateExisting, simulator.Never}
 	w := newWorld(t, plot{
-		config: fmt.Sprintf(mixed, mode), faults: trouble(rng, envNumber(t, "HOURS", 3)),
+		config: fmt.Sprintf(mixed, mode), faults: faultPlan(rng, envNumber(t, "HOURS", 3)),
 		shape: []simulator.Shape{simulator.Real, simulator.Seed}[rng.IntN(2)],
 		sim: simulator.Options{
 			Seed: seed, Hosts: 14, Regime: regimes[rng.IntN(3)], RebidApplies: rebids[rng.IntN(3)], SpotShownFree: rng.Float64(),
@@ -114,7 +114,7 @@ func neighbours(w *world) {
 			}
 		}
 	}
-	if len(w.foreign) != 2 {
+	if len(w.hand) != 2 {
 		w.Fatal("there was no room for the neighbours")
 	}
 }
@@ -175,7 +175,7 @@ func (w *world) disturb(f *fuse, rng *rand.Rand) {
 		text := fmt.Sprintf(mixed, "live")
 		text = strings.Replace(text, "gpus: 6", fmt.Sprintf("gpus: %d", rng.IntN(7)), 1)
 		w.write(text)
-		w.must(w.daemon.Reload(rng.IntN(2) == 0))
+		w.must(w.reload(rng.IntN(2) == 0))
 	case 3:
 		w.pause(plan.Pause{Policy: []string{"", "train", "serve"}[rng.IntN(3)], Reason: "test"})
 	case 4:

@@ -154,12 +154,12 @@ func TestARemovedPolicyIsTornDownWhenAReloadSaysSo(t *testing.T) {
 	w.stranger("my own server", hostID(3), a5000, 0)
 	w.settle(30 * time.Minute)
 	w.write("version: 1\ndaemon: {mode: live, ledger: ledger.db, listen: \"\"}\npolicies: []\n")
-	w.must(w.daemon.Reload(false))
+	w.must(w.reload(false))
 	w.pass(10 * time.Minute)
 	if n := w.gpus("train"); n != 8 {
 		t.Fatalf("a change on disk alone tore down to %d GPUs", n)
 	}
-	w.must(w.daemon.Reload(true))
+	w.must(w.reload(true))
 	most := 0
 	w.must(w.run(func(r plan.Report) bool {
 		most = max(most, len(r.Intents))
@@ -177,7 +177,7 @@ func TestALowerCeilingReplacesWhatIsTooDear(t *testing.T) {
 	w := newWorld(t, plot{config: eight("0.60", ""), sim: simulator.Options{Scenario: field(4), Boot: sure()}})
 	w.settle(15 * time.Minute)
 	w.write(eight("0.50", ""))
-	w.must(w.daemon.Reload(true))
+	w.must(w.reload(true))
 	w.settle(30 * time.Minute)
 	for _, m := range w.engine.Instances() {
 		if rate := m.Compute.Or(0).Add(m.Storage.Or(0)); rate > market.USD(0, 50) {

@@ -48,6 +48,12 @@ func (w *world) unlessSaid(was map[string]bool, at time.Time, line string) {
 }
 
 func (w *world) entry(at time.Time, format string, args ...any) {
+	if w.terse {
+		if w.sum != nil {
+			fmt.Fprintf(w.sum, "%d "+format+"\n", append([]any{at.UnixNano()}, args...)...)
+		}
+		return
+	}
 	line := fmt.Sprintf("%9s  %s", at.Sub(epoch).Round(time.Second), fmt.Sprintf(format, args...))
 	for name, short := range w.names {
 		line = strings.ReplaceAll(line, name, short)

@@ -19,10 +19,15 @@ type wire struct {
 	handler http.Handler
 	sent    []string // "METHOD path" of every request
 	secrets map[string]bool
+	forget  bool // keeps no note of what was sent
 	// judge looks at a request before it arrives; a complaint is noted.
 	judge  func(op string, form url.Values)
+	done   func()          // a judged request is over
+	listed func()          // the list of machines is asked for
 	before func(op string) // a point at which the daemon may die
 	after  func(op string)
+	// cut, if it says so, lets no connection come about.
+	cut func(op string) error
 	// echo, if it says so, answers with the request itself: the rudest server.
 	echo func(op string) bool
 }
@@ -56,9 +61,18 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.note(op, form)
 	if w.judge != nil && writes(op) {
 		w.judge(op, form)
+		defer w.done()
+	}
+	if w.listed != nil && strings.HasSuffix(op, "/client/list") {
+		w.listed()
 	}
 	if w.before != nil {
 		w.before(op)
+	}
+	if w.cut != nil {
+		if err := w.cut(op); err != nil {
+			return nil, err
+		}
 	}
 	if w.echo != nil && w.echo(op) {
 		return parrot(r, body), nil
@@ -86,6 +100,9 @@ func readBody(r *http.Request) ([]byte, error) {
 }
 
 func (w *wire) note(op string, form url.Values) {
+	if w.forget {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sent = append(w.sent, op)

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
+	"hash"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +47,10 @@ type plot struct {
 	shape  simulator.Shape
 	faults string
 	clock  func(clock.Clock) clock.Clock // around the daemon's clock
+	commit func() error                  // asked before each commit of the ledger
+	struck func(kind, op string)         // told of every fault that strikes
+	jitter func() float64                // of the client's retries
+	ledger string                        // the ledger's id
 }
 
 // world is a market, a daemon with its books, and the road between them.
@@ -66,15 +70,61 @@ type world struct {
 	reports int
 	last    plan.Report
 
-	mu      sync.Mutex // guards what the market's events write
-	alive   map[string]simulator.Event
-	foreign map[string]bool
-	targets map[string]int // GPUs; the most each policy may ever have
-	cap     market.Rate
-	wrongs  []string
-	diary   []string
-	said    map[string]bool   // by the last cycle's holds
-	names   map[string]string // machine name to a short one, in order of appearance
+	always func()        // after every report
+	busy   bool          // always is at work
+	sample int           // of quiet reports, every how many is computed again
+	terse  bool          // the diary is a sum, not a text
+	quiet  bool          // no log is written
+	skew   time.Duration // of the daemon's clock
+	disk   disk
+
+	mu       sync.Mutex // guards what the market's events write
+	set      policy.Set // in use
+	alive    map[string]simulator.Event
+	born     map[string]time.Time // of every machine
+	ran      map[string]bool      // by name: what was ever running
+	names2   map[string]bool      // names that were ever bought
+	hand     map[string]bool      // machines made or renamed by hand
+	renamed  map[string]time.Time // machines renamed by hand, and when
+	handing  bool                 // somebody's hand is at the market
+	writing  *write
+	scanAt   time.Time // of the last request for the list of machines
+	troubled bool      // a fault of this cycle hides machines, or keeps them alive
+	// destroying: the operator's command is under way.
+	destroying bool
+	till       till
+	balance    market.Amount // after the last cycle
+	drained    time.Time     // when money last went elsewhere, or could not be seen
+	events     map[string]int
+	checked    [ruleGate + 1]int
+	violated   [ruleGate + 1]int
+	wrongs     []string
+	diary      []string
+	sum        hash.Hash
+	said       map[string]bool   // by the last cycle's holds
+	names      map[string]string // machine name to a short one, in order of appearance
+}
+
+// disk is what goes wrong with the ledger's.
+type disk struct {
+	full    bool
+	fails   int  // so many commits more
+	touched bool // something failed in this cycle
+}
+
+var errDisk = errors.New("no space left on device")
+
+// fault is asked before each commit.
+func (w *world) fault() error {
+	if w.disk.full || w.disk.fails > 0 {
+		w.disk.touched = true
+		w.disk.fails = max(w.disk.fails-1, 0)
+		return errDisk
+	}
+	if w.plot.commit != nil {
+		return w.plot.commit()
+	}
+	return nil
 }
 
 type syncBuffer struct {
@@ -96,21 +146,69 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// newWitness makes a world without a market: who watches one.
+func newWitness(t testing.TB) *world {
+	w := &world{
+		TB: t, clock: clock.NewVirtual(epoch), sample: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, ran: map[string]bool{},
+		names2: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
+	}
+	w.till.skew = func() time.Duration { return w.skew }
+	w.till.fail = func(format string, args ...any) { w.holds(ruleCaps, false, format, args...) }
+	return w
+}
+
+func (w *world) written() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = nil
+}
+
+// looks notes when the list of machines is asked for.
+func (w *world) looks() { w.scanAt = w.clock.Now() }
+
+// blind are the faults after which the daemon may not know a machine that it has,
+// or may not be able to delete it, and the operations where they are.
+func blind(kind, op string) bool {
+	switch kind {
+	case "string_success", "string_numbers", "singular", "202", "no_gpu_count":
+		return false
+	}
+	switch op {
+	case "list", "get", "delete":
+		return true
+	}
+	return false
+}
+
+func (w *world) struck(kind, op string) {
+	w.troubled = w.troubled || blind(kind, op)
+	if op == "balance" {
+		w.drained = w.clock.Now()
+	}
+	if w.plot.struck != nil {
+		w.plot.struck(kind, op)
+	}
+}
+
 // newWorld makes a market, and a daemon that has not looked at it yet.
 func newWorld(t testing.TB, p plot) *world {
 	t.Helper()
-	w := &world{
-		TB: t, plot: p, clock: clock.NewVirtual(epoch), dir: t.TempDir(), alive: map[string]simulator.Event{},
-		foreign: map[string]bool{}, targets: map[string]int{}, names: map[string]string{},
-	}
+	return makeWorld(t, p, func(*world) {})
+}
+
+func makeWorld(t testing.TB, p plot, set func(*world)) *world {
+	t.Helper()
+	w := newWitness(t)
+	set(w)
+	w.plot, w.dir = p, t.TempDir()
 	p.sim.Clock, p.sim.Observe = w.clock, w.observe
 	engine, err := simulator.New(p.sim)
 	w.must(err)
 	w.engine = engine
 	faults, err := simulator.ParseFaults(p.faults)
 	w.must(err)
-	w.wire = newWire(engine.Handler(simulator.FaceOptions{Shape: p.shape, Key: apiKey, Token: apiToken, Faults: faults}))
-	w.wire.judge = w.judge
+	w.wire = newWire(engine.Handler(simulator.FaceOptions{Shape: p.shape, Key: apiKey, Token: apiToken, Faults: faults, Struck: w.struck}))
+	w.wire.judge, w.wire.done, w.wire.listed = w.judge, w.written, w.looks
 	w.write(p.config)
 	w.start()
 	return w
@@ -143,40 +241,80 @@ func (w *world) load() daemon.Config {
 func (w *world) start() {
 	w.Helper()
 	c := w.load()
-	w.allow(&c.Set)
 	var err error
-	w.ledger, err = ledger.Open(ledger.Options{Path: c.Set.Daemon.Ledger, NoSync: true, Retention: c.Set.Ledger.Retention, MaxSize: c.Set.Ledger.MaxSize})
+	w.ledger, err = ledger.Open(ledger.Options{
+		Path: c.Set.Daemon.Ledger, NoSync: true, Retention: c.Set.Ledger.Retention, MaxSize: c.Set.Ledger.MaxSize, Fault: w.fault, ID: w.plot.ledger,
+	})
 	w.must(err)
 	w.reg = prometheus.NewRegistry()
 	var its clock.Clock = w.clock
 	if w.plot.clock != nil {
 		its = w.plot.clock(its)
 	}
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &w.log, zapcore.DebugLevel)
+	its = skewed{its, &w.skew}
+	var core zapcore.Core = zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), &w.log, zapcore.DebugLevel)
+	if w.quiet {
+		core = zapcore.NewNopCore()
+	}
 	w.daemon, err = daemon.New(daemon.Options{
 		Config: c, Ledger: w.ledger, Credentials: credentials.New(filepath.Join(w.dir, "credentials")), Clock: its,
 		Log: zap.New(core), Registerer: w.reg, Connect: w.connect(its), Report: w.report, Grace: time.Second,
 		PauseFile: filepath.Join(w.dir, "pause"),
 	})
 	w.must(err)
+	w.configured()
 }
 
-// allow raises the marks that the market's side is judged by to those of a
-// configuration.
-func (w *world) allow(s *policy.Set) {
+// skewed is a clock that somebody has set: time goes on as it does.
+type skewed struct {
+	clock.Clock
+	by *time.Duration
+}
+
+func (s skewed) Now() time.Time { return s.Clock.Now().Add(*s.by) }
+
+// setClock sets the daemon's clock.
+func (w *world) setClock(by time.Duration) {
+	w.engine.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range s.Policies {
-		w.targets[s.Policies[i].Name] = max(w.targets[s.Policies[i].Name], s.Policies[i].GPUs())
+	w.till.chargeAll(w.clock.Now())
+	w.till.carry(w.clock.Now(), by)
+	w.skew = by
+}
+
+// configured takes the configuration in use as what the rest is judged by.
+func (w *world) configured() {
+	w.Helper()
+	set := w.daemon.Config().Set
+	if w.engine != nil {
+		w.engine.Now()
 	}
-	w.cap = max(w.cap, s.HourlyCap())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.till.chargeAll(w.clock.Now())
+	w.set = set
+	interval := time.Minute
+	if s, err := policy.ParseSchedule(set.Daemon.Schedule); err == nil {
+		interval = s.Interval(epoch)
+	}
+	w.till.lag, w.till.zone = interval+10*time.Minute, set.Budget.Zone.Location()
+	w.drained = w.clock.Now()
+	w.till.configure(&w.set, w.clock.Now())
+}
+
+// reload lets the daemon read the file again.
+func (w *world) reload(confirmed bool) error {
+	err := w.daemon.Reload(confirmed)
+	w.configured()
+	return err
 }
 
 // connect composes the adapters as the command does: in a dry run there is no
 // writer in the process.
 func (w *world) connect(c clock.Clock) func(daemon.Config) (daemon.Market, error) {
 	return func(cfg daemon.Config) (daemon.Market, error) {
-		o := tensordock.Options{Key: cfg.Key, Token: cfg.Token, MarketplaceRPS: cfg.Set.TensorDock.MarketplaceRPS, Clock: c, Transport: w.wire}
+		o := tensordock.Options{Key: cfg.Key, Token: cfg.Token, MarketplaceRPS: cfg.Set.TensorDock.MarketplaceRPS, Clock: c, Transport: w.wire, Jitter: w.plot.jitter}
 		if cfg.Set.Daemon.Mode != policy.Live {
 			r, err := tensordock.NewReader(o)
 			return daemon.Market{Reader: r}, err
@@ -195,6 +333,9 @@ func (w *world) report(r plan.Report) {
 	w.last = r
 	w.transcribe(&r)
 	w.check(&r)
+	if w.always != nil {
+		w.always()
+	}
 	if w.until(r) {
 		w.stop()
 	}
@@ -255,7 +396,7 @@ func (w *world) restart() {
 // calm ends all faults.
 func (w *world) calm() {
 	w.wire.echo = nil
-	w.wire.reset(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken}))
+	w.wire.reset(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken, Struck: w.struck}))
 }
 
 // stranger deploys a machine that is not ours.
@@ -276,140 +417,25 @@ func (w *world) tryStranger(o market.Order) error {
 	if o.Capacity == "" {
 		o.Capacity = market.OnDemand
 	}
-	d, err := w.engine.Deploy(o)
-	if err != nil {
+	return w.byHand(func() error {
+		_, err := w.engine.Deploy(o)
 		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.foreign[d.ID] = true
-	w.cap = w.cap.Add(d.Total.Or(0))
-	return nil
+	})
+}
+
+// byHand does something at the market that is not the daemon's doing.
+func (w *world) byHand(do func() error) error {
+	w.engine.Now()
+	w.handing = true
+	defer func() { w.handing = false }()
+	return do()
 }
 
 // pause writes a pause into the books, as the command does.
 func (w *world) pause(p plan.Pause) {
 	w.Helper()
-	p.Since = w.clock.Now()
+	p.Since = w.clock.Now().Add(w.skew)
 	w.must(daemon.SetPause(w.ledger, p))
-}
-
-func (w *world) wrong(format string, args ...any) {
-	w.wrongs = append(w.wrongs, w.clock.Now().Sub(epoch).String()+" "+fmt.Sprintf(format, args...))
-}
-
-// observe is told everything that happens at the market, at the moment it does.
-func (w *world) observe(e simulator.Event) {
-	if e.Kind == simulator.PriceMoved || e.Machine == "" {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.transcribeMarket(e)
-	if e.Kind == simulator.Deleted {
-		delete(w.alive, e.Machine)
-		if w.foreign[e.Machine] {
-			w.wrong("a machine of somebody else was deleted: %s", e.Name)
-		}
-		return
-	}
-	if w.foreign[e.Machine] && (e.Kind == simulator.Rebid || e.Kind == simulator.Modified || e.Kind == simulator.Released) {
-		w.wrong("a machine of somebody else was changed (%s): %s", e.Kind, e.Name)
-	}
-	w.alive[e.Machine] = e
-	if e.Kind == simulator.Deployed {
-		w.count()
-	}
-}
-
-// count holds the machines that exist against the targets.
-func (w *world) count() {
-	have := map[string]int{}
-	for _, e := range w.alive {
-		if n, ok := market.ParseMachineName(e.Name); ok && n.Owner == "main" {
-			have[n.Policy] += e.GPUs
-		}
-	}
-	for name, n := range have {
-		if n > w.targets[name] {
-			w.wrong("policy %s has %d GPUs at the market, its target is %d", name, n, w.targets[name])
-		}
-	}
-}
-
-// judge looks at every write before the market sees it.
-func (w *world) judge(op string, form url.Values) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f := ledger.Filter{OpenOnly: true, Machine: form.Get("name")}
-	intents, err := w.ledger.Intents(f)
-	if err != nil {
-		w.wrong("%s, and the ledger cannot be read: %v", op, err)
-		return
-	}
-	id := form.Get("server")
-	if _, rest, v2 := strings.Cut(op, "/api/v2/instances/"); v2 {
-		id, _, _ = strings.Cut(rest, "/")
-	}
-	found := false
-	for _, in := range intents {
-		found = found || f.Machine != "" && in.Kind == plan.Deploy || id != "" && in.Instance == id && in.Kind != plan.Deploy
-	}
-	if !found {
-		w.wrong("%s for %s%s left without an open intent on disk", op, f.Machine, id)
-	}
-	if f.Machine == "" || form.Get("ssh_key") != "" {
-		return
-	}
-	kept, err := os.ReadFile(filepath.Join(w.dir, "credentials", f.Machine))
-	if err != nil || strings.TrimSpace(string(kept)) != form.Get("password") {
-		w.wrong("%s was ordered and its password is not on disk: %v", f.Machine, err)
-	}
-}
-
-// check holds a cycle against the rules, from the market's side.
-func (w *world) check(r *plan.Report) {
-	account := w.engine.Account()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if account.Peak > w.cap {
-		w.wrong("the account burnt %s, the cap is %s", account.Peak, w.cap)
-		w.cap = account.Peak // once is enough to tell
-	}
-	if reserved := r.Input.History.Reserved(); r.Plan.After > r.Input.HourlyCap && r.Plan.After > reserved {
-		w.wrong("cycle %d plans %s, the cap is %s", r.Cycle, r.Plan.After, r.Input.HourlyCap)
-	}
-	w.explained(r)
-	w.replayed(r)
-}
-
-// explained: every policy has an action, a hold or is satisfied; every action a reason.
-func (w *world) explained(r *plan.Report) {
-	told := map[string]bool{}
-	for _, h := range r.Plan.Holds {
-		told[h.Policy] = true
-	}
-	for _, a := range r.Plan.Actions {
-		told[a.Policy] = true
-		if a.Reason.Code == "" || a.Reason.Text == "" {
-			w.wrong("cycle %d: no reason for %+v", r.Cycle, a)
-		}
-	}
-	for _, in := range r.Intents {
-		told[in.Policy] = true
-	}
-	for _, s := range r.Plan.Standings {
-		if !s.Satisfied && !told[s.Policy] && !told[""] {
-			w.wrong("cycle %d: nobody says why %s is not satisfied: %+v", r.Cycle, s.Policy, s)
-		}
-	}
-}
-
-// replayed: the recorded input gives the recorded plan.
-func (w *world) replayed(r *plan.Report) {
-	if again, plan := asJSON(plan.Compute(r.Input)), asJSON(r.Plan); again != plan {
-		w.wrong("cycle %d: the recorded input gives another plan:\n%s\n%s", r.Cycle, again, plan)
-	}
 }
 
 func asJSON(v any) string {

@@ -58,6 +58,9 @@ type Options struct {
 	// MaxSize is how many bytes of the file may be in use before the oldest cycle
 	// reports are dropped; 0 is no bound. The file itself never shrinks.
 	MaxSize int64
+	// ID is what a ledger that has to be made is called, for simulations that
+	// replay: names of machines are made from it. "" is a random one.
+	ID string
 	// Fault is for tests and simulations: it is called before each commit, and its
 	// error fails the commit as the disk would: nothing changed, and Update returns
 	// ErrWrite. It must not call the ledger. nil is a disk that works.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func (l *Ledger) openFile(schema int) (err error) {
 		if l.opts.ReadOnly {
 			return fmt.Errorf("%w: it is made by the first run of the daemon", ErrNotExist)
 		}
-		if err = create(l.opts.Path, schema); err != nil {
+		if err = create(&l.opts, schema); err != nil {
 			return err
 		}
 		l.file, err = os.OpenFile(l.opts.Path, flag, 0)
@@ -279,8 +280,8 @@ func (l *Ledger) migrate(to int, steps []migration) error {
 
 // create makes a new ledger under another name and then gives it its own: a
 // crash leaves a whole ledger or none, and of two processes one wins.
-func create(path string, schema int) error {
-	dir := filepath.Dir(path)
+func create(o *Options, schema int) error {
+	dir := filepath.Dir(o.Path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -292,17 +293,20 @@ func create(path string, schema int) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := initialise(f.Name(), schema); err != nil {
+	if err := initialise(f.Name(), schema, o); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(f.Name(), o.Path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	if o.NoSync {
+		return nil
 	}
 	return syncDir(dir)
 }
 
-func initialise(path string, schema int) error {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+func initialise(path string, schema int, o *Options) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoSync: o.NoSync, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
@@ -312,7 +316,7 @@ func initialise(path string, schema int) error {
 				return err
 			}
 		}
-		if err := putMeta(tx, keyID, newID()); err != nil {
+		if err := putMeta(tx, keyID, cmp.Or(o.ID, newID())); err != nil {
 			return err
 		}
 		if err := putMeta(tx, keySchema, schema); err != nil {

@@ -236,6 +236,12 @@ func TestOneOfOursWithoutARecordIsAdoptedAndATwinToo(t *testing.T) {
 	if len(in.History.Machines) != 2 || in.History.Machine(m.Name+"~x2") == nil {
 		t.Fatalf("%+v", in.History.Machines)
 	}
+	wantActions(t, Compute(in)) // one list may be wrong
+	in.Now = in.Now.Add(time.Minute)
+	observed(&in, bare)
+	wantActions(t, Compute(in)) // it was
+	in.Now = in.Now.Add(time.Minute)
+	observed(&in, bare, twin)
 	plan := Compute(in)
 	if len(plan.Actions) != 1 || plan.Actions[0].Reason.Code != ReasonOverTarget {
 		t.Fatalf("%+v", plan.Actions)

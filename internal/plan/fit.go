@@ -144,14 +144,22 @@ func (w *world) holdRenamed(m *Machine) {
 }
 
 // removeSurplus deletes down to the target: what is no capacity first, then the
-// dearest.
+// dearest. Only what this look shows is surplus, and what it shows for the first
+// time and we never ordered is not: one list that names a machine twice must not
+// cost us a machine that runs.
 func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
-	have := 0
+	have, sure := 0, 0
 	for _, m := range kept {
 		have += d.gpus(m)
+		if m.SeenAt.Equal(w.in.Now) && !(m.Adopted && m.StatusAt.Equal(w.in.Now)) {
+			sure += d.gpus(m)
+		}
 	}
-	surplus := have - d.st.Target
+	surplus := sure - d.st.Target
 	if surplus <= 0 {
+		if have > d.st.Target {
+			w.hold(d, nil, HoldBooting, "%d GPUs too many, but this look alone does not prove it", have-d.st.Target)
+		}
 		return kept
 	}
 	if w.cooling(d) {

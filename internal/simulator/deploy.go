@@ -223,7 +223,7 @@ func (h *host) returnPorts(given []market.PortForward) {
 
 func (e *Engine) make(p *pool, d deployment) *machine {
 	m := &machine{
-		id: newID(e.ids), index: len(e.machines), order: d.Order, api: d.api, pool: p,
+		id: newID(e.ids), index: e.executed, order: d.Order, api: d.api, pool: p,
 		created: e.now, network: d.location != "", boot: d.boot, container: d.container,
 		rate: p.onDemand(d.Shape), storage: p.host.storage.price.Mul(d.Shape.Storage),
 	}

@@ -21,6 +21,7 @@ const (
 	Started    EventKind = "started"
 	Modified   EventKind = "modified"
 	Deleted    EventKind = "deleted"
+	Renamed    EventKind = "renamed"
 	OutOfMoney EventKind = "out of money"
 	Deposited  EventKind = "deposited"
 	// PriceMoved is a change of the least winning bid for one GPU. It goes to the
@@ -38,6 +39,8 @@ type Event struct {
 	Model   market.GPUModel
 	GPUs    int
 	Rate    market.Rate // the machine's compute rate, or the pool's price
+	Storage market.Rate // the machine's disk
+	Burn    market.Rate // what the machine costs from now on
 }
 
 // Events are all events since the start but price moves.
@@ -50,12 +53,13 @@ func (e *Engine) report(kind EventKind, m *machine) {
 	e.emit(Event{
 		Kind: kind, Machine: m.id, Name: m.order.Name, Host: m.pool.host.id,
 		Model: m.pool.model, GPUs: m.order.Shape.GPUs, Rate: m.rate,
+		Storage: m.storage, Burn: m.open.compute.Add(m.open.storage),
 	})
 }
 
 func (e *Engine) emit(ev Event) {
 	ev.At = e.now
-	if ev.Kind != PriceMoved {
+	if ev.Kind != PriceMoved && !e.opts.Forget {
 		e.events = append(e.events, ev)
 	}
 	if e.opts.Observe != nil {

@@ -28,6 +28,8 @@ type FaceOptions struct {
 	// them; strings, the default, are read by every client known.
 	IntPorts bool
 	Faults   *Faults
+	// Struck, if set, is told of every fault that strikes, with the operation's name.
+	Struck func(kind, op string)
 	Latency  Latency
 }
 

@@ -259,6 +259,9 @@ func (f *face) meet(op string) hits {
 		n := f.faults.calls[i]
 		if r.share > 0 && f.faults.rng.Float64() < r.share || r.share == 0 && n >= r.first && (r.last == 0 || n <= r.last) {
 			out = append(out, r)
+			if f.opts.Struck != nil {
+				f.opts.Struck(r.kind, op)
+			}
 		}
 	}
 	return out

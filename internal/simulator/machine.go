@@ -215,9 +215,25 @@ func (e *Engine) rename(name string) {
 		}
 	}
 	if first != nil {
-		first.order.Name = name
-		first.version++
+		e.call(first, name)
 	}
+}
+
+func (e *Engine) call(m *machine, name string) {
+	m.order.Name = name
+	m.version++
+	e.report(Renamed, m)
+}
+
+// Rename gives a machine another name, as its owner can in the dashboard.
+func (e *Engine) Rename(id, name string) error {
+	defer e.lock()()
+	m, err := e.find("rename", id)
+	if err != nil {
+		return err
+	}
+	e.call(m, name)
+	return nil
 }
 
 // rawStatus is the status in v0's spelling.
@@ -306,6 +322,10 @@ func (e *Engine) delete(m *machine) {
 	h.returnPorts(m.order.Ports)
 	e.touch(h)
 	e.report(Deleted, m)
+	if e.opts.Forget {
+		delete(e.machine, m.id)
+		e.machines = slices.DeleteFunc(e.machines, func(o *machine) bool { return o == m })
+	}
 }
 
 // Modify changes the size of a stopped machine on network storage.

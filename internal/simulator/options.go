@@ -28,6 +28,10 @@ type Options struct {
 	SpotShownFree float64
 	// Scenario replaces the generated world: explicit hosts and rivals, for tests.
 	Scenario *World
+	// Forget keeps neither machines that are deleted nor events: for runs so long
+	// that what the market remembers would be most of the memory. Fleet is then
+	// what exists.
+	Forget bool
 	// Observe is called for every event, under the engine's lock.
 	Observe func(Event)
 }

@@ -97,6 +97,9 @@ func (v value) get(names ...string) value {
 		if i := slices.Index(names[:best], string(k)); i >= 0 && !f.isNull() {
 			best, found = i, f
 		}
+		if best == 0 {
+			break // nothing can be better
+		}
 	}
 	return found
 }

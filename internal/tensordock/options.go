@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,6 +46,9 @@ type Options struct {
 	ReadTimeout, WriteTimeout time.Duration
 	// Observe is told every attempt that was sent; it must be quick. Nil is fine.
 	Observe func(Call)
+	// Jitter spreads the delays of retries: each call gives a number from 0 up to
+	// 1. nil is a random one; simulations that replay give their own.
+	Jitter func() float64
 	// UserAgent is "tdscaler" if empty.
 	UserAgent string
 }
@@ -82,7 +86,7 @@ func NewReader(o Options) (*Reader, error) {
 	side := func(name market.API, origin string, perSecond float64) *api {
 		return &api{
 			name: name, origin: origin, read: reads, write: writes, clk: o.Clock, pace: newPacer(o.Clock, perSecond), scrub: scrub,
-			readTime: o.ReadTimeout, writeTime: o.WriteTimeout, observe: o.Observe, agent: o.UserAgent,
+			readTime: o.ReadTimeout, writeTime: o.WriteTimeout, observe: o.Observe, agent: o.UserAgent, jitter: o.Jitter,
 		}
 	}
 	return &Reader{
@@ -124,6 +128,9 @@ func (o Options) filled() (Options, error) {
 	o.UserAgent = orDefault(o.UserAgent, "tdscaler")
 	if o.Clock == nil {
 		o.Clock = clock.System{}
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
 	}
 	if o.Observe == nil {
 		o.Observe = func(Call) {}

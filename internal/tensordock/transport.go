@@ -63,20 +63,27 @@ type api struct {
 	writeTime time.Duration
 	observe   func(Call)
 	agent     string
+	jitter    func() float64 // 0 up to 1
 }
 
 // ask sends a read, a few times if it must, and decodes its answer.
 func ask[T any](ctx context.Context, a *api, q request, decode func(value) (T, error)) (T, error) {
-	delays := &backoff.ExponentialBackOff{InitialInterval: time.Second, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 30 * time.Second}
+	delays := &backoff.ExponentialBackOff{InitialInterval: time.Second, Multiplier: 2, MaxInterval: 30 * time.Second}
 	for n := 1; ; n++ {
 		out, f := once(ctx, a, q, n, decode)
 		if f == nil {
 			return out, nil
 		}
-		if !f.again || n == maxAttempts || ctx.Err() != nil || a.clk.Sleep(ctx, max(f.after, delays.NextBackOff())) != nil {
+		if !f.again || n == maxAttempts || ctx.Err() != nil || a.clk.Sleep(ctx, max(f.after, a.spread(delays.NextBackOff()))) != nil {
 			return out, f.err(q, a.scrub.with(q.secrets))
 		}
 	}
+}
+
+// spread makes a delay up to a half shorter or longer, so that clients that failed
+// together do not come back together.
+func (a *api) spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.5 + a.jitter()))
 }
 
 // tell sends a write, once: its effect may outlive its answer.
