@@ -88,7 +88,9 @@ func troubled(t testing.TB, seed uint64, mode string) *world {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	regimes := []simulator.Regime{simulator.Reactive, simulator.Quiet, simulator.TraceDriven}
 	rebids := []simulator.RebidMode{simulator.ByModify, simulator.ByValidateExisting, simulator.Never}
+	jitter := rand.New(rand.NewPCG(seed, 5))
 	w := newWorld(t, plot{
+		jitter: jitter.Float64, ledger: fmt.Sprintf("%032x", seed),
 		config: fmt.Sprintf(mixed, mode), faults: faultPlan(rng, envNumber(t, "HOURS", 3)),
 		shape: []simulator.Shape{simulator.Real, simulator.Seed}[rng.IntN(2)],
 		sim: simulator.Options{

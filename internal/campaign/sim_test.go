@@ -30,6 +30,7 @@ type simulation struct {
 	rng   *rand.Rand
 	fuse  *fuse
 	wish  wish
+	zone  string
 	again bool // start anew after this cycle
 	end   time.Time
 	calmd bool
@@ -58,13 +59,15 @@ type wish struct {
 	hourly, daily, monthly   int // cents; 0 is no cap
 	trainHourly, trainDaily  int
 	trainMonthly, serveDaily int
+	trainTotal               int
+	balance, runway          int // dollars, hours
+	zone, scope              string
 	gone                     string
 	protected                []string
-	preemptive               bool
 }
 
 func (w *wish) tighten() {
-	for _, c := range []*int{&w.hourly, &w.daily, &w.monthly, &w.trainHourly, &w.trainDaily, &w.trainMonthly, &w.serveDaily} {
+	for _, c := range []*int{&w.hourly, &w.daily, &w.monthly, &w.trainHourly, &w.trainDaily, &w.trainMonthly, &w.trainTotal, &w.serveDaily} {
 		*c = *c * 2 / 3
 	}
 }
@@ -86,7 +89,7 @@ daemon: {schedule: "@every 5m", mode: %s, ledger: ledger.db, listen: ""}
 tensordock: {marketplace_rps: 50}
 budget: %s
 policies:
-`, w.mode, caps("max_hourly", w.hourly, "max_daily", w.daily, "max_monthly", w.monthly))
+`, w.mode, w.fleet())
 	if w.gone != "train" {
 		fmt.Fprintf(&b, `  - name: train
     target: {gpus: %d}
@@ -94,7 +97,7 @@ policies:
     max_gpu_hour: 0.%02d
     protected: [%s]
     budget: %s
-`, w.train, w.ceiling, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly))
+`, w.train, w.ceiling, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
 	}
 	if w.gone != "pair" {
 		fmt.Fprintf(&b, `  - name: pair
@@ -120,6 +123,14 @@ policies:
 	return b.String()
 }
 
+func (w *wish) fleet() string {
+	text := strings.TrimSuffix(caps("max_hourly", w.hourly, "max_daily", w.daily, "max_monthly", w.monthly, "min_balance", w.balance*100), "}")
+	if w.runway > 0 {
+		text += fmt.Sprintf(", min_runway: %dh", w.runway)
+	}
+	return text + fmt.Sprintf(", time_zone: %s, scope: %s}", w.zone, w.scope)
+}
+
 // of are the protected machines of a policy.
 func (w *wish) of(policy string) (out []string) {
 	for _, name := range w.protected {
@@ -142,6 +153,8 @@ func (s *simulation) wishes() wish {
 	return wish{
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
+		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),
+		zone: s.zone, scope: []string{"owner", "owner", "owner", "account"}[s.rng.IntN(4)],
 		trainHourly: sometimes(3, 60, 200), trainDaily: sometimes(3, 300, 2000), trainMonthly: sometimes(4, 800, 4000), serveDaily: sometimes(4, 300, 1500),
 	}
 }
@@ -151,6 +164,7 @@ func newSimulation(t testing.TB, seed uint64, days int, text bool) *simulation {
 	s := &simulation{seed: seed, rng: rand.New(rand.NewPCG(seed, 4)), kinds: map[string]int{}}
 	rng := s.rng
 	s.fuse = &fuse{death: func() { panic(errKilled) }}
+	s.zone = []string{"UTC", "Europe/Brussels", "America/New_York", "Asia/Kolkata"}[rng.IntN(4)]
 	s.wish = s.wishes()
 	s.wish.train = max(s.wish.train, 2)
 	jitter := rand.New(rand.NewPCG(seed, 5))
@@ -467,7 +481,7 @@ func (a *tally) String() string {
 
 // TestSimulation is `make sim`; by default it is short.
 func TestSimulation(t *testing.T) {
-	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 24), envNumber(t, "DAYS", 1)
+	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 20), envNumber(t, "DAYS", 1)
 	all := &tally{kinds: map[string]int{}, events: map[string]int{}}
 	began := clock.System{}.Uptime()
 	t.Run("seeds", func(t *testing.T) {

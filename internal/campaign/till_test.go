@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -155,7 +156,8 @@ func (t *till) judge(scope string) {
 	for _, l := range t.limits(scope, b) {
 		if over := l.tab.spent.Sub(l.tab.excused).Sub(l.cap); over > 0 {
 			t.fail("%q was billed %s (%s of it beyond help), %s is %s", scope, l.tab.spent, l.tab.excused, l.what, l.cap)
-			l.tab.excused = l.tab.excused.Add(over) // once is enough to tell
+			l.tab.excused = l.tab.excused.Add(over)
+			delete(t.able, scope) // once is enough to tell
 		}
 	}
 }
@@ -168,10 +170,23 @@ func (t *till) carry(now time.Time, skew time.Duration) {
 		t.move(scope, was.Format(time.DateOnly), is.Format(time.DateOnly))
 		if was.Sub(is).Abs() >= time.Hour {
 			t.move(scope, was.Format("2006-01"), is.Format("2006-01"))
+			if was.Format("2006-01") != is.Format("2006-01") {
+				t.undate(scope, was.Format("2006-01"))
+			}
 		}
 	}
 	clear(t.able)
 	t.forgive(is)
+}
+
+// undate takes the days of a month that the clock has left, and may come back to: they
+// have cost what they cost, in another month.
+func (t *till) undate(scope, month string) {
+	for period := range t.tabs[scope] {
+		if strings.HasPrefix(period, month+"-") {
+			delete(t.tabs[scope], period)
+		}
+	}
 }
 
 func (t *till) move(scope, from, to string) {

@@ -50,7 +50,8 @@ func (w *world) unlessSaid(was map[string]bool, at time.Time, line string) {
 func (w *world) entry(at time.Time, format string, args ...any) {
 	if w.terse {
 		if w.sum != nil {
-			fmt.Fprintf(w.sum, "%d "+format+"\n", append([]any{at.UnixNano()}, args...)...)
+			line := fmt.Sprintf("%d "+format+"\n", append([]any{at.UnixNano()}, args...)...)
+			w.sum.Write([]byte(strings.ReplaceAll(line, w.dir, ""))) // a hash never fails
 		}
 		return
 	}
