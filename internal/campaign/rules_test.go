@@ -97,6 +97,9 @@ func (w *world) observe(e simulator.Event) {
 	w.events[string(e.Kind)]++
 	w.transcribeMarket(e)
 	before, known := w.alive[e.Machine]
+	if e.Kind == simulator.Deployed {
+		w.born[e.Machine] = e.At
+	}
 	if w.handing && (e.Kind == simulator.Deployed || e.Kind == simulator.Renamed) {
 		w.hand[e.Machine] = true
 	}
@@ -107,6 +110,7 @@ func (w *world) observe(e simulator.Event) {
 	w.till.turn(e, mine && !w.hand[e.Machine])
 	if e.Kind == simulator.Deleted {
 		delete(w.alive, e.Machine)
+		delete(w.born, e.Machine)
 		return
 	}
 	w.alive[e.Machine] = e
@@ -142,8 +146,8 @@ func (w *world) untouched(e simulator.Event, mine bool) {
 
 // bought: no name is used twice, and no policy has more than its target.
 func (w *world) bought(e simulator.Event) {
-	w.holds(ruleIntent, !w.names2[e.Name], "%s was bought a second time", e.Name)
-	w.names2[e.Name] = true
+	w.holds(ruleIntent, !w.everBought[e.Name], "%s was bought a second time", e.Name)
+	w.everBought[e.Name] = true
 	if w.handing {
 		return
 	}
@@ -156,7 +160,7 @@ func (w *world) bought(e simulator.Event) {
 	}
 	target := 0
 	if p, ok := w.set.Find(name); ok {
-		target = p.GPUs()
+		target = p.GPUs() * w.daemons
 	}
 	w.holds(ruleIntent, have <= target, "policy %s has %d GPUs at the market, its target is %d", name, have, target)
 }
@@ -181,7 +185,7 @@ func (w *world) grown(e simulator.Event) {
 	}
 	w.holds(ruleBids, e.Rate.Add(e.Storage) <= p.MaxGPUHour.Mul(e.GPUs), "%s costs %s, the ceiling is %s a GPU", e.Name, e.Rate.Add(e.Storage), p.MaxGPUHour)
 	all, own := w.worst(name)
-	w.holds(ruleCaps, all <= w.set.HourlyCap(), "the fleet may cost %s, max_hourly is %s", all, w.set.HourlyCap())
+	w.holds(ruleCaps, all <= w.set.HourlyCap().Mul(w.daemons), "the fleet may cost %s, max_hourly is %s", all, w.set.HourlyCap())
 	if c, known := p.Budget.MaxHourly.Get(); known {
 		w.holds(ruleCaps, own <= c, "policy %s may cost %s, its max_hourly is %s", name, own, c)
 	}
@@ -281,15 +285,15 @@ func (w *world) gated(in *plan.Intent) {
 	_, err = os.Stat(filepath.Join(w.dir, "pause"))
 	w.holds(ruleGate, err != nil, "%s %s although the pause file is there", in.Kind, in.Machine)
 	b := h.OpenBreaker(now)
-	torn := p != nil && p.Teardown && in.Kind == plan.Delete
+	torn := in.Kind == plan.Delete && (p != nil && p.Teardown || in.Reason.Code == plan.ReasonOverBudget)
 	w.holds(ruleGate, b == nil || torn || in.Kind == plan.Delete && !b.All, "%s %s although a breaker is open", in.Kind, in.Machine)
 	w.holds(ruleGate, !w.disk.full, "%s %s although nothing can be written to the ledger", in.Kind, in.Machine)
 }
 
 // surplus: what the daemon deletes as too much is too much at the market.
 func (w *world) surplus(in *plan.Intent) {
-	if in.Kind != plan.Delete || in.Reason.Code != plan.ReasonOverTarget {
-		return
+	if in.Kind != plan.Delete || in.Reason.Code != plan.ReasonOverTarget || w.clock.Now().Sub(w.doubled[0]) < 3*time.Hour {
+		return // a machine that was listed twice on two occasions is believed
 	}
 	e, there := w.alive[w.writing.id]
 	if !there {
@@ -381,7 +385,7 @@ func (w *world) ready(r *plan.Report) {
 	for _, e := range r.Events {
 		if e.Kind == plan.EventConfirmed {
 			name, _, _ := strings.Cut(e.Machine, "~")
-			w.holds(ruleConfirmed, w.names2[name], "cycle %d confirms %s, which was never bought", r.Cycle, e.Machine)
+			w.holds(ruleConfirmed, w.everBought[name], "cycle %d confirms %s, which was never bought", r.Cycle, e.Machine)
 		}
 	}
 }
@@ -394,8 +398,8 @@ func (w *world) reserved(r *plan.Report, h *plan.History) {
 	for i := range h.Machines {
 		m := &h.Machines[i]
 		e, there := w.alive[m.ID]
-		if !there || w.hand[m.ID] {
-			continue
+		if !there || w.hand[m.ID] || e.At.Before(w.blurred) {
+			continue // an old list may have shown an old bid
 		}
 		worst := e.Rate.Add(e.Storage)
 		w.holds(ruleOutbid, m.Reserved >= worst, "cycle %d reserves %s for %s, which may cost %s", r.Cycle, m.Reserved, m.Name, worst)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/daemon"
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 )
@@ -16,15 +15,14 @@ import (
 // the same configuration.
 func (w *world) rival() *world {
 	w.Helper()
-	o := &world{
-		TB: w.TB, plot: w.plot, clock: w.clock, engine: w.engine, dir: w.TempDir(), alive: map[string]simulator.Event{},
-		foreign: map[string]bool{}, targets: map[string]int{}, names: map[string]string{},
-	}
+	o := newWitness(w.TB)
+	o.plot, o.clock, o.engine, o.dir = w.plot, w.clock, w.engine, w.TempDir()
+	o.alive, o.born, o.ran, o.everBought = w.alive, w.born, w.ran, w.everBought
+	w.daemons++
 	o.wire = newWire(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken}))
-	o.wire.judge = o.judge
+	o.wire.judge, o.wire.done, o.wire.listed = o.judge, o.written, o.looks
 	o.write(w.plot.config)
 	o.start()
-	o.cap = market.MaxRate // what both spend is judged at the first one
 	return o
 }
 
@@ -55,7 +53,6 @@ func alternate(a, b *world, turns int) {
 // second one's cycle lies between the first one's look and its first order.
 func duel(t *testing.T, config string) (a, b *world) {
 	a = newWorld(t, plot{config: config, sim: simulator.Options{Scenario: field(4), Boot: sure()}})
-	a.targets["train"], a.cap = 6, a.cap.Mul(2) // twice the target: one round of each
 	b = a.rival()
 	done := false
 	a.wire.before = func(op string) {
@@ -145,7 +142,7 @@ func TestWhatComesLateFromAnOrderOfOursStopsNobody(t *testing.T) {
 	// Lost by everybody for longer than an order is looked for, then there.
 	faults := "lost:deploy:n1,empty:list:1:10s-8m,empty:v2_list:1:10s-8m,no_balance:balance:1"
 	w := newWorld(t, plot{config: few(1), faults: faults, sim: simulator.Options{Scenario: field(2), Boot: sure()}})
-	w.targets["train"], w.cap = 2, w.cap.Mul(2)
+	w.daemons = 2 // the one that was given up, and the one that replaced it
 	w.pass(20 * time.Minute)
 	w.settle(10 * time.Minute)
 	if n := len(w.engine.Fleet()); n != 2 || w.stopped() {

@@ -78,18 +78,21 @@ type world struct {
 	skew   time.Duration // of the daemon's clock
 	disk   disk
 
-	mu       sync.Mutex // guards what the market's events write
-	set      policy.Set // in use
-	alive    map[string]simulator.Event
-	born     map[string]time.Time // of every machine
-	ran      map[string]bool      // by name: what was ever running
-	names2   map[string]bool      // names that were ever bought
-	hand     map[string]bool      // machines made or renamed by hand
-	renamed  map[string]time.Time // machines renamed by hand, and when
-	handing  bool                 // somebody's hand is at the market
-	writing  *write
-	scanAt   time.Time // of the last request for the list of machines
-	troubled bool      // a fault of this cycle hides machines, or keeps them alive
+	mu         sync.Mutex // guards what the market's events write
+	set        policy.Set // in use
+	alive      map[string]simulator.Event
+	born       map[string]time.Time // of every machine
+	ran        map[string]bool      // by name: what was ever running
+	everBought map[string]bool      // names that were ever bought
+	hand       map[string]bool      // machines made or renamed by hand
+	renamed    map[string]time.Time // machines renamed by hand, and when
+	handing    bool                 // somebody's hand is at the market
+	daemons    int                  // that buy, each of them a whole target
+	writing    *write
+	scanAt     time.Time    // of the last request for the list of machines
+	blurred    time.Time    // when a list last was an old one
+	doubled    [2]time.Time // the last two times that a list named a machine twice
+	troubled   bool         // a fault of this cycle hides machines, or keeps them alive
 	// destroying: the operator's command is under way.
 	destroying bool
 	till       till
@@ -149,8 +152,8 @@ func (s *syncBuffer) String() string {
 // newWitness makes a world without a market: who watches one.
 func newWitness(t testing.TB) *world {
 	w := &world{
-		TB: t, clock: clock.NewVirtual(epoch), sample: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, ran: map[string]bool{},
-		names2: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
+		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, ran: map[string]bool{},
+		everBought: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
 	w.till.skew = func() time.Duration { return w.skew }
 	w.till.fail = func(format string, args ...any) { w.holds(ruleCaps, false, format, args...) }
@@ -182,6 +185,12 @@ func blind(kind, op string) bool {
 
 func (w *world) struck(kind, op string) {
 	w.troubled = w.troubled || blind(kind, op)
+	if kind == "duplicate" {
+		w.doubled = [2]time.Time{w.doubled[1], w.clock.Now()}
+	}
+	if kind == "stale" {
+		w.blurred = w.clock.Now()
+	}
 	if op == "balance" {
 		w.drained = w.clock.Now()
 	}
