@@ -158,7 +158,7 @@ func TestAFreshLedgerDoesNotBuyOnTopOfWhatItsFirstListsHide(t *testing.T) {
 	w.settle(15 * time.Minute)
 	w.halt()
 	w.must(os.Remove(w.ledger.Path()))
-	faults, err := simulator.ParseFaults("empty:list:n1,partial:list:n2-3,empty:v2_list:1")
+	faults, err := simulator.ParseFaults("empty:list:n1-4,partial:list:n5-8,empty:v2_list:1")
 	w.must(err)
 	w.wire.reset(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken, Faults: faults}))
 	w.start()

@@ -14,12 +14,17 @@ import (
 //
 //	the bill is above what is known     growth is held
 //	the bill agrees again               the doubt is gone
-//	looks and age of an absent machine  the gap is believed to be something else, as
+//	looks and age of an unknown order   the gap is believed to be something else, as
 //	                                    long as it does not widen
+//	as many looks, and nobody pays it   a bill that does not show in the balance is none
 type Gap struct {
 	Since time.Time   `json:"since"`
 	Looks int         `json:"looks"` // complete lists since
 	Rate  market.Rate `json:"rate_usd_hour"`
+	// Start is the balance when it began.
+	Start market.Maybe[market.Amount] `json:"start_usd,omitzero"`
+	// Unpaid: the balance has fallen by less than a tenth of what the gap alone costs.
+	Unpaid bool `json:"unpaid,omitempty"`
 }
 
 // gapTolerance is by how much a bill may be above the prices in a list: those are
@@ -28,7 +33,7 @@ const gapTolerance = 2 * market.Cent
 
 // Holds says whether the doubt is still young enough to keep us from buying.
 func (g Gap) Holds(s policy.Safety, now time.Time) bool {
-	return g.Looks < s.AbsentLooks || now.Sub(g.Since) < s.AbsentAge
+	return g.Looks < s.UnknownLooks || !g.Unpaid && now.Sub(g.Since) < s.UnknownAge
 }
 
 // weigh compares the bill with a complete list. Where the bill is not known, nothing
@@ -46,11 +51,14 @@ func (o *observer) weigh() {
 		o.h.Gap = market.Maybe[Gap]{}
 		return
 	case known && (!doubted || gap > d.Rate.Add(gapTolerance)):
-		d = Gap{Since: now, Rate: gap}
+		d = Gap{Since: now, Rate: gap, Start: b.Value.Balance}
 	case known:
 		d.Rate = min(d.Rate, gap)
 	}
 	d.Looks++
+	start, ok1 := d.Start.Get()
+	left, ok2 := b.Value.Balance.Get()
+	d.Unpaid = b.Complete && ok1 && ok2 && start.Sub(left) < d.Rate.Scale(1, 10).For(now.Sub(d.Since))
 	o.h.Gap = market.Some(d)
 }
 

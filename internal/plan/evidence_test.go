@@ -14,11 +14,31 @@ func billed(hourly string) Input {
 	return in
 }
 
-// heldByTheBill lets a minute pass with a look, and says whether growth is held.
+// heldByTheBill lets a minute pass with a look, and says whether growth is held. The
+// bill is paid.
 func heldByTheBill(in *Input, list ...market.Instance) bool {
 	in.Now = in.Now.Add(time.Minute)
+	b := &in.Snapshot.Balance.Value
+	if left, ok := b.Balance.Get(); ok {
+		b.Balance = market.Some(left.Sub(b.Hourly.Or(0).For(time.Minute)))
+	}
 	observed(in, list...)
 	return len(holds(Compute(*in), HoldDisagrees)) > 0
+}
+
+func TestABillThatNobodyPaysIsNotWaitedFor(t *testing.T) {
+	in := billed("0.856")
+	for n := 1; ; n++ {
+		in.Now = in.Now.Add(time.Second)
+		observed(&in)
+		if len(holds(Compute(in), HoldDisagrees)) > 0 {
+			continue
+		}
+		if n != in.Safety.UnknownLooks {
+			t.Errorf("held for %d looks while the balance stays what it is, want %d", n, in.Safety.UnknownLooks)
+		}
+		return
+	}
 }
 
 func TestABillAboveTheListHoldsGrowthForAWhile(t *testing.T) {
@@ -29,8 +49,8 @@ func TestABillAboveTheListHoldsGrowthForAWhile(t *testing.T) {
 			t.Fatal("growth is held for ever")
 		}
 	}
-	if n != 2 {
-		t.Errorf("held for %d looks, want until it was looked at often and long enough: 2", n)
+	if n != 10 {
+		t.Errorf("held for %d looks, want as long as an order is looked for: 10", n)
 	}
 	in.Snapshot.Balance.Value.Hourly = market.Some(usd("0.51"))
 	if heldByTheBill(&in) {
