@@ -23,7 +23,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench lint fuzz chaos soak-real vulncheck check clean
+.PHONY: help build demo test sim sim-crash soak bench lint fuzz chaos soak-real vulncheck check clean mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
 	@bad=$$($(TOOLS)/gofumpt -l cmd internal); test -z "$$bad" || { echo "run $(TOOLS)/gofumpt -w on:"; echo "$$bad"; exit 1; }
+
+mutants: ## break each rule on purpose: its test must fail
+	TDSCALER_MUTANTS=1 $(GO) test ./internal/mutants -run TestEveryMutantIsFound -v -timeout 60m
 
 # The tools have a go.mod of their own, so that the product's stays free of them.
 $(TOOLS)/.installed: tools/go.mod tools/go.sum

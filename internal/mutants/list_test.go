@@ -1,0 +1,218 @@
+package mutants
+
+// list is every deliberate breakage, by rule. A test is named that was written for
+// the rule; campaigns would find most of them too.
+func list() []mutant {
+	const (
+		plan       = "internal/plan"
+		daemon     = "internal/daemon"
+		tensordock = "internal/tensordock"
+	)
+	return []mutant{
+		{
+			1, "machines are taken in the order in which the ledger happens to hold them", plan + "/compute.go",
+			"	slices.SortFunc(w.machines, func(a, b *Machine) int { return cmp.Compare(a.Name, b.Name) })\n", "",
+			plan, "TestTheSameInputGivesTheSamePlanWhateverTheOrderOfItsLists", "another order, another plan",
+		},
+		{
+			1, "a look takes the list in the order in which it came", plan + "/observe.go",
+			"		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Status, b.Status))\n", "		return 0\n",
+			plan, "TestALookTeachesTheSameWhateverTheOrderOfItsLists", "differ",
+		},
+		{
+			2, "the hourly cap of a policy is not looked at", plan + "/caps.go",
+			`r.take(own.Sub(p.own), "the policy's max_hourly`, `r.take(own, "the policy's max_hourly`,
+			plan, "TestNoCapIsEverExceeded", "its cap is",
+		},
+		{
+			2, "a deploy is booked although its money is gone by then", plan + "/book.go",
+			"if a.Rate > bound.room {", "if a.Rate > market.MaxRate {",
+			plan, "TestBeginRefusesWhatTheCapsDoNotLeave", "",
+		},
+		{
+			2, "a raise is booked although its money is gone by then", plan + "/book.go",
+			"more > bound.room {", "more > market.MaxRate {",
+			plan, "TestBeginRefusesWhatTheCapsDoNotLeave", "",
+		},
+		{
+			2, "the daily cap forgets what was spent", plan + "/caps.go",
+			"perHour(c.Sub(spent.Day), d.day)", "perHour(c, d.day)",
+			plan, "TestNoCapIsEverExceeded", "does not fit",
+		},
+		{
+			2, "the monthly cap forgets what was spent", plan + "/caps.go",
+			"perHour(c.Sub(spent.Month), d.month)", "perHour(c, d.month)",
+			plan, "TestNoCapIsEverExceeded", "does not fit",
+		},
+		{
+			2, "the lifetime cap forgets what was spent", plan + "/caps.go",
+			"perHour(c.Sub(spent.Total), d.total)", "perHour(c, d.total)",
+			plan, "TestAWholeLifesMoneyEndsAPolicy", "",
+		},
+		{
+			2, "min_balance is spent too", plan + "/caps.go",
+			"perHour(balance.Sub(least), d)", "perHour(balance, d)",
+			plan, "TestAShortBalanceIsShedForByPriority", "",
+		},
+		{
+			2, "the runway is that of our own machines alone", plan + "/shed.go",
+			"fixed.Add(w.caps.Purse.Others), w.caps.Lag, 0)", "fixed, w.caps.Lag, 0)",
+			plan, "TestAShortBalanceIsShedForByPriority", "",
+		},
+		{
+			2, "an unanswered order holds no money", plan + "/shed.go",
+			"m.Phase == PhaseUnknown || m.Phase == PhaseAccepted || slow", "slow",
+			plan, "TestOrdersThatNoLookHasShownAreShedFor", "",
+		},
+		{
+			2, "shedding takes the highest priority first", plan + "/shed.go",
+			"cmp.Compare(a.d.p.Priority, b.d.p.Priority)", "cmp.Compare(b.d.p.Priority, a.d.p.Priority)",
+			plan, "TestTooDearAFleetIsShedByPriorityThenPrice", "",
+		},
+		{
+			2, "the cheaper of two states is charged", plan + "/meter.go",
+			"rate := max(o.before[m.Name], m.Burn())", "rate := min(o.before[m.Name], m.Burn())",
+			plan, "TestTheDearerOfTwoStatesIsCharged", "charged",
+		},
+		{
+			2, "a clock that is set forward charges the time it skipped", plan + "/steps.go",
+			"		o.h.shift(step)\n", "",
+			plan, "TestAClockThatIsSetNeitherForgivesNorDoublesSpend", "",
+		},
+		{
+			2, "a clock that is set opens a new day's budget", plan + "/steps.go",
+			"		o.carry(should)\n", "",
+			plan, "TestAClockThatIsSetNeitherForgivesNorDoublesSpend", "",
+		},
+		{
+			2, "days begin at midnight UTC wherever the user lives", plan + "/meter.go",
+			"from, to = from.In(o.zone), to.In(o.zone)", "from, to = from.UTC(), to.UTC()",
+			plan, "TestDaysAndMonthsBeginInTheirTimeZone", "",
+		},
+		{
+			2, "one wrong reading of the balance tears the fleet down", plan + "/account.go",
+			"if d.Looks < o.l.Safety.AbsentLooks || o.l.Now.Sub(d.Since) < o.l.Safety.AbsentAge {", "if false {",
+			plan, "TestABalanceThatFallsAtOnceIsBelievedOnlyWhenRepeated", "",
+		},
+		{
+			2, "a bill above the books goes unnoticed", plan + "/account.go",
+			"		o.trip(BreakerBill, text)\n", "",
+			plan, "TestABillAboveTheBooksIsReportedAndThenStopsGrowth", "",
+		},
+		{
+			2, "machines that never run are ordered for ever", plan + "/breakers.go",
+			"o.h.Duds >= n", "o.h.Duds < 0",
+			plan, "TestMachinesThatNeverRunOpenTheBreaker", "",
+		},
+		{
+			2, "prices in another unit are believed at once", plan + "/breakers.go",
+			"moved > 0 && moved*2 >= compared", "false",
+			plan, "TestPricesThatAllMoveAtOnceAreNotBelieved", "",
+		},
+		{
+			3, "absence counts at the first look", plan + "/observe.go",
+			"if m.Missed < s.AbsentLooks || o.l.Now.Sub(m.MissedAt) < s.AbsentAge {", "if false {",
+			plan, "TestAbsenceNeedsEnoughLooksAndEnoughTime", "",
+		},
+		{
+			3, "a list that lost half of the machines is believed", plan + "/observe.go",
+			"if absent < 2 || absent*2 < live {", "if true {",
+			plan, "TestAMassDisappearanceOpensTheBreakerAndNothingGrows", "",
+		},
+		{
+			3, "a list that could not be read is an empty one", plan + "/compute.go",
+			"if !in.Snapshot.Instances.Complete {", "if false {",
+			plan, "TestAnIncompleteListCausesNothing", "machines unknown, yet",
+		},
+		{
+			4, "the machines of every owner are ours", plan + "/observe.go",
+			"ours = ours && name.Owner == o.l.Owner", "_ = name.Owner",
+			plan, "TestNoActionNamesAMachineThatIsNotOurs", "",
+		},
+		{
+			4, "a machine of ours without a record is overlooked", plan + "/observe.go",
+			"			adopt = append(adopt, inst)\n", "",
+			plan, "TestOneOfOursWithoutARecordIsAdoptedAndATwinToo", "",
+		},
+		{
+			5, "the request leaves before the intent is on disk", "internal/actuator/actuator.go",
+			"	in, err := a.book.Begin(act)\n", "	if act.Kind == plan.Delete {\n		_ = a.writer.Delete(ctx, act.Instance)\n	}\n	in, err := a.book.Begin(act)\n",
+			"internal/actuator", "TestTheOrderIsGateIntentRequestOutcome", "",
+		},
+		{
+			5, "a lost answer counts as a refusal", "internal/actuator/actuator.go",
+			"	in, err := a.book.Lose(in, cause.Error())\n", "	in, err := a.book.Refuse(in, market.ClassRefused, cause.Error())\n",
+			"internal/actuator", "TestEveryFailureEndsWithAnOutcomeInTheBooksAndNothingMoreIsSent", "",
+		},
+		{
+			5, "writes keep their connections, which net/http may use to send one again", tensordock + "/options.go",
+			"	w.DisableKeepAlives = true\n", "",
+			tensordock, "TestEveryWriteHasAConnectionOfItsOwn", "",
+		},
+		{
+			5, "an unknown order is given up by age alone", plan + "/observe.go",
+			"m.Missed < s.UnknownLooks", "m.Missed < 0",
+			plan, "TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge", "",
+		},
+		{
+			6, "an accepted deletion frees its place at once", plan + "/observe.go",
+			"if m.Missed < 2 && !slices.Contains(o.l.Snapshot.Gone, m.ID) {", "if false {",
+			plan, "TestADeletionIsConfirmedByTwoLooksOrByTheMarketsWord", "",
+		},
+		{
+			6, "an accepted bid counts as applied", plan + "/observe.go",
+			"case known && shown >= r.Bid-rebidTolerance:", "case r.Accepted:",
+			plan, "TestARebidIsConfirmedOnlyByALookThatShowsIt", "",
+		},
+		{
+			7, "a bid may go down", plan + "/book.go",
+			"ok && a.Bid <= bid {", "ok && a.Bid < bid-bid {",
+			plan, "TestBeginSeesThatTheMachineChanged", "",
+		},
+		{
+			7, "raises go above the ceiling", plan + "/outbid.go",
+			"limit := d.ceiling(m).Sub(storage).FloorCent()", "limit := d.ceiling(m).Mul(2).Sub(storage).FloorCent()",
+			plan, "TestNoRaiseGoesAboveTheCeilingWhateverWins", "",
+		},
+		{
+			8, "a machine that is being deleted gives its place away", plan + "/compute.go",
+			"	for _, m := range d.machines {\n		occupied += d.gpus(m)\n	}\n", "	for _, m := range d.kept {\n		occupied += d.gpus(m)\n	}\n",
+			plan, "TestAReplacementComesAfterTheDeletionIsConfirmed", "",
+		},
+		{
+			8, "an outbid machine costs nothing", plan + "/book.go",
+			"	return m.Storage.Or(m.Reserved)\n", "	return 0\n",
+			plan, "TestWhatIsDeadStillCostsItsDisk", "",
+		},
+		{
+			9, "what was just bought at the ceiling is too dear to keep", plan + "/fit.go",
+			"m.Reserved.Sub(displayRounding) > d.ceiling(m)", "m.Reserved.Add(10*market.Cent) > d.ceiling(m)",
+			plan, "TestAfterAPlanWasAcceptedTheNextOneIsEmpty", "",
+		},
+		{
+			10, "a policy that waits says nothing", plan + "/compute.go",
+			"	w.explainWaiting(d)\n", "",
+			plan, "TestNothingHappensWithoutAReasonAndNothingIsLeftOutWithoutOne", "",
+		},
+		{
+			11, "orders go where one of ours is dead and may win again", plan + "/offers.go",
+			"		t.blocked = true\n", "",
+			plan, "TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead", "",
+		},
+		{
+			12, "the gate does not ask for pauses and breakers", daemon + "/gate.go",
+			`if why := h.Forbids(a, g.clock.Now()); why != "" {`, `if why := h.Forbids(a, g.clock.Now()); false {`,
+			daemon, "TestTheGateLetsThroughOnlyWhatPausesAndBreakersAllow", "",
+		},
+		{
+			12, "a pause that came in since the plan was made is overlooked", plan + "/book.go",
+			`if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind == Delete) {`, `if why := h.Forbids(a, now); false && why != "" {`,
+			plan, "TestBeginSeesAPauseOrABreakerThatCameUp", "",
+		},
+		{
+			12, "a secret prints as itself", "internal/secret/secret.go",
+			"func (s String) String() string { return Redacted }", "func (s String) String() string { return s.Reveal() }",
+			"internal/secret", "TestNoVerbPrintsASecret", "",
+		},
+	}
+}
