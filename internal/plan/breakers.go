@@ -40,15 +40,23 @@ func (o *observer) dud() {
 }
 
 // overcharged opens the breaker when a machine turns out dearer than it was sold:
-// buying more of them would be spending what nobody agreed to.
-func (o *observer) overcharged(m *Machine, total market.Rate) {
+// buying more of them would be spending what nobody agreed to. It says that the
+// price is not to be believed yet: one list that is wrong must not cost a machine
+// that is over its ceiling only there, nor others that a cap then has no room for.
+// Shown in safety.absent_looks lists in a row it is what the machine costs.
+func (o *observer) overcharged(m *Machine, total market.Rate) (doubted bool) {
 	sold := m.Reserved
 	if bid, ok := m.Bid.Get(); ok && m.Capacity == market.Spot {
 		sold = max(sold, bid.Add(m.Storage.Or(0)))
 	}
-	if !m.Adopted && sold > 0 && total > sold.Scale(5, 4).Add(market.Cent) {
+	if m.Adopted || sold <= 0 || total <= sold.Scale(5, 4).Add(market.Cent) {
+		m.Dear = 0
+		return false
+	}
+	if m.Dear++; m.Dear == 1 {
 		o.trip(BreakerPrices, fmt.Sprintf("%s is charged %s, it was sold for %s", m.Name, total, sold))
 	}
+	return m.Dear < o.l.Safety.AbsentLooks
 }
 
 // leastHosts is how many hosts must price a model before its median says anything.

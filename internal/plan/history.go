@@ -86,6 +86,8 @@ type Machine struct {
 	// outbid without ever showing that bid. Cleared when it runs again.
 	RebidIgnored bool `json:"rebid_ignored,omitempty"`
 	Outbids      int  `json:"outbids,omitempty"`
+	// Dear counts the lists in a row that showed it dearer than it was sold.
+	Dear int `json:"dear,omitempty"`
 }
 
 // PendingRebid is a bid that was submitted for a machine we have.

@@ -418,11 +418,16 @@ func TestAMachineChargedDearerThanItWasSoldOpensTheBreaker(t *testing.T) {
 	if b := in.History.OpenBreaker(in.Now); b == nil || b.Code != BreakerPrices {
 		t.Fatalf("%+v", b)
 	}
+	wantActions(t, Compute(in)) // one wrong list costs no machine
+	glance(&in, t0.Add(3*time.Minute), 3*time.Minute, inst)
+	wantActions(t, Compute(in))
+	glance(&in, t0.Add(4*time.Minute), 4*time.Minute, inst)
 	if m := in.History.Machines[0]; m.Reserved != usd("0.50") {
 		t.Errorf("%s reserved for a machine that costs 0.50", m.Reserved)
 	}
+	wantActions(t, Compute(in), "delete "+nameOf("p", 1)+" over_ceiling")
 	in.History.CloseBreakers()
-	glance(&in, t0.Add(3*time.Minute), 3*time.Minute, inst)
+	glance(&in, t0.Add(5*time.Minute), 5*time.Minute, inst)
 	if b := in.History.OpenBreaker(in.Now); b != nil {
 		t.Errorf("what the operator has seen opens it again: %+v", b)
 	}
@@ -444,5 +449,18 @@ func TestWhatIsDeadStillCostsItsDisk(t *testing.T) {
 		if s := in.History.Spent("p", in.Now); s.Day != market.Amount(perHour) {
 			t.Errorf("an hour of %s was charged %s, want %s", status, s.Day, perHour)
 		}
+	}
+}
+
+func TestAnOldListLowersNoReservation(t *testing.T) {
+	in, inst := one(t)
+	inst.Compute = market.Some(usd("0.25"))
+	glance(&in, t0.Add(time.Minute), time.Minute, inst)
+	inst.Compute = market.Some(usd("0.20")) // from before the raise
+	glance(&in, t0.Add(2*time.Minute), 2*time.Minute, inst)
+	inst.Status, inst.Compute = market.StatusOutbid, market.Maybe[market.Rate]{}
+	glance(&in, t0.Add(3*time.Minute), 3*time.Minute, inst)
+	if m := in.History.Machines[0]; m.Reserved != usd("0.255") {
+		t.Errorf("%s reserved for a machine that can win again at 0.25", m.Reserved)
 	}
 }

@@ -348,19 +348,19 @@ func bidText(m *Machine) string {
 // prices books what the market says the machine costs, and judges a pending
 // rebid by it: the read-back is the only proof that a bid was applied.
 func (o *observer) prices(m *Machine, inst *market.Instance) {
-	if s, ok := inst.Storage.Get(); ok && s >= 0 {
-		m.Storage = market.Some(s)
-	}
 	shown, known := shownBid(m, inst)
-	if known && m.Capacity == market.Spot {
-		m.Bid = market.Some(shown)
-	}
 	if m.Rebid != nil {
 		o.judgeRebid(m, inst.Status, shown, known)
 	}
 	total, ok := shownTotal(m, inst)
-	if ok {
-		o.overcharged(m, total)
+	if ok && o.overcharged(m, total) {
+		return // not yet believed
+	}
+	if s, ok := inst.Storage.Get(); ok && s >= 0 {
+		m.Storage = market.Some(s)
+	}
+	if known && m.Capacity == market.Spot {
+		m.Bid = market.Some(max(shown, m.Bid.Or(0))) // bids go up: a list that shows less is an old one
 	}
 	switch {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
