@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"sync"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -76,15 +77,19 @@ type Zone string
 // Location is the zone's rules; UTC for a name that is not in the database, which
 // Parse has refused.
 func (z Zone) Location() *time.Location {
-	if z == "" {
-		return time.UTC
+	if l, ok := zones.Load(z); ok {
+		return l.(*time.Location)
 	}
-	l, err := time.LoadLocation(string(z))
+	l, err := time.LoadLocation(string(z)) // "" is UTC
 	if err != nil {
-		return time.UTC
+		l = time.UTC
 	}
+	zones.Store(z, l)
 	return l
 }
+
+// zones keeps what was read from the database: every cycle asks several times.
+var zones sync.Map // Zone to *time.Location
 
 // Limits bound what one cycle may do.
 type Limits struct {
