@@ -98,7 +98,7 @@ func (w *world) observe(e simulator.Event) {
 	w.transcribeMarket(e)
 	before, known := w.alive[e.Machine]
 	if e.Kind == simulator.Deployed {
-		w.born[e.Machine] = e.At
+		w.born[e.Machine], w.called[e.Machine] = e.At, e.Name
 	}
 	if w.handing && (e.Kind == simulator.Deployed || e.Kind == simulator.Renamed) {
 		w.hand[e.Machine] = true
@@ -111,11 +111,12 @@ func (w *world) observe(e simulator.Event) {
 	if e.Kind == simulator.Deleted {
 		delete(w.alive, e.Machine)
 		delete(w.born, e.Machine)
+		delete(w.called, e.Machine)
 		return
 	}
 	w.alive[e.Machine] = e
 	if e.Kind == simulator.Running {
-		w.ran[e.Name] = true
+		w.ran[w.called[e.Machine]] = true
 	}
 	if !mine || w.hand[e.Machine] {
 		return
@@ -139,7 +140,8 @@ func (w *world) observe(e simulator.Event) {
 func (w *world) untouched(e simulator.Event, mine bool) {
 	switch e.Kind {
 	case simulator.Deleted, simulator.Rebid, simulator.Modified, simulator.Released, simulator.Deployed, simulator.Started:
-		byDaemon := w.writing != nil
+		// A name that was changed since the last look is not known to the daemon yet.
+		byDaemon := w.writing != nil && w.renamed[e.Machine].Before(w.scanAt)
 		w.holds(ruleOurs, mine || !byDaemon, "a machine of somebody else was touched (%s): %s", e.Kind, e.Name)
 	}
 }
@@ -264,7 +266,7 @@ func (w *world) named(in *plan.Intent) {
 	}
 	_, mine := ours(name)
 	// A name that was changed since the last look is not known to the daemon yet.
-	fresh := w.renamed[w.writing.id].After(w.last.FinishedAt.Add(-w.skew)) || w.renamed[w.writing.id].After(w.scanAt)
+	fresh := !w.renamed[w.writing.id].Before(w.scanAt)
 	w.holds(ruleOurs, mine || fresh, "%s %s is for %q, which is not ours", in.Kind, in.Machine, name)
 }
 
@@ -328,6 +330,10 @@ func (w *world) check(r *plan.Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.till.chargeAll(w.clock.Now())
+	if w.skew != w.seenSkew {
+		w.till.carry(w.clock.Now(), w.seenSkew)
+		w.seenSkew = w.skew
+	}
 	w.purse(balance)
 	w.planned(r)
 	w.explained(r)
@@ -377,7 +383,9 @@ func (w *world) ready(r *plan.Report) {
 			w.holds(ruleConfirmed, w.ran[name], "cycle %d counts %s as ready, which never ran", r.Cycle, m.Name)
 		}
 		e, there := w.alive[m.ID]
-		if there && m.Ready() && !w.troubled && r.Input.Snapshot.Instances.Complete {
+		// Where the clock was set between the list and its booking, the next lists may look old.
+		old := r.Input.History.LookedAt.After(r.Input.Snapshot.Instances.At)
+		if there && m.Ready() && !w.troubled && !old && r.Input.Snapshot.Instances.Complete {
 			was := e.Kind == simulator.Outbid && e.At.Before(w.scanAt)
 			w.holds(ruleOutbid, !was, "cycle %d counts %s as ready, which was outbid at %s", r.Cycle, m.Name, e.At)
 		}

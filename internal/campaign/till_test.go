@@ -162,10 +162,12 @@ func (t *till) judge(scope string) {
 	}
 }
 
-// carry takes the present day, and month, along to those that the clock is about to
-// show. What they then have too much is nobody's doing.
-func (t *till) carry(now time.Time, skew time.Duration) {
-	was, is := now.Add(t.skew()).In(t.zone), now.Add(skew).In(t.zone)
+// carry takes the present day, and month, along from what the daemon's clock would
+// show to what it does show, at its first look after it was set. What they then have
+// too much is nobody's doing, nor what stands already under days to come, which the
+// clock has shown before.
+func (t *till) carry(now time.Time, before time.Duration) {
+	was, is := now.Add(before).In(t.zone), now.Add(t.skew()).In(t.zone)
 	for scope := range t.tabs {
 		t.move(scope, was.Format(time.DateOnly), is.Format(time.DateOnly))
 		if was.Sub(is).Abs() >= time.Hour {
@@ -174,8 +176,12 @@ func (t *till) carry(now time.Time, skew time.Duration) {
 				t.undate(scope, was.Format("2006-01"))
 			}
 		}
+		for period, tab := range t.tabs[scope] {
+			if period != "life" && period > is.Format(time.DateOnly) {
+				tab.excused = tab.spent
+			}
+		}
 	}
-	clear(t.able)
 	t.forgive(is)
 }
 

@@ -17,7 +17,7 @@ func (w *world) rival() *world {
 	w.Helper()
 	o := newWitness(w.TB)
 	o.plot, o.clock, o.engine, o.dir = w.plot, w.clock, w.engine, w.TempDir()
-	o.alive, o.born, o.ran, o.everBought = w.alive, w.born, w.ran, w.everBought
+	o.called, o.alive, o.born, o.ran, o.everBought = w.called, w.alive, w.born, w.ran, w.everBought
 	w.daemons++
 	o.wire = newWire(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken}))
 	o.wire.judge, o.wire.done, o.wire.listed = o.judge, o.written, o.looks

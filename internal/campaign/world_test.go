@@ -70,18 +70,20 @@ type world struct {
 	reports int
 	last    plan.Report
 
-	always func()        // after every report
-	busy   bool          // always is at work
-	sample int           // of quiet reports, every how many is computed again
-	terse  bool          // the diary is a sum, not a text
-	quiet  bool          // no log is written
-	skew   time.Duration // of the daemon's clock
-	disk   disk
+	always   func()        // after every report
+	busy     bool          // always is at work
+	sample   int           // of quiet reports, every how many is computed again
+	terse    bool          // the diary is a sum, not a text
+	quiet    bool          // no log is written
+	skew     time.Duration // of the daemon's clock
+	seenSkew time.Duration // at its last look
+	disk     disk
 
 	mu         sync.Mutex // guards what the market's events write
 	set        policy.Set // in use
 	alive      map[string]simulator.Event
 	born       map[string]time.Time // of every machine
+	called     map[string]string    // what it was bought as
 	ran        map[string]bool      // by name: what was ever running
 	everBought map[string]bool      // names that were ever bought
 	hand       map[string]bool      // machines made or renamed by hand
@@ -152,7 +154,7 @@ func (s *syncBuffer) String() string {
 // newWitness makes a world without a market: who watches one.
 func newWitness(t testing.TB) *world {
 	w := &world{
-		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, ran: map[string]bool{},
+		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, called: map[string]string{}, ran: map[string]bool{},
 		everBought: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
 	w.till.skew = func() time.Duration { return w.skew }
@@ -288,7 +290,7 @@ func (w *world) setClock(by time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.till.chargeAll(w.clock.Now())
-	w.till.carry(w.clock.Now(), by)
+	clear(w.till.able)
 	w.skew = by
 }
 
