@@ -13,8 +13,12 @@ type Account struct {
 	At time.Time `json:"at,omitzero"` // until when its spending has been reckoned
 	// Balance is the last reading that was believed, less what was charged since.
 	Balance market.Maybe[market.Amount] `json:"balance_usd,omitzero"`
-	// Others is what the account is charged for beside our machines.
+	// Others is what the account is charged for beside our machines, by the last
+	// answer. Nothing is bought that does not fit beside it.
 	Others market.Rate `json:"others_usd_hour,omitempty"`
+	// Sure is the part of Others that the list shows, or that the bill has shown for
+	// long enough. It is what is charged, and what machines are given up for.
+	Sure   market.Rate `json:"others_sure_usd_hour,omitempty"`
 	Doubt  Doubt       `json:"doubt,omitzero"`
 	Bill   Bill        `json:"bill,omitzero"`
 }
@@ -72,11 +76,11 @@ const (
 // account books what the account spends beside our machines, and the balance.
 func (o *observer) account() {
 	a, s := &o.h.Account, &o.l.Snapshot
-	others := o.others()
+	others, sure := o.others()
 	if !a.At.IsZero() && o.l.Now.After(a.At) {
-		o.charge(restOfAccount, max(a.Others, others), a.At, o.l.Now)
+		o.charge(restOfAccount, max(a.Sure, sure), a.At, o.l.Now)
 	}
-	a.At, a.Others = o.l.Now, others
+	a.At, a.Others, a.Sure = o.l.Now, others, sure
 	a.Bill.Charged = a.Bill.Charged.Add(o.charged)
 	believed, had := a.Balance.Get()
 	if had {
@@ -90,11 +94,13 @@ func (o *observer) account() {
 }
 
 // others is what the account is charged for beside our machines: the machines of
-// others that the list shows, and whatever else its hourly cost contains.
-func (o *observer) others() market.Rate {
+// others that the list shows, and whatever else its hourly cost contains. Of the
+// latter only what has lasted is sure: one answer gone wrong must end no machine, and
+// spend no month's money.
+func (o *observer) others() (others, sure market.Rate) {
 	s := &o.l.Snapshot
 	if !s.Instances.Complete {
-		return o.h.Account.Others
+		return o.h.Account.Others, o.h.Account.Sure
 	}
 	ours := map[string]bool{}
 	var known, foreign market.Rate
@@ -110,10 +116,26 @@ func (o *observer) others() market.Rate {
 			foreign = foreign.Add(foreignBurn(inst))
 		}
 	}
+	others, sure = foreign, foreign.Add(o.lasting())
 	if hourly, ok := s.Balance.Value.Hourly.Get(); ok && s.Balance.Complete {
-		return max(foreign, hourly.Sub(known))
+		others = max(others, hourly.Sub(known))
 	}
-	return foreign
+	return max(others, sure), sure
+}
+
+// lasting is what the bill contains that no list shows, once it is believed. What it
+// cost until then is charged now.
+func (o *observer) lasting() market.Rate {
+	g, ok := o.h.Gap.Get()
+	if !ok || g.Looks < o.l.Safety.UnknownLooks || o.l.Now.Sub(g.Since) < o.l.Safety.UnknownAge {
+		return 0
+	}
+	if !g.Counted {
+		o.charge(restOfAccount, g.Rate, g.Since, o.h.Account.At)
+		g.Counted = true
+		o.h.Gap = market.Some(g)
+	}
+	return g.Rate
 }
 
 func foreignBurn(inst *market.Instance) market.Rate {

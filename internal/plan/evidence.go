@@ -25,6 +25,8 @@ type Gap struct {
 	Start market.Maybe[market.Amount] `json:"start_usd,omitzero"`
 	// Unpaid: the balance has fallen by less than a tenth of what the gap alone costs.
 	Unpaid bool `json:"unpaid,omitempty"`
+	// Counted: what it cost before it was believed is in the books.
+	Counted bool `json:"counted,omitempty"`
 }
 
 // gapTolerance is by how much a bill may be above the prices in a list: those are

@@ -198,7 +198,7 @@ func TestAShortBalanceIsShedForByPriority(t *testing.T) {
 	wantActions(t, believed(least, 309), deleteLow)
 	wantActions(t, believed(least, 299), deleteLow, deleteHigh)
 	wantActions(t, believed(policy.Budget{}, 1)) // nobody asked for anything to be kept
-	in.History.Account.Others = usd("0.20")
+	in.History.Account.Others, in.History.Account.Sure = usd("900"), usd("0.20")
 	wantActions(t, believed(runway, 510), deleteLow)
 	in.Snapshot.Instances.Complete = false
 	wantActions(t, believed(runway, 510), deleteLow) // time is money, whatever the market answers
@@ -250,10 +250,17 @@ func TestTheRestOfTheAccountCountsWhereItIsAskedTo(t *testing.T) {
 	in.Now = in.Now.Add(time.Hour)
 	in.Snapshot.Balance.Value.Hourly = market.Some(usd("0.90")) // and 0.30 that no list shows
 	observed(&in, foreign)
-	if a := in.History.Account; a.Others != usd("0.90") {
+	if a := in.History.Account; a.Others != usd("0.90") || a.Sure != usd("0.60") {
 		t.Fatalf("%+v", a)
 	}
-	if s := in.History.SpentInScope(policy.ScopeAccount, in.Now); s.Day != market.Amount(usd("0.90")) || in.History.Spent("", in.Now).Day != 0 {
+	for range 2 {
+		in.Now = in.Now.Add(30 * time.Minute)
+		observed(&in, foreign)
+	}
+	if a := in.History.Account; a.Others != usd("0.90") || a.Sure != usd("0.90") {
+		t.Fatalf("%+v", a)
+	}
+	if s := in.History.SpentInScope(policy.ScopeAccount, in.Now); s.Day != market.Amount(usd("1.50")) || in.History.Spent("", in.Now).Day != 0 {
 		t.Fatalf("%+v", in.History.Spend)
 	}
 	in.Verdicts[0].At = in.Now
@@ -266,6 +273,33 @@ func TestTheRestOfTheAccountCountsWhereItIsAskedTo(t *testing.T) {
 	wantActions(t, Compute(in), "deploy a below_target")
 	in.Budget.MaxDaily = market.Some(dollars(1))
 	wantActions(t, Compute(in))
+}
+
+func TestOneAnswerAboutTheBillEndsNoMachineAndSpendsNoBudget(t *testing.T) {
+	in, inst := one(t)
+	in.Budget = policy.Budget{
+		Scope: policy.ScopeAccount, MaxHourly: market.Some(usd("1")), MaxDaily: market.Some(dollars(20)),
+		MinRunway: 10 * time.Hour, MinBalance: market.Some(dollars(5)),
+	}
+	in.HourlyCap = usd("1")
+	bill := func(d time.Duration, hourly string) Plan {
+		in.Snapshot.Balance.Value.Hourly = market.Some(usd(hourly))
+		glance(&in, t0.Add(d), d, inst)
+		return Compute(in)
+	}
+	wantActions(t, bill(time.Minute, "0.205"))
+	wantActions(t, bill(2*time.Minute, "90000")) // an answer gone wrong
+	wantActions(t, bill(3*time.Minute, "0.205"))
+	if s := in.History.SpentInScope(policy.ScopeAccount, in.Now); s.Day >= market.Amount(usd("0.205")) {
+		t.Fatalf("%s were booked for it", s.Day)
+	}
+	for i := range 10 {
+		wantActions(t, bill(time.Duration(4+i)*time.Minute, "90"))
+	}
+	wantActions(t, bill(14*time.Minute, "90"), "delete "+nameOf("p", 1)+" over_budget") // it is the bill
+	if s := in.History.SpentInScope(policy.ScopeAccount, in.Now); s.Day < market.Amount(usd("90")/6) {
+		t.Fatalf("%s were booked for ten minutes at 90 dollars an hour", s.Day)
+	}
 }
 
 func TestABillAboveTheBooksIsReportedAndThenStopsGrowth(t *testing.T) {

@@ -59,9 +59,10 @@ func (w *world) shed(seen bool) {
 	}
 	all := func(*Machine) bool { return true }
 	t := tightest{room: market.MaxRate}
+	sure := w.in.History.Account.Sure
 	others := market.Rate(0)
 	if w.in.Budget.Scope == policy.ScopeAccount {
-		others = w.caps.Purse.Others
+		others = sure
 	}
 	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
 		t.take(w.in.HourlyCap.Sub(others), "max_hourly is %s", w.in.HourlyCap)
@@ -69,7 +70,7 @@ func (w *world) shed(seen bool) {
 	fixed := w.unstoppable(all)
 	t.spend("the fleet", &w.in.Budget, w.allSpent, fixed.Add(others), lag)
 	if balance, ok := w.in.History.Account.Balance.Get(); ok {
-		t.purse(&w.in.Budget, balance, fixed.Add(w.caps.Purse.Others), w.caps.Lag, 0)
+		t.purse(&w.in.Budget, balance, fixed.Add(sure), w.caps.Lag, 0)
 	}
 	w.shedTo(t, all)
 }
