@@ -8,6 +8,7 @@ package bidder
 
 import (
 	"context"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -19,23 +20,36 @@ type Asker interface {
 	ValidateNew(ctx context.Context, q market.Question) (market.Verdict, error)
 }
 
+// patience is how long one conversation may take: money flows meanwhile, and the
+// caps count on a look being old by minutes at most.
+const patience = 4 * time.Minute
+
 // Converse computes, asks and computes again. The Input it returns holds every
 // verdict and what is left of the probes, so that Compute of it is the Plan it
 // returns: the decision can be replayed without the market.
 //
-// Invariant: at most in.Limits.MaxProbes questions are asked; the loop ends
+// Invariant: at most in.Limits.MaxProbes questions are asked, none of them after
+// patience has run out; the loop ends
 // because every round spends at least one of them.
 func Converse(ctx context.Context, c clock.Clock, a Asker, in plan.Input) (plan.Input, plan.Plan) {
+	began, at := c.Uptime(), c.Now()
+	late := func() bool {
+		took, ok := c.Uptime().Since(began)
+		if !ok {
+			took = c.Now().Sub(at)
+		}
+		return took > patience
+	}
 	for {
 		p := plan.Compute(in)
 		if len(p.Questions) == 0 {
 			return in, p
 		}
-		in = ask(ctx, c, a, in, p.Questions)
+		in = ask(ctx, c, a, in, p.Questions, late)
 	}
 }
 
-func ask(ctx context.Context, c clock.Clock, a Asker, in plan.Input, questions []market.Question) plan.Input {
+func ask(ctx context.Context, c clock.Clock, a Asker, in plan.Input, questions []market.Question, late func() bool) plan.Input {
 	for _, q := range questions {
 		if in.Limits.MaxProbes <= 0 {
 			break
@@ -47,7 +61,7 @@ func ask(ctx context.Context, c clock.Clock, a Asker, in plan.Input, questions [
 		}
 		v.Question, v.At = q, c.Now()
 		in.Verdicts = append(in.Verdicts, v)
-		if hopeless(ctx, err) {
+		if hopeless(ctx, err) || late() {
 			in.Limits.MaxProbes = 0
 		}
 	}

@@ -153,3 +153,14 @@ func TestWhatMakesAskingOnHopelessEndsIt(t *testing.T) {
 		t.Errorf("%d questions after the stop", asked)
 	}
 }
+
+func TestAConversationEndsBeforeItsLookIsTooOld(t *testing.T) {
+	c, asked := clock.NewVirtual(noon), 0
+	in, p := Converse(context.Background(), c, askerFunc(func(ctx context.Context, _ market.Question) (market.Verdict, error) {
+		asked++
+		return market.Verdict{}, errors.Join(c.Sleep(ctx, 45*time.Second), &market.Error{Op: "ask", Class: market.ClassAmbiguous})
+	}), wish(20, 20, 40))
+	if asked != 6 || len(in.Verdicts) != 6 || len(p.Questions) != 0 {
+		t.Fatalf("%d questions of 45 s were asked; %d are left", asked, len(p.Questions))
+	}
+}

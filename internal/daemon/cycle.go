@@ -252,7 +252,12 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 	var act *actuator.Actuator
 	if t.m.Writer != nil {
-		act = t.actuator(&t.c, t.m, t.books(&in), t.gate(t.generation))
+		b, g := t.books(&in), t.gate(t.generation)
+		g.late = func() bool { return b.clock.Now().Sub(t.look.Now) > lookLasts }
+		act = t.actuator(&t.c, t.m, b, g)
+		if err := t.shedFirst(ctx, act, &in); err != nil {
+			return err
+		}
 	}
 	for range maxRounds {
 		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)
@@ -269,6 +274,30 @@ func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 		}
 	}
 	return nil
+}
+
+// shedFirst gives up what a cap demands before the market is asked anything: the
+// questions of the rest of the plan may take minutes, and money flows meanwhile.
+func (t *turn) shedFirst(ctx context.Context, act *actuator.Actuator, in *plan.Input) error {
+	p := plan.Compute(*in)
+	if len(p.Questions) == 0 {
+		return nil // it is carried out at once
+	}
+	p.Actions = slices.DeleteFunc(p.Actions, func(a plan.Action) bool { return a.Reason.Code != plan.ReasonOverBudget })
+	if len(p.Actions) == 0 {
+		return nil
+	}
+	if err := t.o.Ledger.Update(t.book); err != nil {
+		return err
+	}
+	t.booked = true
+	t.r.Input, t.r.Plan = *in, p
+	_, err := t.carryOut(ctx, act, in)
+	if err != nil {
+		return err
+	}
+	in.History, err = t.o.Ledger.History()
+	return err
 }
 
 // books are those of this cycle: the caps are what they were when it looked.

@@ -37,6 +37,7 @@ type fake struct {
 	hosts     func() ([]market.Host, error)
 	auth      func() error
 	deploy    func(ctx context.Context, o market.Order) (market.Deployed, error)
+	ask       func()
 }
 
 func (f *fake) Hosts(context.Context) ([]market.Host, error) {
@@ -89,6 +90,9 @@ func (f *fake) AuthTest(context.Context) error {
 }
 
 func (f *fake) ValidateNew(context.Context, market.Question) (market.Verdict, error) {
+	if f.ask != nil {
+		f.ask()
+	}
 	return market.Verdict{Answer: market.Accepted}, nil
 }
 

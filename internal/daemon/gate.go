@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/ledger"
@@ -27,9 +28,16 @@ type gate struct {
 	pauseFile string
 	// outdated says whether the configuration has been replaced since.
 	outdated func() bool
+	// late says whether the look that was planned on is too old to spend money on.
+	late func() bool
 	// operator lets deletions through pauses: the destroy command.
 	operator bool
 }
+
+// lookLasts is how long something is bought or raised on a look. The caps allow a
+// slow cycle ten minutes until the next decision, and one write may take two and a
+// half. Deletions are not held to it: they spend nothing.
+const lookLasts = 7 * time.Minute
 
 // Allow implements actuator.Gate. It reads the ledger anew for every write, so a
 // pause holds from the next write on, not from the next cycle.
@@ -39,6 +47,9 @@ func (g *gate) Allow(a plan.Action) error {
 	}
 	if g.outdated != nil && g.outdated() {
 		return fmt.Errorf("%w: the configuration was replaced; it is planned anew", ErrGate)
+	}
+	if a.Kind != plan.Delete && g.late != nil && g.late() {
+		return fmt.Errorf("%w: the market was looked at more than %s ago; it is planned anew", ErrGate, lookLasts)
 	}
 	if paused, err := fileExists(g.pauseFile); err != nil || paused {
 		return errors.Join(fmt.Errorf("%w: the pause file %s exists", ErrGate, g.pauseFile), err)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -243,5 +244,50 @@ func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
 	}
 	if tried > 8 { // half a minute, a minute, two, four ...
 		t.Errorf("tried in %d of 60 cycles", tried)
+	}
+}
+
+func TestNothingIsBoughtOnALookThatIsTooOld(t *testing.T) {
+	r := newRig(t, one("live", 8))
+	r.market.deploy = func(context.Context, market.Order) (market.Deployed, error) {
+		return market.Deployed{ID: fmt.Sprintf("id-%d", len(r.market.writes()))}, r.clock.Sleep(context.Background(), 2*time.Minute)
+	}
+	r.turn()
+	if n := len(r.market.writes()); n != 4 { // the fifth would begin eight minutes after the look
+		t.Fatalf("%d writes on one look: %q", n, r.market.writes())
+	}
+	r.turn()
+	if n := len(r.market.writes()); n != 8 {
+		t.Errorf("%d writes, want 8: the next look goes on", n)
+	}
+}
+
+func TestWhatACapDemandsIsGivenUpBeforeTheMarketIsAskedAnything(t *testing.T) {
+	r := newRig(t, one("live", 3))
+	r.turn()
+	r.turn()
+	r.write(strings.Replace(one("live", 3), "max_gpu_hour: 0.80}", "max_gpu_hour: 0.80, budget: {max_hourly: 0.60}}", 1) +
+		"  - {name: more, target: {gpus: 1}, shape: {gpus: 1, vcpus: 2}, max_gpu_hour: 0.60}\n")
+	if err := r.Reload(true); err != nil {
+		t.Fatal(err)
+	}
+	hosts, _ := r.market.Hosts(context.Background())
+	r.market.hosts = func() ([]market.Host, error) {
+		other := hosts[0]
+		other.ID = "other"
+		return append(slices.Clip(hosts), other), nil
+	}
+	before := -1
+	r.market.ask = func() {
+		if before < 0 {
+			before = len(r.market.writes())
+		}
+	}
+	report := r.turn()
+	if before != 5 { // three deploys and two deletions
+		t.Fatalf("%d writes before the first question: %q", before, r.market.writes())
+	}
+	if n := len(report.Intents); n != 3 || report.Intents[0].Reason.Code != plan.ReasonOverBudget {
+		t.Errorf("%d intents: %+v", n, report.Intents)
 	}
 }

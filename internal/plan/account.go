@@ -18,9 +18,9 @@ type Account struct {
 	Others market.Rate `json:"others_usd_hour,omitempty"`
 	// Sure is the part of Others that the list shows, or that the bill has shown for
 	// long enough. It is what is charged, and what machines are given up for.
-	Sure   market.Rate `json:"others_sure_usd_hour,omitempty"`
-	Doubt  Doubt       `json:"doubt,omitzero"`
-	Bill   Bill        `json:"bill,omitzero"`
+	Sure  market.Rate `json:"others_sure_usd_hour,omitempty"`
+	Doubt Doubt       `json:"doubt,omitzero"`
+	Bill  Bill        `json:"bill,omitzero"`
 }
 
 // Doubt counts the readings in a row that our spending does not explain: a balance
