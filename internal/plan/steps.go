@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -12,7 +11,7 @@ import (
 // passed before it counts as set.
 const stepTolerance = 2 * time.Second
 
-// monthStep is how far the clock must be set for the month's spend to follow it. A
+// monthStep is how far the clock must be set for other days' spend to follow it. A
 // second's correction at the turn of a month must not cost the new month's money.
 const monthStep = time.Hour
 
@@ -116,23 +115,44 @@ func (h *History) shift(step time.Duration) {
 	move(&h.LookedAt, &h.Account.At, &h.Account.Doubt.Since, &h.Account.Bill.Since)
 }
 
-// carry takes the spend of the present day, and of the present month, over to the day
-// and month that the clock has now: setting the clock is no new budget. What it moves
-// of a month stands under its day 00, which belongs to no day.
+// carry moves the spend along with the clock: setting it is no new budget, and
+// makes no other day's spend that of the present one. The present day becomes the day
+// that the clock shows now. Where the clock was set by an hour or more, all days keep
+// their distance to it, and all months theirs to the present month. A day that can
+// only keep one of the two stands under day 00 of its month, which is no day.
 func (o *observer) carry(should time.Time) {
-	was, is := should.In(o.zone), o.l.Now.In(o.zone)
+	was, is := dateOf(should.In(o.zone)), dateOf(o.l.Now.In(o.zone))
 	day, today := was.Format(time.DateOnly), is.Format(time.DateOnly)
-	whole := was.Sub(is).Abs() >= monthStep && day[:7] != today[:7]
+	all := should.Sub(o.l.Now).Abs() >= monthStep
 	for i := range o.h.Spend {
-		s := &o.h.Spend[i]
-		switch {
+		switch s := &o.h.Spend[i]; {
 		case s.Day == day:
 			s.Day = today
-		case whole && strings.HasPrefix(s.Day, day[:7]):
-			s.Day = today[:7] + "-00"
+		case all && day != today:
+			s.Day = moved(s.Day, was, is)
 		}
 	}
 	o.h.mergeSpend()
+}
+
+func dateOf(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
+}
+
+// moved is the day that is as far from is as the given one was from was.
+func moved(day string, was, is time.Time) string {
+	month, err := time.Parse("2006-01", day[:7])
+	if err != nil {
+		return day // not a day of ours: it counts for none
+	}
+	months := 12*(is.Year()-was.Year()) + int(is.Month()) - int(was.Month())
+	to := month.AddDate(0, months, 0).Format("2006-01")
+	if t, err := time.Parse(time.DateOnly, day); err == nil {
+		if d := t.Add(is.Sub(was)).Format(time.DateOnly); d[:7] == to {
+			return d
+		}
+	}
+	return to + "-00"
 }
 
 // mergeSpend adds up what stands under the same day and policy.
