@@ -56,7 +56,7 @@ func list() []mutant {
 		},
 		{
 			2, "the runway is that of our own machines alone", plan + "/shed.go",
-			"fixed.Add(w.caps.Purse.Others), w.caps.Lag, 0)", "fixed, w.caps.Lag, 0)",
+			"fixed.Add(sure), w.caps.Lag, 0)", "fixed, w.caps.Lag, 0)",
 			plan, "TestAShortBalanceIsShedForByPriority", "",
 		},
 		{

@@ -53,6 +53,33 @@ func TestAClockThatIsSetNeitherForgivesNorDoublesSpend(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSetAddsNoOtherDaysSpendToThePresentOne(t *testing.T) {
+	for name, step := range map[string]time.Duration{
+		"an hour forward": time.Hour, "a day back": -24 * time.Hour, "a day forward": 24 * time.Hour, "nine days back": -9 * 24 * time.Hour,
+		"ten days back": -10 * 24 * time.Hour, "a month back": -28 * 24 * time.Hour, "a month forward": 31 * 24 * time.Hour, "three weeks forward": 21 * 24 * time.Hour,
+		"two years forward": 731 * 24 * time.Hour,
+	} {
+		in, inst := one(t)
+		for d := t0.AddDate(0, 0, -25); d.Before(t0); d = d.AddDate(0, 0, 1) { // a dollar on each day before the tenth of March
+			in.History.Spend = append(in.History.Spend, Spend{d.Format(time.DateOnly), "p", dollars(1)})
+		}
+		check := func(when string, hours market.Amount) {
+			t.Helper()
+			if s := in.History.Spent("p", in.Now); s.Day != hours*hour || s.Month != hours*hour+dollars(9) {
+				t.Errorf("%s, %s: %+v in %+v", name, when, s, in.History.Spend)
+			}
+		}
+		glance(&in, t0.Add(time.Hour), time.Hour, inst)
+		check("before", 1)
+		glance(&in, t0.Add(2*time.Hour+step), 2*time.Hour, inst)
+		check("set", 2)
+		glance(&in, t0.Add(3*time.Hour+step), 3*time.Hour, inst)
+		check("later", 3)
+		glance(&in, t0.Add(4*time.Hour), 4*time.Hour, inst)
+		check("set right", 4)
+	}
+}
+
 func TestAClockThatIsSetMakesNothingOlder(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("a", 8, "0.35")}, p)
@@ -464,6 +491,30 @@ func TestAMachineChargedDearerThanItWasSoldOpensTheBreaker(t *testing.T) {
 	glance(&in, t0.Add(5*time.Minute), 5*time.Minute, inst)
 	if b := in.History.OpenBreaker(in.Now); b != nil {
 		t.Errorf("what the operator has seen opens it again: %+v", b)
+	}
+}
+
+func TestAListThatShowsAHigherBidOrOnlyASumOpensTheBreakerToo(t *testing.T) {
+	for name, dearer := range map[string]func(*market.Instance){
+		"a bid we never made": func(i *market.Instance) { i.Compute = market.Some(usd("0.50")) },
+		"a sum":               func(i *market.Instance) { i.Compute, i.Total = market.Maybe[market.Rate]{}, market.Some(usd("0.50")) },
+		"dearer storage":      func(i *market.Instance) { i.Storage = market.Some(usd("0.30")) },
+	} {
+		in, inst := one(t)
+		dearer(&inst)
+		glance(&in, t0.Add(time.Minute), time.Minute, inst)
+		if b := in.History.OpenBreaker(in.Now); b == nil || b.Code != BreakerPrices {
+			t.Errorf("%s: %+v", name, b)
+		}
+	}
+	in, inst := one(t) // a bid of ours is no surprise
+	if _, err := Begin(&in.History, Action{Kind: Rebid, Policy: "p", Machine: inst.Name, Bid: usd("0.38"), Rate: usd("0.385")}, in.CapsFor("p"), 1, 1, "", in.Now); err != nil {
+		t.Fatal(err)
+	}
+	inst.Compute = market.Some(usd("0.38"))
+	glance(&in, t0.Add(time.Minute), time.Minute, inst)
+	if b := in.History.OpenBreaker(in.Now); b != nil {
+		t.Errorf("our own raise: %+v", b)
 	}
 }
 

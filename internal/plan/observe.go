@@ -394,8 +394,13 @@ func shownBid(m *Machine, inst *market.Instance) (market.Rate, bool) {
 // charged in full now.
 func shownTotal(m *Machine, inst *market.Instance) (market.Rate, bool) {
 	total := inst.Total.Or(0)
-	if c, ok := inst.Compute.Get(); ok && total <= 0 && m.Storage.Known() {
-		total = c.Add(m.Storage.Or(0))
+	c, ok1 := inst.Compute.Get()
+	storage, ok2 := inst.Storage.Get()
+	if !ok2 {
+		storage, ok2 = m.Storage.Get()
+	}
+	if ok1 && ok2 && total <= 0 {
+		total = c.Add(storage)
 	}
 	return total, total > 0 && inst.Status.BillsCompute()
 }
