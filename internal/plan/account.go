@@ -39,6 +39,7 @@ type Bill struct {
 	Charged market.Amount `json:"charged_usd,omitempty"` // by the books since, the rest of the account included
 	Excess  market.Amount `json:"excess_usd,omitempty"`  // by how much more the balance fell
 	Warned  bool          `json:"warned,omitempty"`
+	Stopped bool          `json:"stopped,omitempty"` // the breaker is held open by it
 }
 
 // Ratio is the excess as a share of what the books charged; 0 where they charged
@@ -80,7 +81,10 @@ func (o *observer) account() {
 	if !a.At.IsZero() && o.l.Now.After(a.At) {
 		o.charge(restOfAccount, max(a.Sure, sure), a.At, o.l.Now)
 	}
-	a.At, a.Others, a.Sure = o.l.Now, others, sure
+	if o.l.Now.After(a.At) { // a late look turns no time back
+		a.At = o.l.Now
+	}
+	a.Others, a.Sure = others, sure
 	a.Bill.Charged = a.Bill.Charged.Add(o.charged)
 	believed, had := a.Balance.Get()
 	if had {
@@ -90,6 +94,8 @@ func (o *observer) account() {
 	if reading, ok := s.Balance.Value.Balance.Get(); ok && s.Balance.Complete && (!had || o.credible(reading, believed)) {
 		a.Balance = market.Some(reading)
 		o.compareBill(reading, had && reading > believed.Add(doubtSlack))
+	} else if a.Bill.Stopped {
+		o.trip(BreakerBill, "the balance fell faster than the books explain, and now there is none to compare with")
 	}
 }
 
@@ -168,8 +174,9 @@ func (o *observer) credible(reading, believed market.Amount) bool {
 	return true
 }
 
-// compareBill holds the balance against the books. A deposit starts a new
-// comparison. A bill below the books is no danger: they charge the dearer of two
+// compareBill holds the balance against the books. A deposit, and a day that is over,
+// starts a new comparison; what the last one stopped stays stopped until the new one
+// can tell. A bill below the books is no danger: they charge the dearer of two
 // states. One above them means that money goes where nobody looks.
 //
 //	excess up to bill_tolerance   nothing
@@ -179,21 +186,22 @@ func (o *observer) compareBill(reading market.Amount, deposit bool) {
 	b, s := &o.h.Account.Bill, &o.l.Safety
 	age := o.l.Now.Sub(b.Since)
 	if b.Since.IsZero() || deposit || age >= billMost {
-		*b = Bill{Since: o.l.Now, Start: reading}
-		return
+		*b = Bill{Since: o.l.Now, Start: reading, Stopped: b.Stopped}
+		age = 0
 	}
 	b.Excess = b.Start.Sub(reading).Sub(b.Charged)
-	if age < billLeast {
-		return
-	}
 	over := func(share float64) bool {
 		return b.Excess > billSlack && float64(b.Excess) > share*float64(b.Charged)
 	}
+	if age >= billLeast { // until then, what the last comparison came to stands
+		b.Stopped = over(s.BillStop)
+	}
 	text := fmt.Sprintf("the balance fell by %s within %s, the books explain %s", b.Start.Sub(reading), age.Round(time.Minute), b.Charged)
 	switch {
-	case over(s.BillStop):
+	case b.Stopped:
 		b.Warned = true
 		o.trip(BreakerBill, text)
+	case age < billLeast:
 	case !over(s.BillTolerance):
 		b.Warned = false
 	case !b.Warned:

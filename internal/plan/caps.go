@@ -74,12 +74,19 @@ type position struct {
 	allSpent, ownSpent Spent
 }
 
+// position takes in what was spent since the last look, too: a booking may be minutes
+// younger than the look it is made on.
 func (h *History) position(name string, c *Caps, now time.Time) position {
-	now = now.In(c.Fleet.Zone.Location())
-	return position{
+	zoned := now.In(c.Fleet.Zone.Location())
+	p := position{
 		all: h.Reserved(), own: h.ReservedFor(name),
-		allSpent: h.SpentInScope(c.Fleet.Scope, now), ownSpent: h.Spent(name, now),
+		allSpent: h.SpentInScope(c.Fleet.Scope, zoned), ownSpent: h.Spent(name, zoned),
 	}
+	if since := now.Sub(h.Account.At); !h.Account.At.IsZero() && since > 0 {
+		p.allSpent.add(p.all.For(since))
+		p.ownSpent.add(p.own.For(since))
+	}
+	return p
 }
 
 // room is how much more per hour may be reserved, and what binds it.

@@ -19,6 +19,10 @@ type Spent struct {
 	Day, Month, Total market.Amount
 }
 
+func (s *Spent) add(a market.Amount) {
+	s.Day, s.Month, s.Total = s.Day.Add(a), s.Month.Add(a), s.Total.Add(a)
+}
+
 // meter charges a machine for the time since it was last charged, at the dearer
 // of what it cost before this look and what it costs after it: what happened in
 // between nobody saw.

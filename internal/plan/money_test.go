@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -366,6 +367,52 @@ func TestABillAboveTheBooksIsReportedAndThenStopsGrowth(t *testing.T) {
 		}
 		if b := in.History.OpenBreaker(in.Now); b != nil {
 			t.Errorf("%s: it does not close by itself: %+v", name, b)
+		}
+	}
+}
+
+func TestABillThatDoesNotFitKeepsGrowthStoppedFromOneDayToTheNext(t *testing.T) {
+	in, inst := one(t)
+	in.History.Machines[0].Bid, in.History.Machines[0].Reserved = market.Some(usd("2.045")), usd("2.05")
+	inst.Compute = market.Some(usd("2.045"))
+	balance, open := dollars(900), false
+	for i := range 50 * 6 {
+		d := time.Duration(i+1) * 10 * time.Minute
+		balance = balance.Sub(usd("4.00").For(10 * time.Minute))
+		if i == 100 {
+			balance += dollars(50) // nor does a deposit explain it
+		}
+		in.Snapshot.Balance.Value.Balance = market.Some(balance)
+		glance(&in, t0.Add(d), d, inst)
+		if in.History.OpenBreaker(in.Now) != nil {
+			open = true
+		} else if open {
+			t.Fatalf("growth went on after %s: %+v", d, in.History.Account)
+		}
+	}
+	if !open {
+		t.Fatal("it was never stopped")
+	}
+}
+
+func TestABookingCountsWhatWasSpentSinceTheLook(t *testing.T) {
+	p := newPolicy("p", 2)
+	in := newInput([]market.Host{newHost("b", 8, "0.35")}, p)
+	in.Verdicts = []market.Verdict{accepted(p, "b", "0.20")}
+	m := newMachine(p, 1, "a", "0.30")
+	in.History.Machines = []Machine{m}
+	observed(&in, shown(m))
+	in.Policies[0].Budget.MaxTotal = market.Some(dollars(5))
+	in.History.Totals = []Total{{"p", market.Amount(480 * market.Cent)}} // 0.51 for 21 minutes are 0.1785
+	deploy := actions(Compute(in), Deploy)
+	if len(deploy) != 1 {
+		t.Fatal("nothing is bought")
+	}
+	for after, want := range map[time.Duration]error{4 * time.Minute: nil, 5 * time.Minute: ErrBudget} { // 0.305 for four minutes are 0.0203
+		h := in.History
+		h.Machines = slices.Clone(h.Machines)
+		if _, err := Begin(&h, deploy[0], in.CapsFor("p"), 1, 1, nameOf("p", 2), in.Now.Add(after)); !errors.Is(err, want) {
+			t.Errorf("after %s: %v", after, err)
 		}
 	}
 }
