@@ -288,7 +288,7 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 	if err != nil {
 		return err
 	}
-	act := d.actuator(c, m, &books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, caps: byHand}, &gate{operator: true})
+	act := d.actuator(c, m, &books{ledger: d.o.Ledger, clock: d.o.Clock, set: &c.Set, caps: byHand}, &gate{operator: true, dryRun: func() bool { return d.connection().Writer == nil }})
 	for i := range h.Machines {
 		one := &h.Machines[i]
 		if name != "" && one.Policy != name || one.Phase == plan.PhaseDeleting {

@@ -32,6 +32,8 @@ type gate struct {
 	late func() bool
 	// operator lets deletions through pauses: the destroy command.
 	operator bool
+	// dryRun says whether a reload has made it one since.
+	dryRun func() bool
 }
 
 // lookLasts is how long something is bought or raised on a look. The caps allow a
@@ -42,6 +44,9 @@ const lookLasts = 7 * time.Minute
 // Allow implements actuator.Gate. It reads the ledger anew for every write, so a
 // pause holds from the next write on, not from the next cycle.
 func (g *gate) Allow(a plan.Action) error {
+	if g.dryRun != nil && g.dryRun() {
+		return fmt.Errorf("%w: %w", ErrGate, ErrDryRun)
+	}
 	if g.operator && a.Kind == plan.Delete {
 		return nil
 	}

@@ -21,6 +21,9 @@ type Account struct {
 	Sure  market.Rate `json:"others_sure_usd_hour,omitempty"`
 	Doubt Doubt       `json:"doubt,omitzero"`
 	Bill  Bill        `json:"bill,omitzero"`
+	// Accepted is by how much faster than the books explain the balance may fall,
+	// because an operator has seen it and resumed.
+	Accepted market.Rate `json:"accepted_usd_hour,omitempty"`
 }
 
 // Doubt counts the readings in a row that our spending does not explain: a balance
@@ -40,6 +43,15 @@ type Bill struct {
 	Excess  market.Amount `json:"excess_usd,omitempty"`  // by how much more the balance fell
 	Warned  bool          `json:"warned,omitempty"`
 	Stopped bool          `json:"stopped,omitempty"` // the breaker is held open by it
+}
+
+// accept takes what the balance falls by beyond the books as the operator's own
+// affair. It loosens the comparison alone: no cap counts on it.
+func (a *Account) accept() {
+	if a.Bill.Stopped {
+		a.Accepted = a.Accepted.Add(perHour(a.Bill.Excess, a.At.Sub(a.Bill.Since)))
+	}
+	a.Bill = Bill{}
 }
 
 // Ratio is the excess as a share of what the books charged; 0 where they charged
@@ -185,11 +197,14 @@ func (o *observer) credible(reading, believed market.Amount) bool {
 func (o *observer) compareBill(reading market.Amount, deposit bool) {
 	b, s := &o.h.Account.Bill, &o.l.Safety
 	age := o.l.Now.Sub(b.Since)
+	if age >= billMost { // what is paid no longer is accepted no longer
+		o.h.Account.Accepted = max(o.h.Account.Accepted.Sub(perHour(-b.Excess, age)), 0)
+	}
 	if b.Since.IsZero() || deposit || age >= billMost {
 		*b = Bill{Since: o.l.Now, Start: reading, Stopped: b.Stopped}
 		age = 0
 	}
-	b.Excess = b.Start.Sub(reading).Sub(b.Charged)
+	b.Excess = b.Start.Sub(reading).Sub(b.Charged).Sub(o.h.Account.Accepted.For(age))
 	over := func(share float64) bool {
 		return b.Excess > billSlack && float64(b.Excess) > share*float64(b.Charged)
 	}

@@ -320,7 +320,8 @@ func (h *History) OpenBreaker(now time.Time) *Breaker {
 // open it again at once. It returns what was open.
 func (h *History) CloseBreakers() []Breaker {
 	was := h.Breakers
-	h.Breakers, h.Failures, h.Levels, h.Duds, h.Account.Bill = nil, nil, nil, 0, Bill{}
+	h.Breakers, h.Failures, h.Levels, h.Duds = nil, nil, nil, 0
+	h.Account.accept()
 	return was
 }
 

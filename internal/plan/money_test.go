@@ -395,6 +395,36 @@ func TestABillThatDoesNotFitKeepsGrowthStoppedFromOneDayToTheNext(t *testing.T) 
 	}
 }
 
+func TestWhatTheOperatorHasSeenOfTheBillIsAcceptedAndNothingMore(t *testing.T) {
+	in, inst := one(t)
+	balance, passed := dollars(900), time.Duration(0)
+	open := func(hours int, perHour string) (open bool) {
+		for range 6 * hours {
+			passed += 10 * time.Minute
+			balance = balance.Sub(usd(perHour).For(10 * time.Minute))
+			in.Snapshot.Balance.Value.Balance = market.Some(balance)
+			glance(&in, t0.Add(passed), passed, inst)
+			open = open || in.History.OpenBreaker(in.Now) != nil
+		}
+		return open
+	}
+	if !open(5, "1.205") { // a container of a dollar an hour that no list and no bill shows
+		t.Fatal("not noticed")
+	}
+	in.History.CloseBreakers()
+	if open(60, "1.205") {
+		t.Fatalf("what was accepted stops growth again: %+v", in.History.Account)
+	}
+	if !open(30, "1.50") {
+		t.Fatalf("more than was accepted is not noticed: %+v", in.History.Account)
+	}
+	in.History.CloseBreakers()
+	open(60, "0.205") // the container is gone
+	if a := in.History.Account.Accepted; a > usd("0.01") || !open(30, "0.60") {
+		t.Errorf("%s is accepted for ever", a)
+	}
+}
+
 func TestABookingCountsWhatWasSpentSinceTheLook(t *testing.T) {
 	p := newPolicy("p", 2)
 	in := newInput([]market.Host{newHost("b", 8, "0.35")}, p)
