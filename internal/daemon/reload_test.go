@@ -174,6 +174,33 @@ func TestAReloadEndsThePlanOfTheCycleUnderWay(t *testing.T) {
 	}
 }
 
+func TestAReloadToDryRunEndsADestroyUnderWay(t *testing.T) {
+	r := newRig(t, one("live", 1))
+	r.turn()
+	name := "tds-main-train-abcd2345"
+	r.market.machines["late"] = market.Instance{ID: "late", Name: name, API: market.V0, Status: market.StatusRunning, Host: "host"}
+	r.market.hosts = func() ([]market.Host, error) { // while destroy looks for more
+		r.market.hosts = nil
+		r.write(one("dry-run", 1))
+		if err := r.Reload(true); err != nil {
+			t.Fatal(err)
+		}
+		return r.market.Hosts(context.Background())
+	}
+	done, err := r.Destroy(context.Background(), "train", "test")
+	if err != nil || len(done) != 2 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	for _, d := range done {
+		if late := d.Machine == name; late != (d.Outcome == "failed") {
+			t.Errorf("%+v", d)
+		}
+	}
+	if w := r.market.writes(); len(w) != 2 || w[1] != "delete id-1" {
+		t.Errorf("%q", w)
+	}
+}
+
 func TestThePauseFileIsAPauseThatThePlanTells(t *testing.T) {
 	var file string
 	r := newRig(t, one("live", 2), func(o *Options) {
