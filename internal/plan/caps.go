@@ -166,13 +166,13 @@ func (t *tightest) spend(whose string, b *policy.Budget, spent Spent, reserved m
 }
 
 // purse takes what the balance leaves beside a burn: it must stay above min_balance
-// for d, and last for min_runway and more.
+// for d, and last for min_runway and more, and in any case until somebody looks again.
 func (t *tightest) purse(b *policy.Budget, balance market.Amount, burn market.Rate, d, more time.Duration) {
 	if least, ok := b.MinBalance.Get(); ok {
 		t.take(perHour(balance.Sub(least), d).Sub(burn), "the balance is %s and min_balance %s", balance, least)
 	}
 	if b.MinRunway > 0 {
-		t.take(perHour(balance, b.MinRunway+more).Sub(burn), "the balance of %s must last %s and %s are reserved", balance, b.MinRunway, burn)
+		t.take(perHour(balance, max(b.MinRunway+more, d)).Sub(burn), "the balance of %s must last %s and %s are reserved", balance, b.MinRunway, burn)
 	}
 }
 

@@ -232,6 +232,47 @@ func TestAShortBalanceIsShedForByPriority(t *testing.T) {
 	wantActions(t, believed(runway, 510), deleteLow) // time is money, whatever the market answers
 }
 
+func TestABalanceThatEndsBeforeTheNextLookIsShedFor(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput(nil, p)
+	in.History.Machines = []Machine{newMachine(p, 1, "a", "0.20")}
+	in.Budget, in.History.Account.Balance = policy.Budget{MinRunway: time.Hour}, market.Some(dollars(1))
+	wantActions(t, Compute(in))
+	in.Interval = 6 * time.Hour // 0.205 for that long are 1.26: at nothing, the market stops everything
+	wantActions(t, Compute(in), "delete "+nameOf("p", 1)+" over_budget")
+}
+
+func TestMachinesOfARemovedPolicyAreShedFirstWhereTheyCouldNotBeRemoved(t *testing.T) {
+	p, gone := newPolicy("p", 1), newPolicy("gone", 1)
+	for name, stop := range map[string]func(*Input){
+		"no list":                func(in *Input) { in.Snapshot.Instances.Complete = false },
+		"all writes stand still": func(in *Input) { in.History.Breakers = []Breaker{{Code: BreakerSecondDaemon, All: true}} },
+	} {
+		in := newInput(nil, p)
+		in.History.Machines = []Machine{newMachine(p, 1, "a", "0.20"), newMachine(gone, 2, "a", "0.20")}
+		in.Budget.MaxDaily = market.Some(dollars(5))
+		in.History.Spend = []Spend{{"2026-03-10", "p", dollars(5) - market.Amount(5*market.Cent)}} // 0.41 for 11 minutes are 0.075
+		stop(&in)
+		t.Log(name)
+		wantActions(t, Compute(in), "delete "+nameOf("p", 1)+" over_budget") // this ledger never knew the other one
+		in.History.Known = []string{"gone"}
+		wantActions(t, Compute(in), "delete "+nameOf("gone", 2)+" over_budget")
+		in.History.Pauses = []Pause{{Policy: "gone"}}
+		wantActions(t, Compute(in), "delete "+nameOf("p", 1)+" over_budget")
+	}
+}
+
+func TestAnOutbidMachineOfAnUnknownPolicyHoldsEverything(t *testing.T) {
+	in := newInput(nil, newPolicy("p", 1))
+	m := newMachine(newPolicy("unknown", 1), 1, "a", "0.20")
+	inst := shown(m)
+	inst.Status, inst.Compute, inst.Total = market.StatusOutbid, market.Maybe[market.Rate]{}, market.Some(usd("0.005"))
+	observed(&in, inst)
+	if r := in.History.Reserved(); r != market.MaxRate {
+		t.Errorf("%s reserved for what can win again at a bid that nobody knows", r)
+	}
+}
+
 func TestABalanceThatFallsAtOnceIsBelievedOnlyWhenRepeated(t *testing.T) {
 	in, inst := one(t)
 	in.Budget.MinBalance = market.Some(dollars(10))

@@ -210,7 +210,8 @@ func (o *observer) ceilingFor(name string, inst *market.Instance) market.Rate {
 			return p.MaxGPUHour.Mul(max(inst.Shape.GPUs, p.Shape.GPUs))
 		}
 	}
-	if t, ok := inst.Total.Get(); ok {
+	// What is not charged in full now may be, as soon as it wins again.
+	if t, ok := inst.Total.Get(); ok && t > 0 && inst.Status.BillsCompute() {
 		return t
 	}
 	return market.MaxRate

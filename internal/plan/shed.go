@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -14,7 +15,7 @@ import (
 // its machines are reported and left alone.
 func (w *world) orphans() {
 	for _, m := range w.machines {
-		if slices.ContainsFunc(w.desks, func(d desk) bool { return d.p.Name == m.Policy }) {
+		if !w.orphaned(m) {
 			continue
 		}
 		switch p := w.pausedBy(m.Policy); {
@@ -31,6 +32,11 @@ func (w *world) orphans() {
 	}
 }
 
+// orphaned says whether the machine's policy is not in the file.
+func (w *world) orphaned(m *Machine) bool {
+	return !slices.ContainsFunc(w.desks, func(d desk) bool { return d.p.Name == m.Policy })
+}
+
 // shed deletes machines while a policy or the fleet costs more than a cap that the
 // user wrote allows: the cap was lowered, machines were adopted, what is left of a
 // day's, a month's or a policy's money is less than what would be spent before
@@ -40,7 +46,7 @@ func (w *world) orphans() {
 //	daily, monthly, lifetime caps    (cap - spent) / (interval + 10 min)  <= cap; a day that ends
 //	                                 before then takes less of it
 //	min_balance                      (balance - min) / (interval + 10 min)
-//	min_runway                       balance / runway
+//	min_runway                       balance / runway, or (interval + 10 min) where that is longer
 //
 // Where the list of machines could not be read, seen is false and the hourly caps do
 // not count: what machines are known to cost is spent whether or not they can be
@@ -101,7 +107,8 @@ func (w *world) unstoppable(counts func(*Machine) bool) (sum market.Rate) {
 
 // shedTo deletes machines until the others cost no more than the room: lowest
 // priority first, protected machines last, then the dearest. Machines of policies
-// that are paused or not in the file cost money too, but are not touched.
+// that are paused, or of policies that this ledger never knew, cost money too, but
+// are not touched.
 func (w *world) shedTo(t tightest, counts func(*Machine) bool) {
 	var live market.Rate
 	for _, m := range w.machines {
@@ -117,7 +124,9 @@ func (w *world) shedTo(t tightest, counts func(*Machine) bool) {
 			return
 		}
 		if w.remove(v.m, Reason{ReasonOverBudget, fmt.Sprintf("machines cost %s, %s are left: %s", live, t.room, t.why)}) {
-			v.d.busy = true
+			if v.d != nil {
+				v.d.busy = true
+			}
 			live = live.Sub(v.m.Reserved)
 		}
 	}
@@ -131,8 +140,15 @@ func (w *world) sheddable(m *Machine) bool {
 
 type victim struct {
 	m         *Machine
-	d         *desk
+	d         *desk // nil for a machine of a policy that was removed: these go first
 	protected int
+}
+
+func (v *victim) priority() int {
+	if v.d == nil {
+		return math.MinInt
+	}
+	return v.d.p.Priority
 }
 
 func (w *world) victims(counts func(*Machine) bool) []victim {
@@ -153,8 +169,13 @@ func (w *world) victims(counts func(*Machine) bool) []victim {
 			out = append(out, v)
 		}
 	}
+	for _, m := range w.machines {
+		if counts(m) && w.sheddable(m) && w.orphaned(m) && w.pausedBy(m.Policy) == nil && slices.Contains(w.in.History.Known, m.Policy) {
+			out = append(out, victim{m: m})
+		}
+	}
 	slices.SortFunc(out, func(a, b victim) int {
-		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.d.p.Priority, b.d.p.Priority),
+		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.priority(), b.priority()),
 			-cmp.Compare(a.m.Reserved, b.m.Reserved), cmp.Compare(a.m.Name, b.m.Name))
 	})
 	return out
