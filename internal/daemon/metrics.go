@@ -220,8 +220,9 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	m.snapshot(&r.Input.Snapshot)
 	m.history(r)
 	m.forgetPolicies()
+	spent := r.Input.History.SpentBy(r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	for i := range r.Plan.Standings {
-		m.standing(r, &r.Plan.Standings[i])
+		m.standing(r, &r.Plan.Standings[i], spent[r.Plan.Standings[i].Policy])
 	}
 	for _, h := range r.Plan.Holds {
 		m.holds.WithLabelValues(h.Policy, h.Reason.Code).Inc()
@@ -282,7 +283,7 @@ func (m *metrics) history(r *plan.Report) {
 	}
 }
 
-func (m *metrics) standing(r *plan.Report, s *plan.Standing) {
+func (m *metrics) standing(r *plan.Report, s *plan.Standing, spent plan.Spent) {
 	h := &r.Input.History
 	m.target.WithLabelValues(s.Policy).Set(float64(s.Target))
 	for state, n := range map[string]int{"ready": s.Ready, "booting": s.Booting, "dead": s.Dead, "leaving": s.Leaving} {
@@ -291,7 +292,6 @@ func (m *metrics) standing(r *plan.Report, s *plan.Standing) {
 	m.satisfied.WithLabelValues(s.Policy).Set(oneIf(s.Satisfied))
 	m.offers.WithLabelValues(s.Policy).Set(float64(s.Funnel.Candidates))
 	m.policyUSD.WithLabelValues(s.Policy).Set(h.ReservedFor(s.Policy).Float())
-	spent := h.Spent(s.Policy, r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	m.day.WithLabelValues(s.Policy).Set(spent.Day.Float())
 	m.month.WithLabelValues(s.Policy).Set(spent.Month.Float())
 	m.ever.WithLabelValues(s.Policy).Set(spent.Total.Float())

@@ -106,7 +106,7 @@ func newWorld(in *Input) *world {
 		w.ofPolicy[m.Policy] = w.ofPolicy[m.Policy].Add(m.Reserved)
 	}
 	now := in.Now.In(in.Budget.Zone.Location())
-	w.caps, w.spent, w.allSpent = in.CapsFor(""), in.History.spentBy(now), in.History.SpentInScope(in.Budget.Scope, now)
+	w.caps, w.spent, w.allSpent = in.CapsFor(""), in.History.SpentBy(now), in.History.SpentInScope(in.Budget.Scope, now)
 	slices.SortFunc(w.machines, func(a, b *Machine) int { return cmp.Compare(a.Name, b.Name) })
 	w.plan.Before = w.reserved
 	for i := range in.Policies {

@@ -139,8 +139,8 @@ func (h *History) sum(now time.Time, counts func(policy string) bool) (sum Spent
 	return sum
 }
 
-// spentBy is Spent for every policy at once.
-func (h *History) spentBy(now time.Time) map[string]Spent {
+// SpentBy is Spent for every policy at once.
+func (h *History) SpentBy(now time.Time) map[string]Spent {
 	today := now.Format(time.DateOnly)
 	out := map[string]Spent{}
 	for _, t := range h.Totals {
