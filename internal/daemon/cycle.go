@@ -251,15 +251,20 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 // joins the input, and the plan is made again.
 func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 	var act *actuator.Actuator
+	late := func() bool { return false }
 	if t.m.Writer != nil {
 		b, g := t.books(&in), t.gate(t.generation)
-		g.late = func() bool { return b.clock.Now().Sub(t.look.Now) > lookLasts }
+		late = func() bool { return b.clock.Now().Sub(t.look.Now) > lookLasts }
+		g.late = late
 		act = t.actuator(&t.c, t.m, b, g)
 		if err := t.shedFirst(ctx, act, &in); err != nil {
 			return err
 		}
 	}
-	for range maxRounds {
+	for i := range maxRounds {
+		if i > 0 && late() {
+			return nil // the next look is due
+		}
 		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)
 		if act == nil || len(t.r.Plan.Actions) == 0 || ctx.Err() != nil {
 			return nil

@@ -60,6 +60,26 @@ func list() []mutant {
 			plan, "TestAShortBalanceIsShedForByPriority", "",
 		},
 		{
+			2, "one answer about the bill gives the fleet up", plan + "/account.go",
+			"if !ok || g.Looks < o.l.Safety.UnknownLooks || o.l.Now.Sub(g.Since) < o.l.Safety.UnknownAge {", "if !ok {",
+			plan, "TestOneAnswerAboutTheBillEndsNoMachineAndSpendsNoBudget", "",
+		},
+		{
+			2, "a booking forgets what was spent since the look", plan + "/caps.go",
+			"since > 0 {", "since < 0 {",
+			plan, "TestABookingCountsWhatWasSpentSinceTheLook", "",
+		},
+		{
+			2, "a clock that is set makes yesterday's spend today's", plan + "/steps.go",
+			"case all && day != today:", "case all && day == today:",
+			plan, "TestAClockThatIsSetAddsNoOtherDaysSpendToThePresentOne", "",
+		},
+		{
+			2, "a slow market stretches a cycle for ever", daemon + "/gate.go",
+			"g.late != nil && g.late()", "g.late != nil && false",
+			daemon, "TestNothingIsBoughtOnALookThatIsTooOld", "",
+		},
+		{
 			2, "an unanswered order holds no money", plan + "/shed.go",
 			"m.Phase == PhaseUnknown || m.Phase == PhaseAccepted || slow", "slow",
 			plan, "TestOrdersThatNoLookHasShownAreShedFor", "",
@@ -198,6 +218,11 @@ func list() []mutant {
 			11, "orders go where one of ours is dead and may win again", plan + "/offers.go",
 			"		t.blocked = true\n", "",
 			plan, "TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead", "",
+		},
+		{
+			12, "a destroy goes on in a dry run", daemon + "/gate.go",
+			"g.dryRun != nil && g.dryRun()", "g.dryRun != nil && false",
+			daemon, "TestAReloadToDryRunEndsADestroyUnderWay", "",
 		},
 		{
 			12, "the gate does not ask for pauses and breakers", daemon + "/gate.go",
