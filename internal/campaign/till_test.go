@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"strings"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -162,46 +161,54 @@ func (t *till) judge(scope string) {
 	}
 }
 
-// carry takes the present day, and month, along from what the daemon's clock would
-// show to what it does show, at its first look after it was set. What they then have
-// too much is nobody's doing, nor what stands already under days to come, which the
-// clock has shown before.
+// carry takes what was billed along from what the daemon's clock would show to what
+// it does show, at its first look after it was set: the present day to the day that
+// it shows now, and where it was set by an hour or more every other day and month by
+// as much. What they then have too much is nobody's doing.
 func (t *till) carry(now time.Time, before time.Duration) {
 	was, is := now.Add(before).In(t.zone), now.Add(t.skew()).In(t.zone)
-	for scope := range t.tabs {
-		t.move(scope, was.Format(time.DateOnly), is.Format(time.DateOnly))
-		if was.Sub(is).Abs() >= time.Hour {
-			t.move(scope, was.Format("2006-01"), is.Format("2006-01"))
-			if was.Format("2006-01") != is.Format("2006-01") {
-				t.undate(scope, was.Format("2006-01"))
+	all := was.Sub(is).Abs() >= time.Hour
+	for scope, periods := range t.tabs {
+		next := map[string]*tab{}
+		for period, b := range periods {
+			to := carried(period, was, is, all)
+			if next[to] == nil {
+				next[to] = &tab{}
 			}
+			next[to].spent, next[to].excused = next[to].spent.Add(b.spent), next[to].excused.Add(b.excused)
 		}
-		for period, tab := range t.tabs[scope] {
-			if period != "life" && period > is.Format(time.DateOnly) {
-				tab.excused = tab.spent
-			}
-		}
+		delete(next, "") // days that no month keeps any more
+		t.tabs[scope] = next
 	}
 	t.forgive(is)
 }
 
-// undate takes the days of a month that the clock has left, and may come back to: they
-// have cost what they cost, in another month.
-func (t *till) undate(scope, month string) {
-	for period := range t.tabs[scope] {
-		if strings.HasPrefix(period, month+"-") {
-			delete(t.tabs[scope], period)
+// carried is what a period is called after the clock was set; "" for a day that can
+// keep its distance to the present one only in another month than its own.
+func carried(period string, was, is time.Time, all bool) string {
+	from, to := was.Format(time.DateOnly), is.Format(time.DateOnly)
+	month := func(period string) string {
+		m, err := time.Parse("2006-01", period)
+		if err != nil {
+			return period // the whole life
 		}
+		return m.AddDate(0, 12*(is.Year()-was.Year())+int(is.Month())-int(was.Month()), 0).Format("2006-01")
 	}
-}
-
-func (t *till) move(scope, from, to string) {
-	if from == to {
-		return
+	switch {
+	case period == from:
+		return to
+	case !all || from == to:
+		return period
+	case len(period) != len(time.DateOnly):
+		return month(period)
 	}
-	a, b := t.tab(scope, from), t.tab(scope, to)
-	b.spent, b.excused = b.spent.Add(a.spent), b.excused.Add(a.excused)
-	*a = tab{}
+	a, err1 := time.Parse(time.DateOnly, from)
+	b, err2 := time.Parse(time.DateOnly, to)
+	d, err3 := time.Parse(time.DateOnly, period)
+	if err1 != nil || err2 != nil || err3 != nil || d.Add(b.Sub(a)).Format("2006-01") != month(period[:7]) {
+		return ""
+	}
+	return d.Add(b.Sub(a)).Format(time.DateOnly)
 }
 
 // forgive excuses what is above a cap now.
