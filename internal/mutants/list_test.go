@@ -86,7 +86,7 @@ func list() []mutant {
 		},
 		{
 			2, "shedding takes the highest priority first", plan + "/shed.go",
-			"cmp.Compare(a.d.p.Priority, b.d.p.Priority)", "cmp.Compare(b.d.p.Priority, a.d.p.Priority)",
+			"cmp.Compare(a.priority(), b.priority())", "cmp.Compare(b.priority(), a.priority())",
 			plan, "TestTooDearAFleetIsShedByPriorityThenPrice", "",
 		},
 		{
