@@ -55,8 +55,10 @@ func (e *Engine) checkBalance() {
 	gen := e.brokeGen
 	left := max(e.balance(), 0)
 	// Seconds until nothing is left, rounded up; a balance is never checked more
-	// often than once a second.
+	// often than once a second. Nor is it planned for more than a day: a full purse
+	// would leave a plan behind at every change, for years.
 	wait := max(hours(float64(left)/float64(e.burn)).Truncate(time.Second), time.Second)
+	wait = min(wait, 24*time.Hour)
 	e.after(wait, func() {
 		switch {
 		case gen != e.brokeGen:
