@@ -146,12 +146,15 @@ func (w *world) holdRenamed(m *Machine) {
 // removeSurplus deletes down to the target: what is no capacity first, then the
 // dearest. Only what this look shows is surplus, and what it shows for the first
 // time and we never ordered is not: one list that names a machine twice must not
-// cost us a machine that runs.
+// cost us a machine that runs. Where none is wanted, that cannot happen.
 func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
+	proven := func(m *Machine) bool {
+		return d.st.Target == 0 || m.SeenAt.Equal(w.in.Now) && !(m.Adopted && m.StatusAt.Equal(w.in.Now))
+	}
 	have, sure := 0, 0
 	for _, m := range kept {
 		have += d.gpus(m)
-		if m.SeenAt.Equal(w.in.Now) && !(m.Adopted && m.StatusAt.Equal(w.in.Now)) {
+		if proven(m) {
 			sure += d.gpus(m)
 		}
 	}
@@ -176,7 +179,7 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 		if surplus <= 0 {
 			break
 		}
-		if d.gpus(m) > surplus || w.shielded(d, m) {
+		if !proven(m) || d.gpus(m) > surplus || w.shielded(d, m) {
 			continue
 		}
 		if w.remove(m, Reason{ReasonOverTarget, surplusText(d, m, have)}) {

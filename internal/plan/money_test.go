@@ -667,3 +667,19 @@ func TestAnOldListLowersNoReservation(t *testing.T) {
 		t.Errorf("%s reserved for a machine that can win again at 0.25", m.Reserved)
 	}
 }
+
+func TestABidThatMayHaveBeenAppliedStaysReserved(t *testing.T) {
+	for status, want := range map[market.Status]market.Rate{market.StatusOutbid: usd("0.255"), market.StatusRunning: usd("0.205")} {
+		in, inst := one(t)
+		m := &in.History.Machines[0]
+		m.Status, inst.Status = status, status
+		m.Rebid, m.Reserved = &PendingRebid{Bid: usd("0.25"), At: t0}, usd("0.255")
+		for i := range 5 {
+			d := time.Duration(i+1) * time.Minute
+			glance(&in, t0.Add(d), d, inst)
+		}
+		if m := in.History.Machines[0]; m.Rebid != nil || m.Reserved != want {
+			t.Errorf("%s: %s reserved, want %s; %+v", status, m.Reserved, want, m.Rebid)
+		}
+	}
+}

@@ -61,6 +61,9 @@ func Observe(h *History, l Look) []Event {
 		o.machines()
 		o.weigh()
 		h.LookedAt = l.Snapshot.Instances.At
+		if h.LookedAt.After(l.Now) { // the clock was set back since
+			h.LookedAt = l.Now
+		}
 	}
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
@@ -426,6 +429,11 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		m.RebidIgnored = now == market.StatusOutbid
 		if known && r.Accepted && m.RebidIgnored {
 			o.h.RebidApplies = market.Some(Lesson{false, o.l.Now})
+		}
+		// Only a running machine that shows another price disproves the bid: one that is
+		// outbid may win again at it.
+		if !known || !now.BillsCompute() {
+			m.Bid = market.Some(max(m.Bid.Or(0), r.Bid))
 		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)
 		e.Intent, e.State = r.Intent, IntentFailed
