@@ -29,8 +29,8 @@ type FaceOptions struct {
 	IntPorts bool
 	Faults   *Faults
 	// Struck, if set, is told of every fault that strikes, with the operation's name.
-	Struck func(kind, op string)
-	Latency  Latency
+	Struck  func(kind, op string)
+	Latency Latency
 }
 
 // Latency is how long answers take: lognormal around the medians, slept on the
