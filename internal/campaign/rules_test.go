@@ -192,6 +192,9 @@ func (w *world) grown(e simulator.Event) {
 		w.holds(ruleCaps, own <= c, "policy %s may cost %s, its max_hourly is %s", name, own, c)
 	}
 	w.till.chargeAll(e.At)
+	if w.skew != w.seenSkew {
+		return // the till learns of a clock that was set at the end of the cycle
+	}
 	for _, s := range []struct {
 		scope string
 		rate  market.Rate

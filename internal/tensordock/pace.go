@@ -63,7 +63,11 @@ func (p *pacer) pause(d time.Duration) {
 func (p *pacer) paused() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return min(p.until.Sub(p.clk.Now()), maxPause)
+	now := p.clk.Now()
+	if latest := now.Add(maxPause); p.until.After(latest) {
+		p.until = latest
+	}
+	return p.until.Sub(now)
 }
 
 // retryAfter reads the header in seconds or as a date, at most maxPause; 0 if it

@@ -118,6 +118,19 @@ func TestAClockSetBackDoesNotPauseForEver(t *testing.T) {
 	}
 }
 
+func TestAClockSetBackEndsAPauseAfterTheLongestThatThereIs(t *testing.T) {
+	vc := clock.NewVirtual(start)
+	p := newPacer(vc, 1000)
+	p.pause(time.Minute)
+	vc.Set(start.Add(-24 * time.Hour))
+	if err := p.wait(bg); err != nil {
+		t.Fatal(err)
+	}
+	if waited := vc.Now().Sub(start.Add(-24 * time.Hour)); waited > maxPause {
+		t.Errorf("a clock set back by a day made it wait %s", waited)
+	}
+}
+
 func TestManyCallersKeepThePace(t *testing.T) {
 	f := answers(t, 200, `{"success":true,"balance":1}`)
 	c, _ := client(t, f.URL, func(o *Options) { o.Clock, o.MarketplaceRPS = clock.System{}, 100 })
