@@ -21,42 +21,35 @@ import (
 // rule is one of the twelve that every run here is held to.
 type rule int
 
-// The rules, in the order of docs/ARCHITECTURE.md.
+// The rules, in the order of docs/ARCHITECTURE.md, with when they are checked and
+// what for. What the market itself can tell is taken from the market; the daemon's
+// own books are read only where the rule is about them.
 const (
+	// every report with actions, and some others: the recorded input, its lists shuffled, gives the same plan
 	ruleSame rule = 1 + iota
+	// every deploy and rebid as it takes effect: what the machines may cost is within each cap; every event and report: what was billed is
 	ruleCaps
+	// every delete before the market sees it: what is surplus in the books is surplus at the market
 	ruleAbsence
+	// every write before the market sees it: it names a machine under our mark; every event: nothing else changed by a write
 	ruleOurs
+	// every write before the market sees it: an open intent, and the password of an order, are on disk; every deploy: no name twice, no more than the target
 	ruleIntent
+	// every report: what counts as ready has run at the market, what is confirmed as bought was bought
 	ruleConfirmed
+	// every deploy and rebid as it takes effect: bids only go up, and never above the ceiling in force
 	ruleBids
+	// every report: what is outbid is not ready; the books reserve for each machine all that it may cost
 	ruleOutbid
+	// every report with actions: where the market accepts them all, the next plan asks for nothing
 	ruleStable
+	// every report: each action has a reason, each policy an action, a hold or its target
 	ruleReasons
+	// every deploy and rebid as it takes effect: no machine of ours is outbid at that instant
 	ruleDisplace
+	// every write before the market sees it: no pause, dry run, breaker or full disk stands against it
 	ruleGate
 )
-
-// rules says what each check looks at, and when. What the market itself can tell is
-// taken from the market: its events, its burn, its bill. The daemon's own books are
-// read only where the rule is about them.
-func rules() map[rule]string {
-	return map[rule]string{
-		ruleSame: "every report with actions, and some of the others: its recorded input, its lists shuffled, computed again, gives the same plan",
-		ruleCaps: "every deploy and rebid as it takes effect: all that the machines may cost is within each hourly cap, and with what was billed and the next " +
-			"quarter of an hour within each daily and monthly cap; every event and report: what was billed is within them",
-		ruleAbsence:   "every delete before the market sees it: what is surplus in the books is surplus at the market",
-		ruleOurs:      "every write before the market sees it: it names a machine under our mark; every event: nothing else changed by a write",
-		ruleIntent:    "every write before the market sees it: an open intent for it, and the password of an order, are on disk; every deploy: no name twice, never more than the target",
-		ruleConfirmed: "every report: what counts as ready has run at the market, what is confirmed as bought exists or existed",
-		ruleBids:      "every deploy and rebid as it takes effect: bids only go up, and never above the ceiling in force",
-		ruleOutbid:    "every report: what is outbid is not ready; the books reserve for each machine all that it may cost when it wins again",
-		ruleStable:    "every report with actions: where the market accepts them all, the next plan asks for nothing",
-		ruleReasons:   "every report: each action has a reason, each policy an action, a hold or its target",
-		ruleDisplace:  "every deploy and rebid as it takes effect: no machine of ours is outbid at that instant",
-		ruleGate:      "every write before the market sees it: no pause, dry run, or open breaker stands against it; at the end: no secret in anything written",
-	}
-}
 
 // holds counts a check, and notes what it found where it failed. The caller holds w.mu.
 func (w *world) holds(r rule, ok bool, format string, args ...any) {

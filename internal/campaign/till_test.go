@@ -18,15 +18,14 @@ import (
 // cycle leaves room for the lag, and nobody can delete through an API that does not
 // answer, a pause, a ledger that cannot be written or a process that is not there.
 type till struct {
-	skew  func() time.Duration // of the daemon's clock
-	lag   time.Duration
-	zone  *time.Location
-	tabs  map[string]map[string]*tab // by scope ("" is the fleet) and period
-	open  map[string]meter           // by machine
-	able  map[string]time.Time       // by scope: the end of the last cycle that could delete
-	total market.Amount
-	fail  func(format string, args ...any)
-	set   *policy.Set
+	skew func() time.Duration // of the daemon's clock
+	lag  time.Duration
+	zone *time.Location
+	tabs map[string]map[string]*tab // by scope ("" is the fleet) and period
+	open map[string]meter           // by machine
+	able map[string]time.Time       // by scope: the end of the last cycle that could delete
+	fail func(format string, args ...any)
+	set  *policy.Set
 }
 
 type tab struct{ spent, excused market.Amount }
@@ -153,7 +152,8 @@ func (t *till) judge(scope string) {
 		return
 	}
 	for _, l := range t.limits(scope, b) {
-		if over := l.tab.spent.Sub(l.tab.excused).Sub(l.cap); over > 0 {
+		// What runs on for the moment in which a cap was lowered is no breach of it.
+		if over := l.tab.spent.Sub(l.tab.excused).Sub(l.cap); over > market.Cent/10 {
 			t.fail("%q was billed %s (%s of it beyond help), %s is %s", scope, l.tab.spent, l.tab.excused, l.what, l.cap)
 			l.tab.excused = l.tab.excused.Add(over)
 			delete(t.able, scope) // once is enough to tell
@@ -180,6 +180,7 @@ func (t *till) carry(now time.Time, before time.Duration) {
 		delete(next, "") // days that no month keeps any more
 		t.tabs[scope] = next
 	}
+	clear(t.able) // what the clock makes of a cap counts from the next cycle on
 	t.forgive(is)
 }
 
