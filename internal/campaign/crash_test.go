@@ -252,10 +252,10 @@ func (w *world) mortally(f *fuse, do func() error) (killed bool) {
 }
 
 // TestKilledAnywhereItNeverBuysTwiceNorLeaks cuts every scene at every point (with
-// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every eleventh), and
+// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every 23rd), and
 // lets another process go on with the same ledger.
 func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
-	stride := envNumber(t, "STRIDE", 11)
+	stride := envNumber(t, "STRIDE", 23)
 	var cuts atomic.Int64
 	t.Run("scenes", func(t *testing.T) {
 		for _, s := range scenes() {
