@@ -517,9 +517,9 @@ func TestSimulation(t *testing.T) {
 	if met < 25 {
 		t.Errorf("only %d kinds of faults were met", met)
 	}
-	for r, check := range rules() {
+	for r := ruleSame; r <= ruleGate; r++ {
 		if all.checked[r] == 0 {
-			t.Errorf("rule %d was never checked: %s", r, check)
+			t.Errorf("rule %d was never checked", r)
 		}
 	}
 }
