@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +73,7 @@ type write struct {
 	verb string // the endpoint
 	id   string // of the machine it names, "" for a deploy
 	name string // of the machine that is ordered
+	gpus string // that it asks for, "" where it asks for none
 }
 
 // ours says whose a machine is by its name at the market.
@@ -166,6 +168,9 @@ func (w *world) displaced(e simulator.Event) {
 	if w.plot.sim.SpotShownFree > 0 {
 		return // its hosts lie about what is free: see docs/design/bidding.md
 	}
+	if w.writing != nil && w.writing.gpus != "" && w.writing.gpus != strconv.Itoa(e.GPUs) {
+		return // of machines of different sizes nobody knows which falls out, when the last free GPU goes meanwhile
+	}
 	byUs := w.writing != nil && !w.handing && w.writing.id != e.Machine && !strings.Contains(w.writing.verb, "/delete/")
 	w.holds(ruleDisplace, !byUs, "our own bid displaced %s on %s", e.Name, e.Host)
 }
@@ -220,7 +225,7 @@ func (w *world) judge(op string, form url.Values) {
 	w.engine.Now() // what is due happens before the write, and is not its doing
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.writing = &write{verb: op, id: form.Get("server"), name: form.Get("name")}
+	w.writing = &write{verb: op, id: form.Get("server"), name: form.Get("name"), gpus: form.Get("gpu_count")}
 	if _, rest, v2 := strings.Cut(op, "/api/v2/instances/"); v2 {
 		w.writing.id, _, _ = strings.Cut(rest, "/")
 	}

@@ -42,6 +42,8 @@ type taken struct {
 	ports               map[int]bool
 	blocked             bool // a machine of ours here is dead or leaving
 	ofPolicy            map[string]int
+	// lowest is the lowest bid of ours that may be running there, per GPU.
+	lowest map[market.GPUModel]market.Rate
 }
 
 type backoffKey struct {
@@ -110,7 +112,7 @@ func newOffer(h *market.Host, g *market.HostGPU, place, model int) offer {
 func (s *shelf) on(host string) *taken {
 	t := s.taken[host]
 	if t == nil {
-		t = &taken{gpus: map[market.GPUModel]int{}, ports: map[int]bool{}, ofPolicy: map[string]int{}}
+		t = &taken{gpus: map[market.GPUModel]int{}, ports: map[int]bool{}, ofPolicy: map[string]int{}, lowest: map[market.GPUModel]market.Rate{}}
 		s.taken[host] = t
 	}
 	return t
@@ -127,6 +129,11 @@ func (s *shelf) occupy(in *Input, m *Machine) {
 	t.ofPolicy[m.Policy]++
 	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
 		t.blocked = true
+	} else if bid, ok := m.Bid.Get(); ok && m.Capacity == market.Spot && m.Shape.GPUs > 0 {
+		per := bid.Scale(1, int64(m.Shape.GPUs))
+		if was, ok := t.lowest[m.Model]; !ok || per < was {
+			t.lowest[m.Model] = per
+		}
 	}
 	if m.Phase == PhaseLive && m.OrderedAt.Before(in.Snapshot.Hosts.At) {
 		t.use(m.Model, market.Shape{}, m.Ports)
@@ -372,6 +379,17 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 		!passes(&f.Backoff, back != nil && limit <= back.Bid) {
 		return false
 	}
+	// A newcomer that bids above one of ours falls upon it where the host is less free
+	// than its list says. At the same price it can only fall out itself.
+	own, sibling := market.Rate(0), false
+	if t := w.shelf.taken[c.host.ID]; t != nil {
+		own, sibling = t.lowest[c.gpu.Model]
+	}
+	if own = own.Mul(d.p.Shape.GPUs).CeilCent(); sibling && own < limit {
+		limit = own
+	} else {
+		sibling = false
+	}
 	if back != nil {
 		b.lo = max(b.lo, back.Bid)
 		if b.hi <= b.lo {
@@ -383,7 +401,7 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 	} else {
 		var ok bool
 		c.bid, ok = b.next(opening(compute), limit)
-		if !passes(&f.Refused, !ok || b.silent) {
+		if !passes(&f.Sibling, !ok && sibling) || !passes(&f.Refused, !ok || b.silent) {
 			return false
 		}
 	}
@@ -547,6 +565,7 @@ func (f Funnel) String() string {
 		{f.Ceiling, "are above the ceiling"},
 		{f.Backoff, "failed lately"},
 		{f.Refused, "refused every bid"},
+		{f.Sibling, "would need a bid above that of a machine of ours there"},
 	} {
 		if s.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", s.n, s.text))

@@ -102,6 +102,7 @@ type Funnel struct {
 	Ceiling    int `json:"ceiling,omitempty"` // dearer than max_gpu_hour
 	Backoff    int `json:"backoff,omitempty"`
 	Refused    int `json:"refused,omitempty"` // the market refused even the highest bid
+	Sibling    int `json:"sibling,omitempty"` // only a bid above one of ours there would win
 	Candidates int `json:"candidates"`
 }
 
