@@ -141,7 +141,7 @@ func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
 // destroys, and the clock jumps.
 func TestFaultsCrashesAndOperatorsAllAtOnce(t *testing.T) {
 	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 3)
-	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 6)); seed++ {
+	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 3)); seed++ {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
 			t.Parallel()
 			f := &fuse{death: func() { panic(errKilled) }}
