@@ -123,7 +123,7 @@ func neighbours(w *world) {
 
 func TestNoFaultMakesItSpendMoreBuyTwiceLeakOrTouchWhatIsNotOurs(t *testing.T) {
 	first, hours := uint64(envNumber(t, "FROM", 1)), envNumber(t, "HOURS", 3)
-	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 8)); seed++ {
+	for seed := first; seed < first+uint64(envNumber(t, "SEEDS", 4)); seed++ {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := troubled(t, seed, "live")
