@@ -332,8 +332,9 @@ func (w *world) check(r *plan.Report) {
 	defer w.mu.Unlock()
 	w.till.chargeAll(w.clock.Now())
 	if w.skew != w.seenSkew {
-		w.till.carry(w.clock.Now(), w.seenSkew)
+		before := w.seenSkew
 		w.seenSkew = w.skew
+		w.till.carry(w.clock.Now(), before)
 	}
 	w.purse(balance)
 	w.planned(r)
@@ -485,14 +486,14 @@ func cloned(h plan.History) (out plan.History) {
 // without a pause, with a ledger. What is billed longer than the lag after the last
 // such cycle is not the daemon's to prevent: see till.
 func (w *world) able(r *plan.Report, h *plan.History) {
-	can := !w.troubled && !w.disk.touched && r.Problem == "" && r.Mode == policy.Live && r.Input.Snapshot.Instances.Complete && !w.destroying
+	can := !w.recapped && !w.troubled && !w.disk.touched && r.Problem == "" && r.Mode == policy.Live && r.Input.Snapshot.Instances.Complete && !w.destroying
 	if _, err := os.Stat(filepath.Join(w.dir, "pause")); err == nil {
 		can = false
 	}
 	if b := r.Input.History.OpenBreaker(r.Input.Now); b != nil && b.All {
 		can = false
 	}
-	w.troubled, w.disk.touched = false, w.disk.full
+	w.recapped, w.troubled, w.disk.touched = false, false, w.disk.full
 	if !can {
 		return
 	}

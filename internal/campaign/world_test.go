@@ -94,6 +94,7 @@ type world struct {
 	scanAt     time.Time    // of the last request for the list of machines
 	blurred    time.Time    // when a list last was an old one
 	doubled    [2]time.Time // the last two times that a list named a machine twice
+	recapped   bool         // the caps changed while, or just before, this cycle went on
 	troubled   bool         // a fault of this cycle hides machines, or keeps them alive
 	// destroying: the operator's command is under way.
 	destroying bool
@@ -157,7 +158,7 @@ func newWitness(t testing.TB) *world {
 		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, called: map[string]string{}, ran: map[string]bool{},
 		everBought: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
-	w.till.skew = func() time.Duration { return w.skew }
+	w.till.skew = func() time.Duration { return w.seenSkew }
 	w.till.fail = func(format string, args ...any) { w.holds(ruleCaps, false, format, args...) }
 	return w
 }
@@ -312,6 +313,7 @@ func (w *world) configured() {
 	w.till.lag, w.till.zone = interval+10*time.Minute, set.Budget.Zone.Location()
 	w.drained = w.clock.Now()
 	w.till.configure(&w.set, w.clock.Now())
+	w.recapped = true
 }
 
 // reload lets the daemon read the file again.
