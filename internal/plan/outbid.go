@@ -13,7 +13,9 @@ import (
 func (w *world) raiseAll(d *desk) {
 	have := 0
 	for _, m := range d.kept {
-		have += d.gpus(m)
+		if !w.going[m.Name] {
+			have += d.gpus(m)
+		}
 	}
 	if have > d.st.Target {
 		return
