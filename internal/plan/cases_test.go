@@ -124,6 +124,38 @@ func TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge(t *testing.T) {
 	}
 }
 
+func TestAnUnknownDeployIsNotGivenUpByItsAgeAlone(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput([]market.Host{newHost("a", 4, "0.20")}, p)
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
+	intent, err := Begin(&in.History, Compute(in).Actions[0], Caps{Hourly: in.HourlyCap}, 1, 1, nameOf("p", 1), in.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Lose(&in.History, &intent, "timeout", in.Now)
+	for i := range in.Safety.UnknownLooks - 1 {
+		in.Now = in.Now.Add(time.Hour)
+		if observed(&in); in.History.Machine(intent.Machine) == nil {
+			t.Fatalf("given up after %d looks", i+1)
+		}
+	}
+}
+
+func TestWhichTwinIsWhichDoesNotHangOnTheOrderOfTheList(t *testing.T) {
+	p := newPolicy("p", 2)
+	a := shown(newMachine(p, 1, "a", "0.20"))
+	b := a
+	b.ID, b.Host = a.ID+"-twin", "b"
+	books := func(list ...market.Instance) string {
+		in := newInput(nil, p)
+		events := observed(&in, list...)
+		return asJSON(t, in.History) + asJSON(t, events)
+	}
+	if x, y := books(a, b), books(b, a); x != y {
+		t.Errorf("%s\n%s", x, y)
+	}
+}
+
 func TestAListMadeBeforeTheOrderDoesNotMissTheMachine(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput(nil, p)
