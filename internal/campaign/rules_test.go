@@ -267,7 +267,7 @@ func (w *world) named(in *plan.Intent) {
 	}
 	_, mine := ours(name)
 	// A name that was changed since the last look is not known to the daemon yet.
-	fresh := !w.renamed[w.writing.id].Before(w.scanAt)
+	fresh := !w.renamed[w.writing.id].Before(w.readAt)
 	w.holds(ruleOurs, mine || fresh, "%s %s is for %q, which is not ours", in.Kind, in.Machine, name)
 }
 
@@ -335,6 +335,9 @@ func (w *world) check(r *plan.Report) {
 		before := w.seenSkew
 		w.seenSkew = w.skew
 		w.till.carry(w.clock.Now(), before)
+	}
+	if r.Input.Snapshot.Instances.Complete {
+		w.readAt = w.scanAt
 	}
 	w.purse(balance)
 	w.planned(r)

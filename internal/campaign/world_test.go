@@ -92,6 +92,7 @@ type world struct {
 	daemons    int                  // that buy, each of them a whole target
 	writing    *write
 	scanAt     time.Time    // of the last request for the list of machines
+	readAt     time.Time    // of the last one that was answered with a whole list
 	blurred    time.Time    // when a list last was an old one
 	doubled    [2]time.Time // the last two times that a list named a machine twice
 	recapped   bool         // the caps changed while, or just before, this cycle went on

@@ -82,6 +82,7 @@ type Daemon struct {
 	// watching is one more than the generation under which the machines were seen
 	// last, whole; 0 before that.
 	watching uint64
+	watchAt  time.Time // since when
 	reload   reloadState
 	holds    map[string]bool // reasons of the last cycle, to log only what changed
 }

@@ -3,18 +3,23 @@ package daemon
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
-// watched says whether this process has seen the machines before, under this
-// configuration: one that appears later has appeared under its eyes.
-func (d *Daemon) watched(generation uint64) bool {
+// watched says since when this process has seen the machines, under this
+// configuration: one that appears later has appeared under its eyes. Zero before its
+// first whole look.
+func (d *Daemon) watched(generation uint64) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.watching == generation+1
+	if d.watching != generation+1 {
+		return time.Time{}
+	}
+	return d.watchAt
 }
 
 // saw notes a look that was booked. A list that the bill contradicts may hide
@@ -27,7 +32,9 @@ func (d *Daemon) saw(generation uint64, in *plan.Input) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.watching = generation + 1
+	if d.watching != generation+1 {
+		d.watching, d.watchAt = generation+1, in.Now
+	}
 }
 
 // look is a snapshot with what this process and its ledger know about it.

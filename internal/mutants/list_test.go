@@ -96,12 +96,12 @@ func list() []mutant {
 		},
 		{
 			2, "a clock that is set forward charges the time it skipped", plan + "/steps.go",
-			"		o.h.shift(step)\n", "",
+			"	o.h.shift(step)\n", "",
 			plan, "TestAClockThatIsSetNeitherForgivesNorDoublesSpend", "",
 		},
 		{
 			2, "a clock that is set opens a new day's budget", plan + "/steps.go",
-			"		o.carry(should)\n", "",
+			"	o.carry(should)\n", "",
 			plan, "TestAClockThatIsSetNeitherForgivesNorDoublesSpend", "",
 		},
 		{

@@ -230,7 +230,7 @@ func Lose(h *History, in *Intent, detail string, now time.Time) {
 	case in.Kind == Deploy:
 		h.scaled(in.Policy, now)
 	case in.Kind == Delete:
-		m.Leaving = nil
+		m.Leaving = &PendingDelete{Intent: in.ID, At: now, Code: in.Reason.Code, Lost: true}
 		in.State, in.SettledAt = IntentFailed, now
 	}
 }

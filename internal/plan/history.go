@@ -107,6 +107,9 @@ type PendingDelete struct {
 	At     time.Time `json:"at"`
 	Looks  int       `json:"looks"`          // complete looks since that still showed the machine
 	Code   string    `json:"code,omitempty"` // of the reason it was deleted for
+	// Lost: its answer was lost. It stands for the rest of the cycle, so that nothing
+	// else is given up in the machine's place, and is asked for again in the next.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Ready says whether the machine delivers GPUs now.

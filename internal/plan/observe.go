@@ -26,9 +26,9 @@ type Look struct {
 	// Strange are names in the list that carry our mark and owner, and that this
 	// ledger neither gave out nor took in before. Sorted.
 	Strange []string
-	// Watched: this very process has seen the machines of this owner before, so that
-	// what is strange now has appeared under its eyes.
-	Watched bool
+	// Watched is since when this very process has seen the machines of this owner, so
+	// that what is strange now has appeared under its eyes; zero before its first look.
+	Watched time.Time
 }
 
 // Observe books what a look showed: machines seen, changed, absent, adopted, and
@@ -52,17 +52,22 @@ type Look struct {
 // h is changed in place.
 func Observe(h *History, l Look) []Event {
 	o := observer{h: h, l: l, zone: l.Zone.Location(), before: map[string]market.Rate{}, charges: map[spendKey]market.Amount{}}
-	o.steady()
+	step := o.steady()
+	for i := range h.Machines {
+		if m := &h.Machines[i]; m.Leaving != nil && m.Leaving.Lost {
+			m.Leaving = nil
+		}
+	}
 	slices.SortFunc(h.Machines, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range h.Machines {
 		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
 	}
-	if l.Snapshot.Instances.Complete && !o.stale() {
+	if list := &o.l.Snapshot.Instances; list.Complete && !o.stale() {
 		o.machines()
 		o.weigh()
-		h.LookedAt = l.Snapshot.Instances.At
-		if h.LookedAt.After(l.Now) { // the clock was set back since
-			h.LookedAt = l.Now
+		h.LookedAt = list.At
+		if h.LookedAt.After(o.l.Now) { // the clock was set back since
+			h.LookedAt = o.l.Now
 		}
 	}
 	for i := range h.Machines {
@@ -72,6 +77,7 @@ func Observe(h *History, l Look) []Event {
 	o.bookCharges()
 	o.levels()
 	o.expire()
+	o.turn(step)
 	return o.events
 }
 

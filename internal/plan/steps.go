@@ -24,18 +24,19 @@ type ClockMark struct {
 	Seen time.Time     `json:"seen,omitzero"`  // the time of day of the last look
 }
 
-// steady finds out whether the clock was set since the last look, and if so moves
-// everything that the books remember along with it: ages stay what they were, and
-// no time is charged that did not pass.
+// steady finds out whether the clock was set since the last look, and by how much.
+// The look is then booked by the calendar of the last one, as if nobody had touched
+// the clock: ages are what they are, and no time is charged that did not pass. Only
+// when that is done does turn take everything over to the new calendar.
 //
 //	same boot       what passed is known exactly, over restarts of the process too
 //	another boot    a time of day that went on is believed; one that went back was set
 //	no such clock   the same
-func (o *observer) steady() {
+func (o *observer) steady() (step time.Duration) {
 	mark, now := &o.h.Clock, o.l.Now
 	if mark.Seen.IsZero() {
 		*mark = ClockMark{Boot: o.l.Boot, Up: o.l.Up, At: now, Seen: now}
-		return
+		return 0
 	}
 	should := now
 	same := mark.Boot != "" && mark.Boot == o.l.Boot && o.l.Up >= mark.Up
@@ -45,18 +46,36 @@ func (o *observer) steady() {
 	case now.Before(mark.Seen):
 		should = mark.Seen
 	}
-	step := now.Sub(should)
-	if step.Abs() >= stepTolerance {
-		o.h.shift(step)
-		o.carry(should)
-		o.events = append(o.events, Event{
-			Kind: EventClock, At: now, Text: fmt.Sprintf("the clock was set %s: ages and spend go by the time that truly passed", stepText(step)),
-		})
+	if step = now.Sub(should); step.Abs() < stepTolerance {
+		step = 0
 	}
-	if !same || step.Abs() >= stepTolerance {
+	if !same || step != 0 {
 		mark.Boot, mark.Up, mark.At = o.l.Boot, o.l.Up, now
 	}
 	mark.Seen = now
+	o.l.Now = now.Add(-step)
+	if list := &o.l.Snapshot.Instances; !list.At.IsZero() {
+		list.At = list.At.Add(-step)
+	}
+	return step
+}
+
+// turn takes everything that the books remember over to the calendar that the clock
+// shows now.
+func (o *observer) turn(step time.Duration) {
+	if step == 0 {
+		return
+	}
+	should := o.l.Now
+	o.l.Now = should.Add(step)
+	o.h.shift(step)
+	o.carry(should)
+	for i := range o.events {
+		o.events[i].At = o.l.Now
+	}
+	o.events = append(o.events, Event{
+		Kind: EventClock, At: o.l.Now, Text: fmt.Sprintf("the clock was set %s: ages and spend go by the time that truly passed", stepText(step)),
+	})
 }
 
 func stepText(step time.Duration) string {

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -15,11 +16,13 @@ import (
 // allow is deleted all the same: nobody has allowed it to be spent.
 //
 //	first look after a start, or after a reload    adopted: a ledger was lost, or is an old copy
+//	made before that look, says the market         adopted: the list had hidden it
 //	a name that this ledger gave out               adopted: an order that was given up too early
 //	a name that was taken in before                adopted: it was hidden, and is back
 //	any other                                      adopted, and the breaker opens
 func (o *observer) trespass(inst *market.Instance) {
-	if !o.l.Watched || !slices.Contains(o.l.Strange, inst.Name) ||
+	old := !inst.Created.IsZero() && inst.Created.Before(o.l.Watched.Add(-time.Minute))
+	if o.l.Watched.IsZero() || old || !slices.Contains(o.l.Strange, inst.Name) ||
 		slices.ContainsFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerSecondDaemon }) {
 		return
 	}

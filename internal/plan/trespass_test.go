@@ -16,7 +16,7 @@ func appeared() (Input, Look) {
 	alien := shown(newMachine(p, 2, "b", "0.20"))
 	in.Snapshot.Instances.Value = []market.Instance{shown(in.History.Machines[0]), alien}
 	l := look(in)
-	l.Strange, l.Watched = []string{alien.Name}, true
+	l.Strange, l.Watched = []string{alien.Name}, t0.Add(-time.Hour)
 	return in, l
 }
 
@@ -64,7 +64,8 @@ func TestACapIsHeldEvenWhereAllWritesStop(t *testing.T) {
 
 func TestWhatIsNoProofOfASecondDaemonIsAdoptedInPeace(t *testing.T) {
 	for name, change := range map[string]func(*Look){
-		"the first look of a process":      func(l *Look) { l.Watched = false },
+		"the first look of a process":      func(l *Look) { l.Watched = time.Time{} },
+		"a machine made long before it":    func(l *Look) { l.Snapshot.Instances.Value[1].Created = t0.Add(-2 * time.Hour) },
 		"a name that this ledger knows":    func(l *Look) { l.Strange = nil },
 		"a machine of another owner":       func(l *Look) { l.Snapshot.Instances.Value[1].Name = "tds-other-p-k0000002" },
 		"a twin of a machine that we know": func(l *Look) { l.Snapshot.Instances.Value[1].Name = l.Snapshot.Instances.Value[0].Name },

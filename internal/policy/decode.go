@@ -111,7 +111,7 @@ func (d *decoder) document(data []byte) (root *yaml.Node, ok bool) {
 		return nil, false
 	case root.Kind == yaml.ScalarNode:
 		// Perhaps the file of a key or a password, so it is not repeated.
-		d.fail(CodeType, at{}, "is it the right file?", "the file must be a section of keys, not a text")
+		d.fail(CodeType, start, "is it the right file?", "the file must be a section of keys, not a text")
 		return nil, false
 	}
 	return root, true
