@@ -21,7 +21,7 @@ import (
 //	a name that was taken in before                adopted: it was hidden, and is back
 //	any other                                      adopted, and the breaker opens
 func (o *observer) trespass(inst *market.Instance) {
-	old := !inst.Created.IsZero() && inst.Created.Before(o.l.Watched.Add(-time.Minute))
+	old := !inst.Created.IsZero() && inst.Created.Add(time.Second).Before(o.l.Watched) // the market tells whole seconds
 	if o.l.Watched.IsZero() || old || !slices.Contains(o.l.Strange, inst.Name) ||
 		slices.ContainsFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerSecondDaemon }) {
 		return
