@@ -154,6 +154,10 @@ func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (
 		r.Verdict = market.Some(v)
 		return r, err
 	}
+	// It is a second write: a pause or a breaker may have come up since the first.
+	if err := a.gate.Allow(act); err != nil {
+		return a.lost(in, fmt.Errorf("validated, not submitted: %w", err))
+	}
 	err = a.writer.ModifyBid(ctx, act.Instance, act.Model, act.Shape, act.Bid)
 	switch market.ClassOf(err) {
 	case market.ClassAmbiguous, market.ClassUnavailable, market.ClassRateLimited, market.ClassUnauthorized:

@@ -82,7 +82,7 @@ func act(kind plan.ActionKind, s *stage) (Result, error) {
 func TestTheOrderIsGateIntentRequestOutcome(t *testing.T) {
 	for kind, want := range map[plan.ActionKind]string{
 		plan.Deploy: "gate begin outfit DEPLOY accept",
-		plan.Rebid:  "gate begin VALIDATE MODIFY accept",
+		plan.Rebid:  "gate begin VALIDATE gate MODIFY accept",
 		plan.Delete: "gate begin DELETE accept",
 	} {
 		s := &stage{}
@@ -117,9 +117,9 @@ func TestEveryFailureEndsWithAnOutcomeInTheBooksAndNothingMoreIsSent(t *testing.
 		{plan.Deploy, "accept", disk, "gate begin outfit DEPLOY accept", "", true},
 		{plan.Rebid, "VALIDATE", answer(market.ClassAmbiguous), "gate begin VALIDATE lose", market.ClassAmbiguous, false},
 		{plan.Rebid, "VALIDATE", answer(market.ClassBidRefused), "gate begin VALIDATE refuse", market.ClassBidRefused, false},
-		{plan.Rebid, "MODIFY", answer(market.ClassAmbiguous), "gate begin VALIDATE MODIFY lose", market.ClassAmbiguous, false},
+		{plan.Rebid, "MODIFY", answer(market.ClassAmbiguous), "gate begin VALIDATE gate MODIFY lose", market.ClassAmbiguous, false},
 		// The validation may have applied the bid: a look decides, not this refusal.
-		{plan.Rebid, "MODIFY", answer(market.ClassRefused), "gate begin VALIDATE MODIFY accept", "", false},
+		{plan.Rebid, "MODIFY", answer(market.ClassRefused), "gate begin VALIDATE gate MODIFY accept", "", false},
 		{plan.Delete, "DELETE", answer(market.ClassDone), "gate begin DELETE accept", "", false},
 		{plan.Delete, "DELETE", answer(market.ClassNotFound), "gate begin DELETE accept", "", false},
 		{plan.Delete, "DELETE", answer(market.ClassAmbiguous), "gate begin DELETE lose", market.ClassAmbiguous, false},
