@@ -136,7 +136,7 @@ func (w *world) untouched(e simulator.Event, mine bool) {
 	switch e.Kind {
 	case simulator.Deleted, simulator.Rebid, simulator.Modified, simulator.Released, simulator.Deployed, simulator.Started:
 		// A name that was changed since the last look is not known to the daemon yet.
-		byDaemon := w.writing != nil && w.renamed[e.Machine].Before(w.scanAt)
+		byDaemon := w.writing != nil && w.renamed[e.Machine].Before(w.readAt)
 		w.holds(ruleOurs, mine || !byDaemon, "a machine of somebody else was touched (%s): %s", e.Kind, e.Name)
 	}
 }
