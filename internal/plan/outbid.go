@@ -106,8 +106,8 @@ func (w *world) leaving() bool {
 }
 
 // raiseLimit is the highest bid that may be made for an outbid machine: under the
-// ceiling, and, unless its GPUs are free anyway, below every running bid of ours on
-// the same host. Of two machines of the same size the lower bid is the one that
+// ceiling, and below every running bid of ours on the same host; no higher than it
+// where its GPUs are free by the list. Of two machines of the same size the lower bid is the one that
 // falls out, so such a raise cannot displace the other; with different sizes
 // nothing is certain.
 func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate {
@@ -117,7 +117,11 @@ func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate
 		case o == m || o.Host != m.Host || o.Host == "" || o.Capacity == market.OnDemand:
 		case o.Leaving != nil || w.going[o.Name] || o.Phase == PhaseLive && !o.Status.BillsCompute():
 		case w.freeOn(m) >= d.gpus(m):
-			return limit
+			// So the list says; a rival may have come since. At the same price it cannot fall
+			// upon ours.
+			if o.Shape.GPUs == d.gpus(m) {
+				limit = min(limit, o.Bid.Or(limit).FloorCent())
+			}
 		case o.Shape.GPUs == d.gpus(m):
 			limit = min(limit, o.Bid.Or(0).Sub(market.Cent).FloorCent())
 		default:
