@@ -239,8 +239,7 @@ func Lose(h *History, in *Intent, detail string, now time.Time) {
 // when there were too many.
 func Fail(h *History, s policy.Safety, now time.Time) []Event {
 	h.Failures = append(recent(h.Failures, now.Add(-s.BreakerWindow)), now)
-	open := slices.ContainsFunc(h.Breakers, func(b Breaker) bool { return b.Code == BreakerFailures && b.Open(now) })
-	if len(h.Failures) < s.BreakerFailures || open {
+	if b := h.breaker(BreakerFailures); len(h.Failures) < s.BreakerFailures || b != nil && b.Open(now) {
 		return nil
 	}
 	b := Breaker{
@@ -248,8 +247,7 @@ func Fail(h *History, s policy.Safety, now time.Time) []Event {
 		Reason: fmt.Sprintf("%d writes failed within %s", len(h.Failures), s.BreakerWindow),
 	}
 	h.Failures = nil
-	h.Breakers = append(h.Breakers, b)
-	return []Event{{Kind: EventBreaker, At: now, Text: b.Reason + "; no growth until " + b.Until.UTC().Format(time.RFC3339)}}
+	return []Event{h.open(b)}
 }
 
 // Penalise keeps us away from a host, twice as long with every failure.

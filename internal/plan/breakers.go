@@ -20,13 +20,31 @@ type Level struct {
 // tells of it once.
 func (o *observer) trip(code, reason string) {
 	until := o.l.Now.Add(o.l.Safety.BreakerCooldown)
-	i := slices.IndexFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == code })
-	if i >= 0 {
-		o.h.Breakers[i].Until, o.h.Breakers[i].Reason = until, reason
+	if b := o.h.breaker(code); b != nil {
+		b.Until, b.Reason = until, reason
 		return
 	}
-	o.h.Breakers = append(o.h.Breakers, Breaker{Code: code, Since: o.l.Now, Until: until, Reason: reason})
-	o.events = append(o.events, Event{Kind: EventBreaker, At: o.l.Now, Text: reason + "; no growth until " + until.UTC().Format(time.RFC3339)})
+	o.events = append(o.events, o.h.open(Breaker{Code: code, Since: o.l.Now, Until: until, Reason: reason}))
+}
+
+// breaker is the breaker of that code, also one that has cooled down and was not
+// dropped yet; nil if there is none.
+func (h *History) breaker(code string) *Breaker {
+	i := slices.IndexFunc(h.Breakers, func(b Breaker) bool { return b.Code == code })
+	if i < 0 {
+		return nil
+	}
+	return &h.Breakers[i]
+}
+
+// open adds a breaker, and returns the event that tells of it.
+func (h *History) open(b Breaker) Event {
+	h.Breakers = append(h.Breakers, b)
+	stops := "no growth until " + b.Until.UTC().Format(time.RFC3339)
+	if b.All {
+		stops = "no writes until then"
+	}
+	return Event{Kind: EventBreaker, At: b.Since, Text: b.Reason + "; " + stops}
 }
 
 // dud counts a machine that was ordered and never ran. Too many in a row, and it is
@@ -84,12 +102,12 @@ func (o *observer) levels() {
 			example = fmt.Sprintf("%s from %s to %s", was.Model, was.Price, is)
 		}
 	}
-	open := slices.IndexFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerPrices })
+	open := o.h.breaker(BreakerPrices)
 	if moved > 0 && moved*2 >= compared {
-		if open < 0 {
+		if open == nil {
 			o.trip(BreakerPrices, fmt.Sprintf("the prices of %d of %d GPU models moved by a factor of %g or more at once: %s", moved, compared, f, example))
 		}
-		if open < 0 || o.l.Now.Before(o.h.Breakers[open].Until) {
+		if open == nil || o.l.Now.Before(open.Until) {
 			return
 		}
 	}

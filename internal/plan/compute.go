@@ -52,7 +52,8 @@ func Compute(in Input) Plan {
 // world is the Input prepared for deciding, and the plan as it grows.
 type world struct {
 	in       *Input
-	desks    []desk // one per policy, in the order of service
+	desks    []desk           // one per policy, in the order of service
+	deskOf   map[string]*desk // the same by the policy's name
 	machines []*Machine
 	brackets map[bracketKey]bracket
 	shelf    *shelf // offers, made when the first policy needs them
@@ -97,7 +98,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.MaxGPUHour.Mul(d.gpu
 func newWorld(in *Input) *world {
 	w := &world{
 		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes,
-		ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
+		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {
 		m := &in.History.Machines[i]
@@ -116,12 +117,11 @@ func newWorld(in *Input) *world {
 	slices.SortFunc(w.desks, func(a, b desk) int {
 		return cmp.Or(cmp.Compare(b.p.Priority, a.p.Priority), cmp.Compare(a.p.Name, b.p.Name))
 	})
-	byName := map[string]*desk{}
 	for i := range w.desks {
-		byName[w.desks[i].p.Name] = &w.desks[i]
+		w.deskOf[w.desks[i].p.Name] = &w.desks[i]
 	}
 	for _, m := range w.machines {
-		if d := byName[m.Policy]; d != nil {
+		if d := w.deskOf[m.Policy]; d != nil {
 			d.machines = append(d.machines, m)
 		}
 	}

@@ -121,19 +121,9 @@ func (h *History) SpentInScope(s policy.Scope, now time.Time) Spent {
 }
 
 func (h *History) sum(now time.Time, counts func(policy string) bool) (sum Spent) {
-	today := now.Format(time.DateOnly)
-	for _, s := range h.Spend {
-		if !strings.HasPrefix(s.Day, today[:7]) || !counts(s.Policy) {
-			continue
-		}
-		sum.Month = sum.Month.Add(s.Amount)
-		if s.Day == today {
-			sum.Day = sum.Day.Add(s.Amount)
-		}
-	}
-	for _, t := range h.Totals {
-		if counts(t.Policy) {
-			sum.Total = sum.Total.Add(t.Amount)
+	for name, s := range h.SpentBy(now) {
+		if counts(name) {
+			sum.Day, sum.Month, sum.Total = sum.Day.Add(s.Day), sum.Month.Add(s.Month), sum.Total.Add(s.Total)
 		}
 	}
 	return sum

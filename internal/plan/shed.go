@@ -59,11 +59,9 @@ func (w *world) shed(seen bool) {
 		if c, ok := d.p.Budget.MaxHourly.Get(); ok && seen {
 			t.take(c, "the policy's max_hourly is %s", c)
 		}
-		mine := func(m *Machine) bool { return m.Policy == d.p.Name }
-		t.spend("the policy", &d.p.Budget, w.spent[d.p.Name], w.unstoppable(mine), lag)
-		w.shedTo(t, mine)
+		t.spend("the policy", &d.p.Budget, w.spent[d.p.Name], w.unstoppable(d.machines), lag)
+		w.shedTo(t, d.machines)
 	}
-	all := func(*Machine) bool { return true }
 	t := tightest{room: market.MaxRate}
 	sure := w.in.History.Account.Sure
 	others := market.Rate(0)
@@ -73,21 +71,21 @@ func (w *world) shed(seen bool) {
 	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
 		t.take(w.in.HourlyCap.Sub(others), "max_hourly is %s", w.in.HourlyCap)
 	}
-	fixed := w.unstoppable(all)
+	fixed := w.unstoppable(w.machines)
 	t.spend("the fleet", &w.in.Budget, w.allSpent, fixed.Add(others), lag)
 	if balance, ok := w.in.History.Account.Balance.Get(); ok {
 		t.purse(&w.in.Budget, balance, fixed.Add(sure), w.caps.Lag, 0)
 	}
-	w.shedTo(t, all)
+	w.shedTo(t, w.machines)
 }
 
 // spansLeft is how long money flows until it can be stopped, no longer than the day
 // and the month last.
 func (w *world) spansLeft() spans {
 	now := w.in.Now.In(w.in.Budget.Zone.Location())
-	day := nextDay(now).Sub(now)
-	s := spans{day: min(w.caps.Lag, day), month: w.caps.Lag, total: w.caps.Lag}
-	if tomorrow := nextDay(now); tomorrow.Day() == 1 {
+	tomorrow := nextDay(now)
+	s := spans{day: min(w.caps.Lag, tomorrow.Sub(now)), month: w.caps.Lag, total: w.caps.Lag}
+	if tomorrow.Day() == 1 {
 		s.month = s.day
 	}
 	return s
@@ -95,10 +93,10 @@ func (w *world) spansLeft() spans {
 
 // unstoppable is what goes on costing whatever is shed now: orders that no look has
 // shown, and deletions that take longer than they should.
-func (w *world) unstoppable(counts func(*Machine) bool) (sum market.Rate) {
-	for _, m := range w.machines {
+func (w *world) unstoppable(machines []*Machine) (sum market.Rate) {
+	for _, m := range machines {
 		slow := m.Leaving != nil && w.in.Now.Sub(m.Leaving.At) > w.in.Safety.AbsentAge
-		if counts(m) && m.Reserved < market.MaxRate && (m.Phase == PhaseUnknown || m.Phase == PhaseAccepted || slow) {
+		if m.Reserved < market.MaxRate && (m.Phase == PhaseUnknown || m.Phase == PhaseAccepted || slow) {
 			sum = sum.Add(m.Reserved)
 		}
 	}
@@ -109,17 +107,17 @@ func (w *world) unstoppable(counts func(*Machine) bool) (sum market.Rate) {
 // priority first, protected machines last, then the dearest. Machines of policies
 // that are paused, or of policies that this ledger never knew, cost money too, but
 // are not touched.
-func (w *world) shedTo(t tightest, counts func(*Machine) bool) {
+func (w *world) shedTo(t tightest, machines []*Machine) {
 	var live market.Rate
-	for _, m := range w.machines {
-		if counts(m) && w.sheddable(m) {
+	for _, m := range machines {
+		if w.sheddable(m) {
 			live = live.Add(m.Reserved)
 		}
 	}
 	if live <= t.room {
 		return
 	}
-	for _, v := range w.victims(counts) {
+	for _, v := range w.victims(machines) {
 		if live <= t.room {
 			return
 		}
@@ -151,28 +149,18 @@ func (v *victim) priority() int {
 	return v.d.p.Priority
 }
 
-func (w *world) victims(counts func(*Machine) bool) []victim {
+func (w *world) victims(machines []*Machine) []victim {
 	var out []victim
-	for i := range w.desks {
-		d := &w.desks[i]
-		if w.pausedBy(d.p.Name) != nil {
+	for _, m := range machines {
+		d := w.deskOf[m.Policy]
+		if !w.sheddable(m) || w.pausedBy(m.Policy) != nil || d == nil && !slices.Contains(w.in.History.Known, m.Policy) {
 			continue
 		}
-		for _, m := range d.machines {
-			if !counts(m) || !w.sheddable(m) {
-				continue
-			}
-			v := victim{m: m, d: d}
-			if slices.Contains(d.p.Protected, m.Name) {
-				v.protected = 1
-			}
-			out = append(out, v)
+		v := victim{m: m, d: d}
+		if d != nil && slices.Contains(d.p.Protected, m.Name) {
+			v.protected = 1
 		}
-	}
-	for _, m := range w.machines {
-		if counts(m) && w.sheddable(m) && w.orphaned(m) && w.pausedBy(m.Policy) == nil && slices.Contains(w.in.History.Known, m.Policy) {
-			out = append(out, victim{m: m})
-		}
+		out = append(out, v)
 	}
 	slices.SortFunc(out, func(a, b victim) int {
 		return cmp.Or(cmp.Compare(a.protected, b.protected), cmp.Compare(a.priority(), b.priority()),

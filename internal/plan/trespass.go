@@ -23,14 +23,12 @@ import (
 func (o *observer) trespass(inst *market.Instance) {
 	old := !inst.Created.IsZero() && inst.Created.Add(time.Second).Before(o.l.Watched) // the market tells whole seconds
 	if o.l.Watched.IsZero() || old || !slices.Contains(o.l.Strange, inst.Name) ||
-		slices.ContainsFunc(o.h.Breakers, func(b Breaker) bool { return b.Code == BreakerSecondDaemon }) {
+		o.h.breaker(BreakerSecondDaemon) != nil {
 		return
 	}
-	b := Breaker{Code: BreakerSecondDaemon, Since: o.l.Now, All: true, Reason: fmt.Sprintf(
+	o.events = append(o.events, o.h.open(Breaker{Code: BreakerSecondDaemon, Since: o.l.Now, All: true, Reason: fmt.Sprintf(
 		"%s (%s) appeared, carries owner %q and was never ordered by this ledger: another daemon buys under this owner; "+
-			"stop it or give it another daemon.owner, then resume", inst.Name, inst.ID, o.l.Owner)}
-	o.h.Breakers = append(o.h.Breakers, b)
-	o.events = append(o.events, Event{Kind: EventBreaker, At: o.l.Now, Text: b.Reason + "; no writes until then"})
+			"stop it or give it another daemon.owner, then resume", inst.Name, inst.ID, o.l.Owner)}))
 }
 
 // standStill is the plan while a breaker stops all writes: nothing is done but what
