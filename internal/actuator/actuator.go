@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/permit"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -33,7 +34,8 @@ type Book interface {
 	Lose(in plan.Intent, detail string) (plan.Intent, error)
 }
 
-// Gate lets a write through or says why not. It is asked before every write.
+// Gate lets a write through or says why not. It is asked before every action, and by
+// the writer (package permit) when the turn of each of its requests has come.
 type Gate interface {
 	Allow(a plan.Action) error
 }
@@ -86,6 +88,7 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("begin %s: %w", act.Kind, err)
 	}
+	ctx = permit.With(ctx, func() error { return a.gate.Allow(act) })
 	switch act.Kind {
 	case plan.Deploy:
 		return a.deploy(ctx, act, in)
@@ -153,10 +156,6 @@ func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (
 		v.At = in.At
 		r.Verdict = market.Some(v)
 		return r, err
-	}
-	// It is a second write: a pause or a breaker may have come up since the first.
-	if err := a.gate.Allow(act); err != nil {
-		return a.lost(in, fmt.Errorf("validated, not submitted: %w", err))
 	}
 	err = a.writer.ModifyBid(ctx, act.Instance, act.Model, act.Shape, act.Bid)
 	switch market.ClassOf(err) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/permit"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/secret"
 )
@@ -17,6 +18,8 @@ import (
 type stage struct {
 	steps []string
 	fail  map[string]error
+	// shutAt is the question at which the gate is found shut, the first is 1.
+	shutAt, gates int
 	// verdict is the answer to a validation.
 	verdict market.Verdict
 	refusal struct {
@@ -30,7 +33,20 @@ func (s *stage) step(name string) error {
 	return s.fail[name]
 }
 
-func (s *stage) Allow(plan.Action) error { return s.step("gate") }
+func (s *stage) Allow(plan.Action) error {
+	if s.gates++; s.gates == s.shutAt {
+		return errors.Join(s.step("gate"), errors.New("paused"))
+	}
+	return s.step("gate")
+}
+
+// send is a write of the market: it asks for permit before it leaves.
+func (s *stage) send(ctx context.Context, name string) error {
+	if err := permit.Ask(ctx); err != nil {
+		return &market.Error{Op: "op", Class: market.ClassUnavailable, Detail: err.Error()}
+	}
+	return s.step(name)
+}
 
 func (s *stage) Begin(a plan.Action) (plan.Intent, error) {
 	return plan.Intent{ID: 7, Kind: a.Kind, Machine: "tds-main-train-abcd1234", Instance: a.Instance, State: plan.IntentOpen}, s.step("begin")
@@ -57,20 +73,20 @@ func (s *stage) Outfit(_ plan.Action, name string) (market.Order, error) {
 
 func (s *stage) Strip(string) error { return s.step("strip") }
 
-func (s *stage) Deploy(context.Context, market.Order) (market.Deployed, error) {
-	return market.Deployed{ID: "id"}, s.step("DEPLOY")
+func (s *stage) Deploy(ctx context.Context, _ market.Order) (market.Deployed, error) {
+	return market.Deployed{ID: "id"}, s.send(ctx, "DEPLOY")
 }
 
-func (s *stage) Delete(context.Context, string) error { return s.step("DELETE") }
+func (s *stage) Delete(ctx context.Context, _ string) error { return s.send(ctx, "DELETE") }
 
-func (s *stage) DeleteInstance(context.Context, string) error { return s.step("DELETE V2") }
+func (s *stage) DeleteInstance(ctx context.Context, _ string) error { return s.send(ctx, "DELETE V2") }
 
-func (s *stage) ValidateExisting(context.Context, string, market.Rate) (market.Verdict, error) {
-	return s.verdict, s.step("VALIDATE")
+func (s *stage) ValidateExisting(ctx context.Context, _ string, _ market.Rate) (market.Verdict, error) {
+	return s.verdict, s.send(ctx, "VALIDATE")
 }
 
-func (s *stage) ModifyBid(context.Context, string, market.GPUModel, market.Shape, market.Rate) error {
-	return s.step("MODIFY")
+func (s *stage) ModifyBid(ctx context.Context, _ string, _ market.GPUModel, _ market.Shape, _ market.Rate) error {
+	return s.send(ctx, "MODIFY")
 }
 
 func answer(class market.Class) error { return &market.Error{Op: "op", Class: class, Detail: "why"} }
@@ -81,9 +97,9 @@ func act(kind plan.ActionKind, s *stage) (Result, error) {
 
 func TestTheOrderIsGateIntentRequestOutcome(t *testing.T) {
 	for kind, want := range map[plan.ActionKind]string{
-		plan.Deploy: "gate begin outfit DEPLOY accept",
-		plan.Rebid:  "gate begin VALIDATE gate MODIFY accept",
-		plan.Delete: "gate begin DELETE accept",
+		plan.Deploy: "gate begin outfit gate DEPLOY accept",
+		plan.Rebid:  "gate begin gate VALIDATE gate MODIFY accept",
+		plan.Delete: "gate begin gate DELETE accept",
 	} {
 		s := &stage{}
 		r, err := act(kind, s)
@@ -110,20 +126,20 @@ func TestEveryFailureEndsWithAnOutcomeInTheBooksAndNothingMoreIsSent(t *testing.
 		{plan.Rebid, "begin", disk, "gate begin", "", true},
 		{plan.Delete, "begin", disk, "gate begin", "", true},
 		{plan.Deploy, "outfit", disk, "gate begin outfit refuse", market.ClassUnavailable, false},
-		{plan.Deploy, "DEPLOY", answer(market.ClassAmbiguous), "gate begin outfit DEPLOY lose", market.ClassAmbiguous, false},
-		{plan.Deploy, "DEPLOY", answer(market.ClassNoCapacity), "gate begin outfit DEPLOY strip refuse", market.ClassNoCapacity, false},
-		{plan.Deploy, "DEPLOY", answer(market.ClassBidRefused), "gate begin outfit DEPLOY strip refuse", market.ClassBidRefused, false},
-		{plan.Deploy, "DEPLOY", answer(market.ClassRateLimited), "gate begin outfit DEPLOY strip refuse", market.ClassRateLimited, false},
-		{plan.Deploy, "accept", disk, "gate begin outfit DEPLOY accept", "", true},
-		{plan.Rebid, "VALIDATE", answer(market.ClassAmbiguous), "gate begin VALIDATE lose", market.ClassAmbiguous, false},
-		{plan.Rebid, "VALIDATE", answer(market.ClassBidRefused), "gate begin VALIDATE refuse", market.ClassBidRefused, false},
-		{plan.Rebid, "MODIFY", answer(market.ClassAmbiguous), "gate begin VALIDATE gate MODIFY lose", market.ClassAmbiguous, false},
+		{plan.Deploy, "DEPLOY", answer(market.ClassAmbiguous), "gate begin outfit gate DEPLOY lose", market.ClassAmbiguous, false},
+		{plan.Deploy, "DEPLOY", answer(market.ClassNoCapacity), "gate begin outfit gate DEPLOY strip refuse", market.ClassNoCapacity, false},
+		{plan.Deploy, "DEPLOY", answer(market.ClassBidRefused), "gate begin outfit gate DEPLOY strip refuse", market.ClassBidRefused, false},
+		{plan.Deploy, "DEPLOY", answer(market.ClassRateLimited), "gate begin outfit gate DEPLOY strip refuse", market.ClassRateLimited, false},
+		{plan.Deploy, "accept", disk, "gate begin outfit gate DEPLOY accept", "", true},
+		{plan.Rebid, "VALIDATE", answer(market.ClassAmbiguous), "gate begin gate VALIDATE lose", market.ClassAmbiguous, false},
+		{plan.Rebid, "VALIDATE", answer(market.ClassBidRefused), "gate begin gate VALIDATE refuse", market.ClassBidRefused, false},
+		{plan.Rebid, "MODIFY", answer(market.ClassAmbiguous), "gate begin gate VALIDATE gate MODIFY lose", market.ClassAmbiguous, false},
 		// The validation may have applied the bid: a look decides, not this refusal.
-		{plan.Rebid, "MODIFY", answer(market.ClassRefused), "gate begin VALIDATE gate MODIFY accept", "", false},
-		{plan.Delete, "DELETE", answer(market.ClassDone), "gate begin DELETE accept", "", false},
-		{plan.Delete, "DELETE", answer(market.ClassNotFound), "gate begin DELETE accept", "", false},
-		{plan.Delete, "DELETE", answer(market.ClassAmbiguous), "gate begin DELETE lose", market.ClassAmbiguous, false},
-		{plan.Delete, "DELETE", answer(market.ClassUnauthorized), "gate begin DELETE refuse", market.ClassUnauthorized, false},
+		{plan.Rebid, "MODIFY", answer(market.ClassRefused), "gate begin gate VALIDATE gate MODIFY accept", "", false},
+		{plan.Delete, "DELETE", answer(market.ClassDone), "gate begin gate DELETE accept", "", false},
+		{plan.Delete, "DELETE", answer(market.ClassNotFound), "gate begin gate DELETE accept", "", false},
+		{plan.Delete, "DELETE", answer(market.ClassAmbiguous), "gate begin gate DELETE lose", market.ClassAmbiguous, false},
+		{plan.Delete, "DELETE", answer(market.ClassUnauthorized), "gate begin gate DELETE refuse", market.ClassUnauthorized, false},
 	} {
 		s := &stage{fail: map[string]error{c.at: c.err}}
 		r, err := act(c.kind, s)
@@ -132,6 +148,27 @@ func TestEveryFailureEndsWithAnOutcomeInTheBooksAndNothingMoreIsSent(t *testing.
 		}
 		if skipped := !slices.Contains(s.steps, "begin") || errors.Is(c.err, plan.ErrBudget) || errors.Is(c.err, plan.ErrStale); skipped != (r.Skipped != "") {
 			t.Errorf("%s, %s fails with %v: skipped %q", c.kind, c.at, c.err, r.Skipped)
+		}
+	}
+}
+
+func TestAGateThatShutsWhileAWriteWaitsForItsTurnStopsIt(t *testing.T) {
+	for _, c := range []struct {
+		kind   plan.ActionKind
+		shutAt int
+		want   string
+		class  market.Class
+	}{
+		{plan.Deploy, 2, "gate begin outfit gate strip refuse", market.ClassUnavailable},
+		{plan.Delete, 2, "gate begin gate refuse", market.ClassUnavailable},
+		{plan.Rebid, 2, "gate begin gate refuse", market.ClassUnavailable},
+		// The first of the two calls was sent and may have applied the bid.
+		{plan.Rebid, 3, "gate begin gate VALIDATE gate lose", market.ClassAmbiguous},
+	} {
+		s := &stage{shutAt: c.shutAt}
+		r, err := act(c.kind, s)
+		if got := strings.Join(s.steps, " "); err != nil || got != c.want || r.Class != c.class {
+			t.Errorf("%s, shut at question %d: %q, want %q; %q %v", c.kind, c.shutAt, got, c.want, r.Class, err)
 		}
 	}
 }
@@ -150,7 +187,7 @@ func TestARefusedBidIsAVerdictForTheNextPlan(t *testing.T) {
 	if err != nil || !ok || v.Bid != market.USD(0, 50) || v.Host != "h" || v.Hint != hint || !r.Retry() {
 		t.Errorf("rebid: %+v, %v", r, err)
 	}
-	if got := strings.Join(s.steps, " "); got != "gate begin VALIDATE refuse" || s.refusal.class != market.ClassBidRefused || s.refusal.detail != "too low" {
+	if got := strings.Join(s.steps, " "); got != "gate begin gate VALIDATE refuse" || s.refusal.class != market.ClassBidRefused || s.refusal.detail != "too low" {
 		t.Errorf("rebid: %q %+v", got, s.refusal)
 	}
 	for _, class := range []market.Class{market.ClassNoCapacity, market.ClassRefused, market.ClassUnavailable} {
@@ -184,11 +221,11 @@ func TestWhatOnlyV2HasShownIsDeletedThroughV2(t *testing.T) {
 		err  error
 		want string
 	}{
-		{nil, "gate begin DELETE V2 accept"},
-		{answer(market.ClassNotFound), "gate begin DELETE V2 accept"},
-		{answer(market.ClassDone), "gate begin DELETE V2 accept"},
-		{answer(market.ClassAmbiguous), "gate begin DELETE V2 lose"},
-		{answer(market.ClassUnavailable), "gate begin DELETE V2 refuse"},
+		{nil, "gate begin gate DELETE V2 accept"},
+		{answer(market.ClassNotFound), "gate begin gate DELETE V2 accept"},
+		{answer(market.ClassDone), "gate begin gate DELETE V2 accept"},
+		{answer(market.ClassAmbiguous), "gate begin gate DELETE V2 lose"},
+		{answer(market.ClassUnavailable), "gate begin gate DELETE V2 refuse"},
 	} {
 		s := &stage{fail: map[string]error{"DELETE V2": c.err}}
 		_, err := New(s, s, s, s).Act(context.Background(), plan.Action{Kind: plan.Delete, Instance: "id", API: market.V2})

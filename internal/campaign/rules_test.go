@@ -237,8 +237,8 @@ func (w *world) judge(op string, form url.Values) {
 	var mine *plan.Intent
 	for i := range intents {
 		in := &intents[i]
-		if w.writing.name != "" && in.Kind == plan.Deploy || w.writing.id != "" && in.Instance == w.writing.id && in.Kind != plan.Deploy {
-			mine = in
+		if in.Kind == kindOf(op) && (w.writing.name != "" || in.Instance == w.writing.id) {
+			mine = in // and not the raise that is still open when the machine is deleted
 		}
 	}
 	w.holds(ruleIntent, mine != nil, "%s for %s%s left without an open intent on disk", op, w.writing.name, w.writing.id)
@@ -251,6 +251,18 @@ func (w *world) judge(op string, form url.Values) {
 	if mine.Kind == plan.Deploy && form.Get("ssh_key") == "" {
 		kept, err := os.ReadFile(filepath.Join(w.dir, "credentials", w.writing.name))
 		w.holds(ruleIntent, err == nil && strings.TrimSpace(string(kept)) == form.Get("password"), "%s was ordered and its password is not on disk: %v", w.writing.name, err)
+	}
+}
+
+// kindOf is the kind of action that sends such a write.
+func kindOf(op string) plan.ActionKind {
+	switch {
+	case strings.Contains(op, "/deploy"):
+		return plan.Deploy
+	case strings.Contains(op, "/modify/"), strings.Contains(op, "/validate/existing"):
+		return plan.Rebid
+	default:
+		return plan.Delete
 	}
 }
 

@@ -21,7 +21,7 @@ const module = "github.com/tdscaler/tdscaler/"
 // on the same floor do not know each other.
 func floorOf() map[string]int {
 	return map[string]int{
-		"internal/secret": 0, "internal/clock": 0,
+		"internal/secret": 0, "internal/clock": 0, "internal/permit": 0,
 		"internal/market": 1, // floor 0 too, but it speaks of secrets
 
 		"internal/policy": 10,

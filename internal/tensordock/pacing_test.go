@@ -2,13 +2,17 @@ package tensordock
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/permit"
 )
 
 func TestReadsAndWritesShareOnePacePerAPI(t *testing.T) {
@@ -27,6 +31,41 @@ func TestReadsAndWritesShareOnePacePerAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	eq(t, "time for the other API", vc.Now().Sub(start), 9*time.Second)
+}
+
+func TestAWriteAsksForPermitWhenItsTurnHasComeAndAReadDoesNot(t *testing.T) {
+	f := answers(t, 200, `{"success":true,"virtualmachines":{},"data":[]}`)
+	c, vc := client(t, f.URL)
+	shut := errors.New("paused")
+	var asked []time.Duration
+	ctx := permit.With(bg, func() error {
+		asked = append(asked, vc.Now().Sub(start))
+		return shut
+	})
+	if _, err := c.Instances(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string]func() error{
+		"delete":    func() error { return c.Delete(ctx, "vm-1") },
+		"delete v2": func() error { return c.DeleteInstance(ctx, "vm-1") },
+		"deploy": func() error {
+			_, err := c.Deploy(ctx, market.Order{Name: "n", Host: "h", Model: "m", Shape: market.Shape{GPUs: 1, VCPUs: 2, RAM: 4, Storage: 20}, Capacity: market.OnDemand, SSHKey: "k"})
+			return err
+		},
+		"modify":   func() error { return c.ModifyBid(ctx, "vm-1", "m", market.Shape{}, 1) },
+		"validate": func() error { _, err := c.ValidateExisting(ctx, "vm-1", 1); return err },
+	} {
+		before := len(asked)
+		err := write()
+		class(t, err, market.ClassUnavailable)
+		if len(asked) != before+1 || !strings.Contains(err.Error(), shut.Error()) {
+			t.Errorf("%s: asked at %v; %v", name, asked, err)
+		}
+	}
+	eq(t, "requests that left", f.count(), 1)
+	if last := slices.Max(asked); last < 3*time.Second {
+		t.Errorf("asked at %v: before its turn", asked)
+	}
 }
 
 func TestBurstsHoldAtMostFiveRequests(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/permit"
 )
 
 const (
@@ -101,7 +102,12 @@ func once[T any](ctx context.Context, a *api, q request, attempt int, decode fun
 		return out, &failure{class: market.ClassUnauthorized, text: "no API key and token are configured"}
 	}
 	if err := a.pace.wait(ctx); err != nil {
-		return out, &failure{class: market.ClassUnavailable, text: "not sent: " + err.Error(), cause: err}
+		return out, notSent(err)
+	}
+	if q.verb.writes() {
+		if err := permit.Ask(ctx); err != nil {
+			return out, notSent(err)
+		}
 	}
 	start := a.clk.Now()
 	ans, f := a.send(ctx, q)
@@ -121,6 +127,10 @@ func once[T any](ctx context.Context, a *api, q request, attempt int, decode fun
 	}
 	a.observe(c)
 	return out, f
+}
+
+func notSent(cause error) *failure {
+	return &failure{class: market.ClassUnavailable, text: "not sent: " + cause.Error(), cause: cause}
 }
 
 func understand[T any](q request, a answer, decode func(value) (T, error)) (out T, f *failure) {
