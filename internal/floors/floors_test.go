@@ -24,7 +24,7 @@ func floorOf() map[string]int {
 		"internal/secret": 0, "internal/clock": 0, "internal/permit": 0,
 		"internal/market": 1, // floor 0 too, but it speaks of secrets
 
-		"internal/policy": 10,
+		"internal/policy": 10, "internal/backtest/tape": 10,
 		"internal/plan":   20,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
