@@ -25,7 +25,7 @@ func floorOf() map[string]int {
 		"internal/market": 1, // floor 0 too, but it speaks of secrets
 
 		"internal/policy": 10, "internal/backtest/tape": 10,
-		"internal/plan":   20,
+		"internal/plan": 20,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
 		"internal/scanner": 35, "internal/bidder": 35, "internal/actuator": 35, "internal/ledger": 35,
