@@ -220,6 +220,11 @@ func list() []mutant {
 			plan, "TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead", "",
 		},
 		{
+			11, "a raise whose answer was lost is relied upon", plan + "/book.go",
+			"		return m.SureBid\n", "		return m.Bid\n",
+			plan, "TestARaiseOfUnknownOutcomeProtectsNoMachineFromOurOwnBids", "",
+		},
+		{
 			12, "a destroy goes on in a dry run", daemon + "/gate.go",
 			"g.dryRun != nil && g.dryRun()", "g.dryRun != nil && false",
 			daemon, "TestAReloadToDryRunEndsADestroyUnderWay", "",

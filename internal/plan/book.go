@@ -348,6 +348,14 @@ func (m *Machine) rate() market.Rate {
 	return r
 }
 
+// sureBid is what the machine bids at least.
+func (m *Machine) sureBid() market.Maybe[market.Rate] {
+	if sure, ok := m.SureBid.Get(); ok && sure < m.Bid.Or(0) {
+		return m.SureBid
+	}
+	return m.Bid
+}
+
 // since is from when the machine has been in its status.
 func (m *Machine) since() time.Time {
 	if m.StatusAt.IsZero() {

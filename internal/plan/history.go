@@ -50,6 +50,9 @@ type Machine struct {
 
 	// Bid is the spot bid last agreed or read back: whole machine, compute only.
 	Bid market.Maybe[market.Rate] `json:"bid_usd_hour,omitzero"`
+	// SureBid is the bid that it has at least: the last one shown of it while it was
+	// charged in full. Bid may be a raise of which nobody knows whether it was applied.
+	SureBid market.Maybe[market.Rate] `json:"sure_bid_usd_hour,omitzero"`
 	// Storage is the disk's rate; it is charged as long as the machine exists.
 	Storage market.Maybe[market.Rate] `json:"storage_usd_hour,omitzero"`
 	// Reserved is what the budget holds for this machine: bid or price plus

@@ -684,6 +684,47 @@ func TestABidThatMayHaveBeenAppliedStaysReserved(t *testing.T) {
 	}
 }
 
+// TestARaiseOfUnknownOutcomeProtectsNoMachineFromOurOwnBids: it is reserved, since it
+// may have been applied, and no other bid of ours relies on it, since it may not.
+func TestARaiseOfUnknownOutcomeProtectsNoMachineFromOurOwnBids(t *testing.T) {
+	for name, shows := range map[string]bool{"the list shows the old bid": true, "the list shows none": false} {
+		p := newPolicy("p", 3)
+		in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
+		ran, out := newMachine(p, 1, "a", "0.20"), newMachine(p, 2, "a", "0.20")
+		ran.Status = market.StatusOutbid
+		ran.Rebid, ran.Reserved = &PendingRebid{Bid: usd("0.25"), At: t0}, usd("0.255")
+		in.History.Machines = []Machine{ran, out}
+		was, lost := shown(ran), shown(out)
+		for i := range 5 {
+			glance(&in, t0.Add(time.Duration(i+1)*time.Minute), time.Duration(i+1)*time.Minute, was, lost)
+		}
+		was.Status, lost.Status = market.StatusRunning, market.StatusOutbid
+		if !shows {
+			was.Compute, was.Total = market.Maybe[market.Rate]{}, market.Maybe[market.Rate]{}
+		}
+		glance(&in, t0.Add(6*time.Minute), 6*time.Minute, was, lost)
+		if m := in.History.Machines[0]; m.Reserved != usd("0.255") {
+			t.Fatalf("%s: %s reserved for what may run at 0.25", name, m.Reserved)
+		}
+		in.Snapshot.Hosts.At = in.Now
+		in.Verdicts = []market.Verdict{accepted(p, "a", "0.22")}
+		for _, free := range []int{4, 0} {
+			in.Snapshot.Hosts.Value[0].GPUs[0].Free = free
+			plan := Compute(in)
+			for _, a := range plan.Actions {
+				if a.Kind != Delete {
+					t.Errorf("%s, %d free: %s at %s beside one of ours that may run at 0.20", name, free, a.Kind, a.Bid)
+				}
+			}
+			for _, q := range plan.Questions {
+				if q.Bid > usd("0.20") {
+					t.Errorf("%s, %d free: asks about %s beside one of ours that may run at 0.20", name, free, q.Bid)
+				}
+			}
+		}
+	}
+}
+
 func TestANewcomerNeverBidsAboveOneOfOursOnTheSameHost(t *testing.T) {
 	p := newPolicy("p", 2)
 	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)

@@ -371,6 +371,9 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 	}
 	if known && m.Capacity == market.Spot {
 		m.Bid = market.Some(max(shown, m.Bid.Or(0))) // bids go up: a list that shows less is an old one
+		if inst.Status.BillsCompute() {
+			m.SureBid = market.Some(shown)
+		}
 	}
 	switch {
 	case m.Capacity == market.Spot && m.Bid.Known() && m.Storage.Known():
@@ -439,6 +442,7 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		// Only a running machine that shows another price disproves the bid: one that is
 		// outbid may win again at it.
 		if !known || !now.BillsCompute() {
+			m.SureBid = market.Some(m.sureBid().Or(0))
 			m.Bid = market.Some(max(m.Bid.Or(0), r.Bid))
 		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market still does not show the bid of %s", r.Looks, r.Bid)

@@ -129,7 +129,7 @@ func (s *shelf) occupy(in *Input, m *Machine) {
 	t.ofPolicy[m.Policy]++
 	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
 		t.blocked = true
-	} else if bid, ok := m.Bid.Get(); ok && m.Capacity == market.Spot && m.Shape.GPUs > 0 {
+	} else if bid, ok := m.sureBid().Get(); ok && m.Capacity == market.Spot && m.Shape.GPUs > 0 {
 		per := bid.Scale(1, int64(m.Shape.GPUs))
 		if was, ok := t.lowest[m.Model]; !ok || per < was {
 			t.lowest[m.Model] = per

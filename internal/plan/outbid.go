@@ -109,7 +109,8 @@ func (w *world) leaving() bool {
 // ceiling, and below every running bid of ours on the same host; no higher than it
 // where its GPUs are free by the list. Of two machines of the same size the lower bid is the one that
 // falls out, so such a raise cannot displace the other; with different sizes
-// nothing is certain.
+// nothing is certain. A bid of ours counts as low as it may be: a raise of it whose
+// answer was lost is not relied upon.
 func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate {
 	limit := d.ceiling(m).Sub(storage).FloorCent()
 	for _, o := range w.machines {
@@ -120,10 +121,10 @@ func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate
 			// So the list says; a rival may have come since. At the same price it cannot fall
 			// upon ours.
 			if o.Shape.GPUs == d.gpus(m) {
-				limit = min(limit, o.Bid.Or(limit).FloorCent())
+				limit = min(limit, o.sureBid().Or(limit).FloorCent())
 			}
 		case o.Shape.GPUs == d.gpus(m):
-			limit = min(limit, o.Bid.Or(0).Sub(market.Cent).FloorCent())
+			limit = min(limit, o.sureBid().Or(0).Sub(market.Cent).FloorCent())
 		default:
 			limit = 0
 		}

@@ -339,6 +339,9 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 		m.Rebid = &PendingRebid{Intent: 8, Bid: m.Bid.Or(0) + market.Cent, At: t0.Add(-time.Minute), Accepted: true}
 		m.Reserved = max(m.Reserved, m.rate())
 	}
+	if m.Bid.Known() && chance(t, "unsure", 10) {
+		m.SureBid = market.Some(m.Bid.Or(0).Scale(1, 2))
+	}
 	m.RebidIgnored = chance(t, "ignored", 5)
 	m.API = pick(t, "api", market.V0, market.V0, market.V0, market.V2)
 	return m
