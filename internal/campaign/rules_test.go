@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -307,15 +308,15 @@ func (w *world) gated(in *plan.Intent) {
 
 // surplus: what the daemon deletes as too much is too much at the market.
 func (w *world) surplus(in *plan.Intent) {
-	if in.Kind != plan.Delete || in.Reason.Code != plan.ReasonOverTarget || w.clock.Now().Sub(w.doubled[0]) < 3*time.Hour {
-		return // a machine that was listed twice on two occasions is believed
+	if in.Kind != plan.Delete || in.Reason.Code != plan.ReasonOverTarget {
+		return
 	}
 	e, there := w.alive[w.writing.id]
 	if !there {
 		return
 	}
 	name, _ := ours(e.Name)
-	have := 0
+	have := w.phantoms(name)
 	for _, o := range w.alive {
 		if p, mine := ours(o.Name); mine && p == name {
 			have += o.GPUs
@@ -335,6 +336,27 @@ func (w *world) surplus(in *plan.Intent) {
 	w.holds(ruleAbsence, have > target, "%s is deleted as surplus; the market has %d GPUs, the target is %d", e.Name, have, target)
 }
 
+// phantoms are the GPUs of a machine of the policy that never was, and that two lists
+// have shown: the daemon waits for the second one, and there is nothing else that it
+// could know it by.
+func (w *world) phantoms(policy string) (gpus int) {
+	h, err := w.ledger.History()
+	if err != nil {
+		w.wrong(ruleAbsence, "the ledger cannot be read: %v", err)
+		return 0
+	}
+	size := 0 // of what the list told no size of
+	if p, ok := w.set.Find(policy); ok {
+		size = p.Shape.GPUs
+	}
+	for i := range h.Machines {
+		if m := &h.Machines[i]; m.Policy == policy && m.ID == simulator.CopyID && m.SeenAt.After(m.StatusAt) {
+			gpus += cmp.Or(m.Shape.GPUs, size)
+		}
+	}
+	return gpus
+}
+
 // check holds a cycle against the rules.
 func (w *world) check(r *plan.Report) {
 	h, err := w.ledger.History()
@@ -347,6 +369,9 @@ func (w *world) check(r *plan.Report) {
 		before := w.seenSkew
 		w.seenSkew = w.skew
 		w.till.carry(w.clock.Now(), before)
+		// Where the clock was set after the look, this cycle was planned by the day before
+		// it was: only the next one can know what the other day has spent.
+		w.recapped = w.recapped || !slices.ContainsFunc(r.Events, func(e plan.Event) bool { return e.Kind == plan.EventClock })
 	}
 	if r.Input.Snapshot.Instances.Complete {
 		w.readAt = w.scanAt

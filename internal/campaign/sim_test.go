@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -320,7 +321,19 @@ func (s *simulation) rebirth() {
 	s.busy, s.destroying, s.writing = false, false, nil
 	s.undo()
 	s.halt()
+	s.mendConfig()
 	s.start()
+}
+
+// mendConfig is what an operator does whose daemon does not start any more: it died
+// while a bad file was in its place, and refuses that one at every start.
+func (s *simulation) mendConfig() {
+	if _, _, err := daemon.LoadConfig(filepath.Join(s.dir, "policies.yaml")); err == nil {
+		return
+	}
+	s.entry(s.clock.Now(), "the daemon refuses to start with a bad file")
+	s.clock.Set(s.clock.Now().Add(s.upTo(time.Hour)))
+	s.write(s.wish.text())
 }
 
 func (s *simulation) mortalRun(until func(plan.Report) bool) (killed bool, err error) {

@@ -91,12 +91,11 @@ type world struct {
 	handing    bool                 // somebody's hand is at the market
 	daemons    int                  // that buy, each of them a whole target
 	writing    *write
-	scanAt     time.Time    // of the last request for the list of machines
-	readAt     time.Time    // of the last one that was answered with a whole list
-	blurred    time.Time    // when a list last was an old one
-	doubled    [2]time.Time // the last two times that a list named a machine twice
-	recapped   bool         // the caps changed while, or just before, this cycle went on
-	troubled   bool         // a fault of this cycle hides machines, or keeps them alive
+	scanAt     time.Time // of the last request for the list of machines
+	readAt     time.Time // of the last one that was answered with a whole list
+	blurred    time.Time // when a list last was an old one
+	recapped   bool      // the caps changed while, or just before, this cycle went on
+	troubled   bool      // a fault of this cycle hides machines, or keeps them alive
 	// destroying: the operator's command is under way.
 	destroying bool
 	till       till
@@ -189,9 +188,6 @@ func blind(kind, op string) bool {
 
 func (w *world) struck(kind, op string) {
 	w.troubled = w.troubled || blind(kind, op)
-	if kind == "duplicate" {
-		w.doubled = [2]time.Time{w.doubled[1], w.clock.Now()}
-	}
 	if kind == "stale" {
 		w.blurred = w.clock.Now()
 	}

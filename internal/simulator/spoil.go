@@ -177,17 +177,18 @@ func rebuildList(list []any, edit func([]entry) []entry) []any {
 	return out
 }
 
-const copyID = "00000000-0000-4000-8000-00000000d0b1"
+// CopyID is the id of a machine that a list names twice, at its second place.
+const CopyID = "00000000-0000-4000-8000-00000000d0b1"
 
 func duplicate(es []entry) []entry {
 	if len(es) == 0 {
 		return es
 	}
-	twin := entry{copyID, es[0].value}
+	twin := entry{CopyID, es[0].value}
 	if v, is := es[0].value.(object); is {
 		v = maps.Clone(v)
 		if _, has := v["id"]; has {
-			v["id"] = copyID
+			v["id"] = CopyID
 		}
 		twin.value = v
 	}
