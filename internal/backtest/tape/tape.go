@@ -30,6 +30,9 @@ type Tape struct {
 	// Penalty is what a GPU-hour that is not delivered costs in J. It is the same for
 	// all who play the tape: twice the on-demand price.
 	Penalty market.Rate
+	// FirstPrice says that a spot machine costs what was bid for it, and not the pool's
+	// price. The price is still the least bid that wins.
+	FirstPrice bool
 }
 
 // Pool is the spot market of one host, or of one zone.
