@@ -64,8 +64,6 @@ func (f fleet) with(k kind) fleet {
 	return out
 }
 
-func (f fleet) without(i int) fleet { return slices.Delete(slices.Clone(f), i, i+1) }
-
 // brute is a search over fleets.
 type brute struct {
 	tape      *tape.Tape
