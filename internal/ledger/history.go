@@ -22,6 +22,7 @@ const (
 	bookBreakers     = "breakers"
 	bookFailures     = "failures"
 	bookScaled       = "scaled"
+	bookShort        = "short"
 	bookKnown        = "known"
 	bookRebidApplies = "rebid_applies"
 	bookLookedAt     = "looked_at"
@@ -51,6 +52,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Totals = slices.Clone(h.Totals)
 	c.Levels = slices.Clone(h.Levels)
 	c.Scaled = slices.Clone(h.Scaled)
+	c.Short = slices.Clone(h.Short)
 	c.Known = slices.Clone(h.Known)
 	return c
 }
@@ -85,6 +87,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookBreakers, old.Breakers, h.Breakers),
 		saveList(w, bookFailures, old.Failures, h.Failures),
 		saveList(w, bookScaled, old.Scaled, h.Scaled),
+		saveList(w, bookShort, old.Short, h.Short),
 		saveList(w, bookKnown, old.Known, h.Known),
 		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
 		saveList(w, bookLookedAt, timeList(old.LookedAt), timeList(h.LookedAt)),
@@ -216,6 +219,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookBreakers, &h.Breakers),
 		loadList(tx, bookFailures, &h.Failures),
 		loadList(tx, bookScaled, &h.Scaled),
+		loadList(tx, bookShort, &h.Short),
 		loadList(tx, bookKnown, &h.Known),
 		loadList(tx, bookRebidApplies, &rebid),
 		loadList(tx, bookLookedAt, &looked),

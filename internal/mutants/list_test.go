@@ -196,7 +196,7 @@ func list() []mutant {
 		},
 		{
 			8, "a machine that is being deleted gives its place away", plan + "/compute.go",
-			"	for _, m := range d.machines {\n		occupied += d.gpus(m)\n	}\n", "	for _, m := range d.kept {\n		occupied += d.gpus(m)\n	}\n",
+			"	for _, m := range d.machines {\n		if !d.covers(m) {\n", "	for _, m := range d.kept {\n		if !d.covers(m) {\n",
 			plan, "TestAReplacementComesAfterTheDeletionIsConfirmed", "",
 		},
 		{

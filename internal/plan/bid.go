@@ -15,7 +15,7 @@ type bracket struct {
 	hi     market.Rate // lowest accepted above lo; 0 if none
 	hint   market.Rate // a price the market named above lo; 0 if none
 	silent bool        // asked, no usable answer: not again in this cycle
-	// refused is the newest word where there is no bid to compare: on-demand.
+	// refused is the newest word on an order without a bid: on-demand.
 	refused bool
 }
 
@@ -46,6 +46,10 @@ func brackets(vs []market.Verdict) map[bracketKey]bracket {
 }
 
 func (b *bracket) take(v market.Verdict) {
+	if v.Bid == 0 { // on-demand: it says nothing about bids
+		b.refused = v.Answer == market.Refused
+		return
+	}
 	switch v.Answer {
 	case market.Accepted:
 		if b.hi == 0 || v.Bid < b.hi {
@@ -54,9 +58,8 @@ func (b *bracket) take(v market.Verdict) {
 		if v.Bid <= b.lo {
 			b.lo = 0
 		}
-		b.silent, b.refused = false, false
+		b.silent = false
 	case market.Refused:
-		b.refused = true
 		b.lo = max(b.lo, v.Bid)
 		if b.hi != 0 && b.hi <= b.lo {
 			b.hi = 0

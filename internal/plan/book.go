@@ -160,7 +160,7 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		m.Phase = PhaseDeleting
 		m.Leaving = &PendingDelete{Intent: in.ID, At: now, Code: in.Reason.Code}
 		m.Missed, m.MissedAt = 0, time.Time{}
-		if in.Reason.Code == ReasonOverTarget {
+		if in.Reason.Code == ReasonOverTarget || in.Reason.Code == ReasonSpotReady {
 			h.scaled(in.Policy, now)
 		}
 	case Rebid:

@@ -22,6 +22,7 @@ import (
 //	outbid, a bid under the ceiling wins -> rebid
 //	outbid, nothing allowed wins          -> delete
 //	fewer GPUs than the target          -> questions and deploys, cheapest first
+//	spot falls short, with a fallback   -> on-demand as well, until spot is ready
 //
 // A machine that is to go keeps its place in target and budget until a look has
 // confirmed that it is gone: its replacement comes after that.
@@ -68,6 +69,7 @@ type world struct {
 	asked    map[market.Question]bool
 	raising  map[string]bool // hosts where this plan raises a bid, or asks to
 	renamed  map[string]bool // machines reported as renamed
+	rescued  map[string]bool // outbid machines that are being raised, or asked about
 	cands    []candidate     // room for one policy's candidates, used again by the next
 	plan     Plan
 }
@@ -77,10 +79,12 @@ type desk struct {
 	p        *policy.Policy
 	match    *policy.Matcher
 	st       Standing
-	machines []*Machine // of this policy, by name
-	kept     []*Machine // of these, what fits and is wanted
-	need     int        // GPUs to buy
-	busy     bool       // has an action or a hold
+	machines []*Machine      // of this policy, by name
+	kept     []*Machine      // of these, what fits and is wanted
+	need     int             // GPUs to buy; with a fallback, on spot
+	buying   market.Capacity // how the growth under way buys
+	spotSays string          // why spot falls short, where on-demand is bought
+	busy     bool            // has an action or a hold
 }
 
 // gpus is the size of a machine. Where the market has not told, it is taken to be
@@ -93,11 +97,11 @@ func (d *desk) gpus(m *Machine) int {
 }
 
 // ceiling is the most a machine of the policy may cost all-in, by its own size.
-func (d *desk) ceiling(m *Machine) market.Rate { return d.p.MaxGPUHour.Mul(d.gpus(m)) }
+func (d *desk) ceiling(m *Machine) market.Rate { return d.p.CeilingOf(m.Capacity, d.gpus(m)) }
 
 func newWorld(in *Input) *world {
 	w := &world{
-		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes,
+		in: in, brackets: brackets(in.Verdicts), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
 		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {
@@ -166,10 +170,12 @@ func (w *world) tend(d *desk) {
 		w.hold(d, nil, HoldPaused, "%s", pauseText(p))
 		return
 	}
-	d.kept = w.removeSurplus(d, w.removeUnfit(d))
+	d.keep(w)
 	occupied := 0
 	for _, m := range d.machines {
-		occupied += d.gpus(m)
+		if !d.covers(m) {
+			occupied += d.gpus(m)
+		}
 	}
 	d.need = d.st.Target - occupied
 	w.explainWaiting(d)
@@ -197,7 +203,7 @@ func (w *world) count(d *desk) {
 			d.st.Leaving += d.gpus(m)
 		case m.Ready():
 			d.st.Ready += d.gpus(m)
-		case m.Phase != PhaseLive || m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating:
+		case m.booting():
 			d.st.Booting += d.gpus(m)
 		default:
 			d.st.Dead += d.gpus(m)

@@ -106,12 +106,12 @@ func priceOf(i *market.Instance) market.Rate {
 }
 
 // doubted holds a policy's growth while the bill says that the list hides machines.
-func (w *world) doubted(d *desk) bool {
+func (w *world) doubted(d *desk, need int) bool {
 	doubt, ok := w.in.History.Gap.Get()
 	if !ok || !doubt.Holds(w.in.Safety, w.in.Now) {
 		return false
 	}
 	w.hold(d, nil, HoldDisagrees, "%d GPUs are missing; the account is charged %s more than all known machines cost: "+
-		"the list may hide some (looked %d times since %s)", d.need, doubt.Rate, doubt.Looks, doubt.Since.UTC().Format(time.RFC3339))
+		"the list may hide some (looked %d times since %s)", need, doubt.Rate, doubt.Looks, doubt.Since.UTC().Format(time.RFC3339))
 	return true
 }

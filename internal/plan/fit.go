@@ -86,7 +86,7 @@ func mismatch(d *desk, m *Machine) string {
 	if d.match.Unwanted(m.Location) {
 		return fmt.Sprintf("stands in %s, where the policy does not want it (any more)", m.Location)
 	}
-	if m.Capacity != market.CapacityUnknown && m.Capacity != p.Capacity {
+	if m.Capacity != market.CapacityUnknown && !p.Buys(m.Capacity) {
 		return fmt.Sprintf("is %s, the policy wants %s", m.Capacity, p.Capacity)
 	}
 	if m.Shape.GPUs != 0 && m.Shape.GPUs != p.Shape.GPUs {

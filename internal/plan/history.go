@@ -115,6 +115,12 @@ type PendingDelete struct {
 	Lost bool `json:"lost,omitempty"`
 }
 
+// booting says whether the machine is ordered, or on its way up as far as we know.
+func (m *Machine) booting() bool {
+	return m.Phase == PhaseUnknown || m.Phase == PhaseAccepted ||
+		m.Phase == PhaseLive && (m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating)
+}
+
 // Ready says whether the machine delivers GPUs now.
 func (m *Machine) Ready() bool { return m.Phase == PhaseLive && m.Status == market.StatusRunning }
 
@@ -247,6 +253,7 @@ type History struct {
 	Spend    []Spend     `json:"spend,omitempty"`    // of this month and the last
 	Totals   []Total     `json:"totals,omitempty"`   // sorted by policy
 	Scaled   []Scaled    `json:"scaled,omitempty"`
+	Short    []Short     `json:"short,omitempty"` // policies whose spot falls short
 	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
 	// Duds counts the machines in a row that were ordered and never ran.
 	Duds int `json:"duds,omitempty"`

@@ -40,7 +40,8 @@ type Look struct {
 //	accepted  | live, confirmed     | counted; expired after N and age | as it was
 //	          |                     | of v0 and v2 both; v0 without v2 |
 //	          |                     | expires it after 3 N and 3 age   |
-//	live      | refreshed           | counted; lost after N and age    | as it was
+//	live      | refreshed; lost, if | counted; lost after N and age    | as it was
+//	          | ended, asked for too|                                  |
 //	          |                     | (of v2, where only v2 showed it) |
 //	deleting  | live again after N  | gone: deletion confirmed         | as it was
 //	          |                     | (an empty list: at the second)   |
@@ -73,6 +74,7 @@ func Observe(h *History, l Look) []Event {
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
 	}
+	o.shortages()
 	o.account()
 	o.bookCharges()
 	o.levels()
@@ -121,7 +123,7 @@ func (o *observer) machines() {
 		case ok && inst.Status != market.StatusTerminated:
 			o.sighted(m, inst)
 		case ok || believe:
-			if o.missed(m) {
+			if ok && o.ended(m) || o.missed(m) {
 				o.meter(m)
 				o.h.Machines = append(o.h.Machines[:i], o.h.Machines[i+1:]...)
 				continue
@@ -216,7 +218,7 @@ func (o *observer) ceilingFor(name string, inst *market.Instance) market.Rate {
 	for i := range o.l.Policies {
 		p := &o.l.Policies[i]
 		if p.Name == name {
-			return p.MaxGPUHour.Mul(max(inst.Shape.GPUs, p.Shape.GPUs))
+			return p.CeilingOf(inst.Capacity, max(inst.Shape.GPUs, p.Shape.GPUs))
 		}
 	}
 	// What is not charged in full now may be, as soon as it wins again.
@@ -461,6 +463,20 @@ func (o *observer) stillThere(m *Machine) {
 	m.Phase, m.Leaving = PhaseLive, nil
 	e := o.emit(EventStatus, m, "still there after %d looks although its deletion was accepted", d.Looks)
 	e.Intent, e.State = d.Intent, IntentFailed
+}
+
+// ended books that the market says, in its list and when asked for the machine, that
+// it has ended: that is its word, not an absence.
+func (o *observer) ended(m *Machine) bool {
+	if m.Phase != PhaseLive || m.Leaving != nil || !slices.Contains(o.l.Snapshot.Gone, m.ID) {
+		return false
+	}
+	if m.ReadyAt.IsZero() && m.DeployIntent != 0 {
+		o.dud()
+	}
+	o.emit(EventLost, m, "ended by the market")
+	o.closeRebid(m)
+	return true
 }
 
 // missed books that a complete list does not show the machine; true if it is

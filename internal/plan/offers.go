@@ -190,35 +190,62 @@ const lowestFloor = 35
 // grow buys what the policy lacks: cheapest offers first, as far as evidence,
 // limits and budget go.
 func (w *world) grow(d *desk) {
-	n := d.p.Shape.GPUs
-	if d.need <= 0 || !w.mayGrow(d) {
+	if d.p.Capacity == policy.SpotWithFallback {
+		w.growBoth(d)
 		return
 	}
-	if d.need < n {
-		w.hold(d, nil, HoldNoOffer, "%d GPUs are missing, less than one machine of %d", d.need, n)
+	need := d.need + w.surge(d)
+	if need <= 0 || !w.mayGrow(d, need) {
 		return
 	}
+	g := w.buy(d, d.p.Capacity, need)
+	if code, text := g.explain(); code != "" {
+		w.hold(d, nil, code, "%s", text)
+	}
+}
+
+// surge is how many GPUs may be bought in the place of lost ones whose deletion is
+// not confirmed yet.
+func (w *world) surge(d *desk) int {
+	lost := 0
+	for _, m := range d.machines {
+		if !d.covers(m) && (m.Leaving != nil || m.Phase == PhaseDeleting || w.going[m.Name]) {
+			lost += d.gpus(m)
+		}
+	}
+	return min(d.p.Surge*d.p.Shape.GPUs, lost)
+}
+
+// buy takes what is best for so many GPUs, bought so.
+func (w *world) buy(d *desk, c market.Capacity, need int) *growth {
+	g := w.growth(d, c, need)
+	g.run()
+	return g
+}
+
+func (w *world) growth(d *desk, c market.Capacity, need int) *growth {
+	d.buying = c
 	w.cands = w.candidates(d, w.cands[:0])
-	g := growth{w: w, d: d, left: d.need / n, cands: candidates{list: w.cands, prefer: d.p.Match.PreferOrder}}
+	g := growth{w: w, d: d, need: need, left: need / d.p.Shape.GPUs, cands: candidates{list: w.cands, prefer: d.p.Match.PreferOrder}}
 	bound := w.room(d)
 	g.room, g.why = bound.room, bound.why
-	g.run()
+	return &g
 }
 
 // mayGrow checks what stops all growth of a policy, and holds it.
-func (w *world) mayGrow(d *desk) bool {
+func (w *world) mayGrow(d *desk, need int) bool {
 	if w.pausedBy(d.p.Name) != nil {
 		return false // held already
 	}
 	if b := w.in.History.OpenBreaker(w.in.Now); b != nil {
-		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", d.need, breakerText(b))
+		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", need, breakerText(b))
 		return false
 	}
-	if w.doubted(d) {
+	if w.doubted(d, need) {
 		return false
 	}
 	if !w.in.Snapshot.Hosts.Complete {
-		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", d.need, w.in.Snapshot.Hosts.Problem)
+		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", need, w.in.Snapshot.Hosts.Problem)
 		return false
 	}
 	return !w.cooling(d)
@@ -369,10 +396,10 @@ func within(l market.Restriction, s market.Shape) bool {
 func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) bool {
 	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
 	back := w.shelf.backed[backoffKey{c.host.ID, c.gpu.Model, d.p.Shape.GPUs}]
-	if d.p.Capacity == market.OnDemand {
+	if d.buying == market.OnDemand {
 		c.price, c.verified = compute.Add(c.storage), true
-		return passes(&f.Ceiling, c.price > d.p.Ceiling()) &&
-			passes(&f.Backoff, back != nil) && passes(&f.Refused, b.refused || b.silent)
+		return passes(&f.Ceiling, c.price > d.p.CeilingOf(market.OnDemand, d.p.Shape.GPUs)) &&
+			passes(&f.Backoff, back != nil && back.Bid == market.MaxRate) && passes(&f.Refused, b.refused)
 	}
 	limit := d.p.BidCeiling(c.storage)
 	if !passes(&f.Ceiling, limit == 0 || limit < compute.Scale(lowestFloor, 100)) ||
@@ -422,12 +449,15 @@ type growth struct {
 	w       *world
 	d       *desk
 	cands   candidates
+	need    int // GPUs wanted
 	left    int // machines still wanted
+	bought  int // machines ordered by this plan
 	room    market.Rate
 	why     string      // what binds room
 	dear    market.Rate // the cheapest machine that the room is too small for; 0 if none
-	asked   bool
-	unasked int // candidates that no question was left for
+	asked   int         // machines that a yes would bring
+	unasked int         // candidates that no question was left for
+	swap    *Machine    // on-demand that may make room for spot
 }
 
 func (g *growth) run() {
@@ -435,12 +465,11 @@ func (g *growth) run() {
 	for g.left > 0 && g.cands.Len() > 0 {
 		g.take(&g.cands.list[0])
 	}
-	g.explain()
 }
 
 // take uses the best candidate once: deploys on it, or asks about it.
 func (g *growth) take(c *candidate) {
-	if c.price > g.room {
+	if c.price > g.room && !g.swaps(c) {
 		g.drop(g.room)
 		return
 	}
@@ -450,6 +479,8 @@ func (g *growth) take(c *candidate) {
 	switch {
 	case c.slots <= 0:
 		g.cands.drop()
+	case c.verified && c.price > g.room:
+		g.swapFor(c)
 	case c.verified && g.deploy(c):
 		c.slots--
 		c.weighted = c.weighted.Add(c.price.Scale(spreadPercent, 100))
@@ -462,8 +493,8 @@ func (g *growth) take(c *candidate) {
 	default:
 		// A yes would serve for every machine that fits here.
 		g.w.ask(g.d, g.question(c))
+		g.asked += min(c.slots, g.left)
 		g.left -= min(c.slots, g.left)
-		g.asked = true
 		g.cands.drop()
 	}
 }
@@ -499,15 +530,25 @@ func (g *growth) deploy(c *candidate) bool {
 	t.ofPolicy[p.Name]++
 	g.w.plan.Actions = append(g.w.plan.Actions, Action{
 		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: p.Shape,
-		Capacity: p.Capacity, Bid: c.bid, Storage: c.storage, Ports: ports, Rate: c.price, Reserve: p.Ceiling(),
-		Reason: Reason{ReasonBelowTarget, fmt.Sprintf("%d of %d GPUs; %s a GPU, the ceiling is %s",
-			g.d.st.Target-g.left*p.Shape.GPUs, g.d.st.Target, c.price.PerGPU(p.Shape.GPUs), p.MaxGPUHour)},
+		Capacity: g.d.buying, Bid: c.bid, Storage: c.storage, Ports: ports, Rate: c.price, Reserve: p.CeilingOf(g.d.buying, p.Shape.GPUs),
+		Reason: g.reason(c),
 	})
 	g.w.reserve(g.d, c.price)
 	g.room = g.room.Sub(c.price)
 	g.left--
+	g.bought++
 	g.d.busy = true
 	return true
+}
+
+func (g *growth) reason(c *candidate) Reason {
+	d, n := g.d, g.d.p.Shape.GPUs
+	text := fmt.Sprintf("%d of %d GPUs; %s a GPU, the ceiling is %s",
+		d.st.Target-g.left*n, d.st.Target, c.price.PerGPU(n), d.p.CeilingOf(d.buying, n).PerGPU(n))
+	if d.p.Capacity == policy.SpotWithFallback && d.buying == market.OnDemand {
+		return Reason{ReasonFallback, text + "; on spot, " + d.spotSays}
+	}
+	return Reason{ReasonBelowTarget, text}
 }
 
 // pickPorts takes the lowest free external ports of the host, one for each
@@ -532,20 +573,23 @@ func pickPorts(h *market.Host, t *taken, internal []int) (out []market.PortForwa
 	return out, len(out) == len(internal)
 }
 
-// explain says why a policy is left below its target.
-func (g *growth) explain() {
-	missing := g.left * g.d.p.Shape.GPUs
+// explain says why a policy is left below its target; "" if it is not.
+func (g *growth) explain() (code, text string) {
+	n := g.d.p.Shape.GPUs
+	missing := g.left * n
 	switch {
 	case g.left > 0 && g.dear > 0:
-		g.w.hold(g.d, nil, HoldBudget, "%d GPUs are missing; the next machine costs %s and %s are left: %s",
-			missing, g.dear, g.room, g.why)
+		return HoldBudget, fmt.Sprintf("%d GPUs are missing; the next machine costs %s and %s are left: %s", missing, g.dear, g.room, g.why)
 	case g.left > 0 && g.unasked > 0:
-		g.w.hold(g.d, nil, HoldProbes, "%d GPUs are missing; %d offers are left to ask about, but no questions in this cycle", missing, g.unasked)
+		return HoldProbes, fmt.Sprintf("%d GPUs are missing; %d offers are left to ask about, but no questions in this cycle", missing, g.unasked)
 	case g.left > 0:
-		g.w.hold(g.d, nil, HoldNoOffer, "%d GPUs are missing; %s", missing, g.d.st.Funnel)
-	case g.asked:
-		g.w.hold(g.d, nil, HoldAsking, "asking the market which bids win")
+		return HoldNoOffer, fmt.Sprintf("%d GPUs are missing; %s", missing, g.d.st.Funnel)
+	case g.asked > 0:
+		return HoldAsking, "asking the market which bids win"
+	case g.need%n > 0:
+		return HoldNoOffer, fmt.Sprintf("%d GPUs are missing, less than one machine of %d", g.need%n, n)
 	}
+	return "", ""
 }
 
 // String tells the funnel in one line.

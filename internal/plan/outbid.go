@@ -36,7 +36,7 @@ func (w *world) outbid(d *desk, m *Machine) {
 		return
 	}
 	if m.Rebid != nil {
-		w.raising[m.Host] = true
+		w.raising[m.Host], w.rescued[m.Name] = true, true
 		w.hold(d, m, HoldRebid, "a bid of %s was submitted, no look has shown it yet", m.Rebid.Bid)
 		return
 	}
@@ -75,7 +75,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	switch {
 	case b.hi != 0 && b.hi <= top:
 		w.reserve(d, max(b.hi.Add(storage).Sub(m.Reserved), 0))
-		d.busy, w.raising[m.Host] = true, true
+		d.busy, w.raising[m.Host], w.rescued[m.Name] = true, true, true
 		w.plan.Actions = append(w.plan.Actions, Action{
 			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
 			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: b.hi, Storage: storage, Rate: b.hi.Add(storage),
@@ -94,7 +94,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	case w.probes <= 0:
 		w.hold(d, m, HoldProbes, "outbid at %s; no questions left in this cycle", bid)
 	default:
-		w.raising[m.Host] = true
+		w.raising[m.Host], w.rescued[m.Name] = true, true
 		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
 		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
 	}

@@ -15,6 +15,8 @@ const (
 	ReasonStopped       = "stopped"
 	ReasonBootTimeout   = "boot_timeout"
 	ReasonDestroy       = "destroy"
+	ReasonFallback      = "fallback"   // on-demand, because spot falls short
+	ReasonSpotReady     = "spot_ready" // on-demand is not needed any more
 
 	// Holds.
 	HoldInstances   = "machines_unknown" // the list of machines failed
@@ -39,6 +41,7 @@ const (
 	HoldOrphan      = "policy_not_in_file"
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
+	HoldFallback    = "fallback" // on-demand covers, or may not yet
 )
 
 // Codes of breakers.

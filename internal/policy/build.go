@@ -48,6 +48,7 @@ func (f *file) build() Set {
 func (p *filePolicy) build() Policy {
 	return Policy{
 		Name: p.Name.v, Kind: Kind(p.Kind.v), Capacity: market.Capacity(p.capacity()), Priority: p.Priority.v,
+		Fallback: Fallback{After: p.Fallback.After.v, MaxPremium: p.Fallback.MaxPremium.v, Settle: p.Fallback.Settle.v}, Surge: p.Surge.v,
 		Target: p.machines(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
 		Image: p.image(), Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v},
 		Budget: Budget{

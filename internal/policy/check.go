@@ -183,7 +183,7 @@ func (d *decoder) checkKind(p *filePolicy) {
 	if !p.Kind.ok {
 		return
 	}
-	const later = "use kind vm with capacity spot or on_demand"
+	const later = "use kind vm"
 	if p.Kind.v != string(VM) {
 		d.fail(CodeNotYet, p.Kind.at, later, "kind %s is not supported yet by this version", p.Kind.v)
 		if p.Capacity.ok && p.Capacity.v != string(market.OnDemand) {
@@ -191,8 +191,8 @@ func (d *decoder) checkKind(p *filePolicy) {
 		}
 		return
 	}
-	if p.Capacity.v == "spot_with_fallback" {
-		d.fail(CodeNotYet, p.Capacity.at, later, "capacity spot_with_fallback is not supported yet by this version")
+	if f := &p.Fallback; f.set && p.Capacity.v != string(SpotWithFallback) {
+		d.fail(CodeKind, f.at, "set capacity: spot_with_fallback, or remove fallback", "fallback has no meaning for capacity %s", p.capacity())
 	}
 }
 

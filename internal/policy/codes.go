@@ -293,9 +293,9 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodeNotYet, "Not supported yet by this version",
-			"`kind: instant`, `kind: container` and `capacity: spot_with_fallback` are valid, but this version cannot buy them. It refuses the file rather than run half of it.",
-			"capacity: spot_with_fallback",
-			"Use `kind: vm` with `capacity: spot` or `on_demand`, or a later version.",
+			"`kind: instant` and `kind: container` are valid, but this version cannot buy them. It refuses the file rather than run half of it.",
+			"kind: container",
+			"Use `kind: vm`, or a later version.",
 		},
 		{
 			CodeOddCPUs, "An odd number of vCPUs",

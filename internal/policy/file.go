@@ -88,8 +88,10 @@ type filePolicy struct {
 	at
 	Name          text             `yaml:"name" jsonschema:"required" jsonschema_description:"Unique; part of every machine's name. Letters and digits with single - _ or . between them."`
 	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought. instant and container come with a later version."`
-	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback comes with a later version. Default: spot for kind vm, on_demand for the others."`
+	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback buys spot and covers with on-demand what spot cannot. Default: spot for kind vm, on_demand for the others."`
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
+	Fallback      fileFallback     `yaml:"fallback" jsonschema_description:"For capacity spot_with_fallback: when on-demand steps in, and when it goes."`
+	Surge         integer          `yaml:"surge" jsonschema:"minimum=0,maximum=1000,default=0" jsonschema_description:"Machines that may be ordered above the target, within the budget, in the place of lost ones whose deletion is not confirmed yet."`
 	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: exactly one of its keys."`
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
 	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine."`
@@ -108,6 +110,13 @@ type filePolicy struct {
 	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`
 	Protected     texts            `yaml:"protected" jsonschema_description:"Names of machines that are never removed voluntarily."`
 	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown by explain and kept in the ledger's cycle reports."`
+}
+
+type fileFallback struct {
+	at
+	After      duration `yaml:"after" jsonschema:"default=0s" jsonschema_description:"How long spot must fall short before on-demand is ordered."`
+	MaxPremium number   `yaml:"max_premium" jsonschema:"minimum=0,maximum=100,default=0" jsonschema_description:"The share by which an on-demand machine may cost more than max_gpu_hour: 0.5 allows half as much again. 0 allows nothing above it."`
+	Settle     duration `yaml:"settle" jsonschema:"default=0s" jsonschema_description:"How long a host that lost a machine of ours within the last hour must have offered its GPUs before running on-demand is given up for it. 0s costs least; 10m halves the interruptions on hosts that come and go."`
 }
 
 type fileTarget struct {

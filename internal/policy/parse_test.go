@@ -196,7 +196,7 @@ func checkSet(s Set, written map[string]int) error {
 			return fmt.Errorf("%s: %d GPUs, %d were written", p.Name, p.GPUs(), gpus)
 		}
 		if p.MaxGPUHour <= 0 || p.Ceiling() <= 0 || p.Shape.GPUs < 1 || p.Shape.VCPUs%2 != 0 || p.Shape.Storage < 1 || p.Target < 0 ||
-			p.Image == "" || p.BootTimeout <= 0 || p.MinLifetime < 0 || p.Kind != VM || p.Capacity != market.Spot && p.Capacity != market.OnDemand {
+			p.Image == "" || p.BootTimeout <= 0 || p.MinLifetime < 0 || p.Kind != VM || !p.Buys(market.Spot) && !p.Buys(market.OnDemand) {
 			return fmt.Errorf("not usable: %+v", p)
 		}
 		for _, b := range []Budget{s.Budget, p.Budget} {

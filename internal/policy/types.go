@@ -135,7 +135,11 @@ type Policy struct {
 	Name     string          `json:"name"`
 	Kind     Kind            `json:"kind"`
 	Capacity market.Capacity `json:"capacity"`
-	Priority int             `json:"priority,omitempty"` // higher is served first
+	Fallback Fallback        `json:"fallback,omitzero"`
+	// Surge is how many machines may stand above the target in the place of lost ones
+	// whose deletion is not confirmed yet.
+	Surge    int `json:"surge,omitempty"`
+	Priority int `json:"priority,omitempty"` // higher is served first
 	// Target is the number of machines. Invariant: Target x Shape.GPUs is exactly
 	// the number of GPUs the user wrote.
 	Target     int           `json:"target_machines"`
@@ -160,6 +164,21 @@ type Policy struct {
 	PasswordFile  string `json:"-"`
 	CloudInit     string `json:"-"` // inline
 	CloudInitFile string `json:"-"`
+}
+
+// SpotWithFallback is a policy's capacity only: its machines are spot or on-demand.
+const SpotWithFallback market.Capacity = "spot_with_fallback"
+
+// Fallback is when on-demand covers for spot.
+type Fallback struct {
+	After      time.Duration `json:"after,omitempty"`       // spot falls short for so long first
+	MaxPremium float64       `json:"max_premium,omitempty"` // share above MaxGPUHour that on-demand may cost
+	Settle     time.Duration `json:"settle,omitempty"`      // a host that lost a machine is trusted again after so long
+}
+
+// Buys says whether the policy has machines of that capacity.
+func (p *Policy) Buys(c market.Capacity) bool {
+	return p.Capacity == c || p.Capacity == SpotWithFallback && (c == market.Spot || c == market.OnDemand)
 }
 
 // Match says which offers a policy takes. Empty lists match everything. Names
@@ -197,9 +216,24 @@ type Spread struct {
 // GPUs is the policy's target in GPUs.
 func (p *Policy) GPUs() int { return p.Target * p.Shape.GPUs }
 
-// Ceiling is the most a whole machine of the policy may cost per hour, storage
-// included. It is the one conversion from per GPU to per machine.
-func (p *Policy) Ceiling() market.Rate { return p.MaxGPUHour.Mul(p.Shape.GPUs) }
+// CeilingOf is the most a machine of so many GPUs, bought so, may cost per hour,
+// storage included. It is the one conversion from per GPU to per machine.
+func (p *Policy) CeilingOf(c market.Capacity, gpus int) market.Rate {
+	all := p.MaxGPUHour.Mul(gpus)
+	if c != market.Spot && p.Capacity == SpotWithFallback {
+		return all.Add(all.Scale(int64(p.Fallback.MaxPremium*1e6), 1e6))
+	}
+	return all
+}
+
+// Ceiling is the most a whole machine of the policy may cost per hour, however it
+// is bought: spot where the policy buys any.
+func (p *Policy) Ceiling() market.Rate {
+	if p.Buys(market.Spot) {
+		return p.CeilingOf(market.Spot, p.Shape.GPUs)
+	}
+	return p.CeilingOf(market.OnDemand, p.Shape.GPUs)
+}
 
 // BidCeiling is the highest bid (whole machine, compute only, whole cents) that
 // keeps a machine with this storage rate under the ceiling; 0 if there is none.
@@ -219,7 +253,9 @@ func (s *Set) HourlyCap() market.Rate {
 	}
 	var sum market.Rate
 	for i := range s.Policies {
-		sum = sum.Add(s.Policies[i].Ceiling().Mul(s.Policies[i].Target))
+		p := &s.Policies[i]
+		dearest := max(p.Ceiling(), p.CeilingOf(market.OnDemand, p.Shape.GPUs))
+		sum = sum.Add(dearest.Mul(p.Target))
 	}
 	return sum
 }

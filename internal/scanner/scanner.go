@@ -87,11 +87,12 @@ func (s *Scanner) gone(ctx context.Context, snap *market.Snapshot, leaving []str
 	}
 }
 
-// missing are the ids that the list leaves out, as many as may be asked for.
+// missing are the ids that the list leaves out, or shows as ended, as many as may be
+// asked for.
 func missing(snap *market.Snapshot, ids []string) []string {
 	listed := map[string]bool{}
 	for _, i := range snap.Instances.Value {
-		listed[i.ID] = true
+		listed[i.ID] = i.Status != market.StatusTerminated
 	}
 	out := slices.DeleteFunc(slices.Sorted(slices.Values(ids)), func(id string) bool { return listed[id] })
 	return out[:min(len(out), maxLookups)]
@@ -113,7 +114,7 @@ func section[T any](c clock.Clock, v T, err error) market.Section[T] {
 	return market.Section[T]{Value: v, At: c.Now(), Complete: true}
 }
 
-// holes asks for the machines that the list leaves out, one by one.
+// holes asks for the machines that the list leaves out or shows as ended, one by one.
 //
 //	the market shows it                 the list is not whole: it may hide others that cannot
 //	                                    be asked for, such as an order whose answer was lost

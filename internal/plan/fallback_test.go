@@ -1,0 +1,227 @@
+package plan
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// both wants n machines, on spot if it can, on demand up to 0.60 if it must.
+func both(n int) policy.Policy {
+	p := newPolicy("p", n)
+	p.Capacity, p.Fallback = policy.SpotWithFallback, policy.Fallback{MaxPremium: 0.5}
+	return p
+}
+
+// demand is a running on-demand machine of the policy.
+func demand(p policy.Policy, i int) Machine {
+	m := newMachine(p, i, "d", "0.40")
+	m.Capacity, m.Bid, m.Reserved = market.OnDemand, market.Maybe[market.Rate]{}, usd("0.50")
+	return m
+}
+
+func onSpot(p policy.Policy, i int) Machine {
+	m := newMachine(p, i, "a", "0.20")
+	m.Capacity = market.Spot
+	return m
+}
+
+// booting makes it a machine that was ordered so long ago and does not run yet.
+func booting(m Machine, since time.Duration) Machine {
+	m.Status, m.OrderedAt, m.StatusAt, m.ReadyAt = market.StatusStarting, t0.Add(-since), t0.Add(-since), time.Time{}
+	return m
+}
+
+func never(market.Question) bool  { return false }
+func always(market.Question) bool { return true }
+
+// does lists what a plan does: verb and capacity.
+func does(p Plan) (out []string) {
+	for _, a := range p.Actions {
+		out = append(out, string(a.Kind)+" "+string(a.Capacity))
+	}
+	return out
+}
+
+func TestOnDemandCoversWhatSpotDoesNot(t *testing.T) {
+	hosts := []market.Host{newHost("a", 8, "0.40")}
+	for name, c := range map[string]struct {
+		machines func(p policy.Policy) []Machine
+		wins     func(market.Question) bool
+		want     []string
+		reason   string
+	}{
+		"spot wins":                       {nil, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
+		"spot never wins":                 {nil, never, []string{"deploy on_demand", "deploy on_demand"}, ReasonFallback},
+		"one runs on spot":                {func(p policy.Policy) []Machine { return []Machine{onSpot(p, 1)} }, never, []string{"deploy on_demand"}, ReasonFallback},
+		"on-demand covers already":        {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 2)} }, never, nil, ""},
+		"on-demand runs, and spot is had": {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 2)} }, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
+		"spot boots, on-demand goes on": {func(p policy.Policy) []Machine {
+			return []Machine{demand(p, 1), booting(onSpot(p, 2), time.Minute), onSpot(p, 3)}
+		}, never, nil, ""},
+		"spot is ready":       {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), onSpot(p, 2), onSpot(p, 3)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
+		"one of two is ready": {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 4), onSpot(p, 2)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
+		"both boot, spot is sooner": {func(p policy.Policy) []Machine {
+			return []Machine{booting(demand(p, 1), time.Minute), booting(onSpot(p, 2), 2*time.Minute), onSpot(p, 3)}
+		}, never, []string{"delete on_demand"}, ReasonSpotReady},
+		"both boot, on-demand is there long before": {func(p policy.Policy) []Machine {
+			return []Machine{booting(demand(p, 1), 2*time.Minute), booting(onSpot(p, 2), 10*time.Second), onSpot(p, 3)}
+		}, never, nil, ""},
+	} {
+		p := both(2)
+		in := newInput(hosts, p)
+		in.HourlyCap = usd("9")
+		if c.machines != nil {
+			in.History.Machines = c.machines(p)
+		}
+		_, got := converse(in, c.wins)
+		wantTexts(t, name, does(got), c.want)
+		for _, a := range got.Actions {
+			if a.Reason.Code != c.reason {
+				t.Errorf("%s: %+v", name, a.Reason)
+			}
+		}
+		if len(got.Actions) == 0 && len(got.Holds) == 0 && !got.Standings[0].Satisfied {
+			t.Errorf("%s: nothing is done, and nothing says why", name)
+		}
+	}
+}
+
+func wantTexts(t *testing.T, name string, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %q, want %q", name, got, want)
+		return
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestOnDemandCostsAtMostTheCeilingAndItsPremium(t *testing.T) {
+	for price, want := range map[string]int{"0.55": 1, "0.551": 1, "0.56": 0} { // 0.049 beside the GPU: 0.60 is the most
+		p := both(1)
+		in := newInput([]market.Host{newHost("a", 8, price)}, p)
+		_, got := converse(in, never)
+		if len(got.Actions) != want {
+			t.Errorf("at %s: %v %v", price, does(got), got.Holds)
+		}
+		for _, a := range got.Actions {
+			if a.Rate > usd("0.60") || a.Reserve != usd("0.60") {
+				t.Errorf("at %s: %s, reserves %s", price, a.Rate, a.Reserve)
+			}
+		}
+		p.Fallback.MaxPremium = 0
+		if _, got := converse(newInput([]market.Host{newHost("a", 8, price)}, p), never); len(got.Actions) != 0 {
+			t.Errorf("at %s without a premium: %v", price, does(got))
+		}
+	}
+}
+
+func TestTheFallbackWaitsAsLongAsItIsTold(t *testing.T) {
+	p := both(1)
+	p.Fallback.After = 5 * time.Minute
+	in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
+	for minute := range 8 {
+		in.Now = t0.Add(time.Duration(minute) * time.Minute)
+		observed(&in, stranger())
+		_, got := converse(in, never)
+		if bought := len(got.Actions) > 0; bought != (minute >= 5) {
+			t.Errorf("after %d minutes: %v %v", minute, does(got), got.Holds)
+		}
+		if minute < 5 {
+			wantHold(t, got, HoldFallback)
+		}
+	}
+	m := onSpot(p, 1)
+	in.History.Machines = []Machine{m}
+	observed(&in, shown(m))
+	if len(in.History.Short) != 0 {
+		t.Errorf("spot is enough, and yet short: %v", in.History.Short)
+	}
+}
+
+func TestWhereTheCapsLeaveNoRoomForBothOneOnDemandMachineMakesRoom(t *testing.T) {
+	p := both(2)
+	in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
+	in.HourlyCap = usd("1.0") // the two of them
+	in.History.Machines = []Machine{demand(p, 1), demand(p, 2)}
+	_, got := converse(in, always)
+	wantTexts(t, "no room", does(got), []string{"delete on_demand"})
+	_, got = converse(in, never)
+	wantTexts(t, "no room, and no bid wins", does(got), nil)
+	in.History.Machines[0].Reserved, in.History.Machines[1].Reserved = usd("0.24"), usd("0.24")
+	in.HourlyCap = usd("0.48")
+	_, got = converse(in, always)
+	wantTexts(t, "no room, and little to save", does(got), nil)
+}
+
+func TestOneListThatNamesASpotMachineTwiceCostsNoOnDemand(t *testing.T) {
+	p := both(2)
+	in := newInput(nil, p)
+	m, d := onSpot(p, 1), demand(p, 2)
+	in.History.Machines = []Machine{m, d}
+	twin := shown(m)
+	twin.ID = "twin"
+	in.Now = in.Now.Add(time.Minute)
+	listed := shown(d)
+	observed(&in, shown(m), twin, listed)
+	wantTexts(t, "twin", does(Compute(in)), nil)
+}
+
+func TestAnUnneededOnDemandMachineIsShieldedLikeAnyOther(t *testing.T) {
+	for name, change := range map[string]func(p *policy.Policy, h *History){
+		HoldProtected:   func(p *policy.Policy, h *History) { p.Protected = []string{h.Machines[0].Name} },
+		HoldMinLifetime: func(p *policy.Policy, _ *History) { p.MinLifetime = 2 * time.Hour },
+		HoldCooldown: func(p *policy.Policy, h *History) {
+			p.Cooldown, h.Scaled = time.Hour, []Scaled{{Policy: "p", At: t0.Add(-time.Minute)}}
+		},
+	} {
+		p := both(1)
+		in := newInput(nil, p)
+		in.History.Machines = []Machine{demand(p, 1), onSpot(p, 2)}
+		change(&in.Policies[0], &in.History)
+		got := Compute(in)
+		wantTexts(t, name, does(got), nil)
+		wantHold(t, got, name)
+	}
+}
+
+func TestSurgeReplacesWhatLeavesBeforeItsDeletionIsConfirmed(t *testing.T) {
+	for surge, want := range map[int]int{0: 0, 1: 1, 5: 2} {
+		p := newPolicy("p", 3)
+		p.Surge = surge
+		in := newInput([]market.Host{newHost("b", 8, "0.40")}, p)
+		in.HourlyCap = usd("9")
+		a, b := newMachine(p, 1, "a", "0.20"), newMachine(p, 2, "a", "0.20")
+		a.Leaving, b.Leaving = &PendingDelete{At: t0, Code: ReasonOutbidForGood}, &PendingDelete{At: t0, Code: ReasonOutbidForGood}
+		in.History.Machines = []Machine{a, b, newMachine(p, 3, "a", "0.20")}
+		if _, got := converse(in, always); len(got.Actions) != want {
+			t.Errorf("surge %d: %v %v", surge, does(got), got.Holds)
+		}
+	}
+}
+
+func TestWhatTheMarketSaysHasEndedIsGoneAtOnce(t *testing.T) {
+	p := newPolicy("p", 4)
+	for name, c := range map[string]struct {
+		gone []string
+		want int
+	}{"the list alone": {nil, 2}, "the list, and the market when asked": {[]string{"id-p-1"}, 1}} {
+		in := newInput(nil, p)
+		a, b := newMachine(p, 1, "a", "0.20"), newMachine(p, 2, "a", "0.20")
+		in.History.Machines = []Machine{a, b}
+		ended := shown(a)
+		ended.Status = market.StatusTerminated
+		in.Snapshot.Gone = c.gone
+		in.Now = in.Now.Add(time.Minute)
+		observed(&in, ended, shown(b))
+		if got := len(in.History.Machines); got != c.want {
+			t.Errorf("%s: %d machines are left", name, got)
+		}
+	}
+}
