@@ -136,8 +136,7 @@ func (w *world) observe(e simulator.Event) {
 func (w *world) untouched(e simulator.Event, mine bool) {
 	switch e.Kind {
 	case simulator.Deleted, simulator.Rebid, simulator.Modified, simulator.Released, simulator.Deployed, simulator.Started:
-		// A name that was changed since the last look is not known to the daemon yet.
-		byDaemon := w.writing != nil && w.renamed[e.Machine].Before(w.readAt)
+		byDaemon := w.writing != nil && w.toldOf(w.renamed[e.Machine])
 		w.holds(ruleOurs, mine || !byDaemon, "a machine of somebody else was touched (%s): %s", e.Kind, e.Name)
 	}
 }
@@ -279,9 +278,13 @@ func (w *world) named(in *plan.Intent) {
 		name = e.Name
 	}
 	_, mine := ours(name)
-	// A name that was changed since the last look is not known to the daemon yet.
-	fresh := !w.renamed[w.writing.id].Before(w.readAt)
-	w.holds(ruleOurs, mine || fresh, "%s %s is for %q, which is not ours", in.Kind, in.Machine, name)
+	w.holds(ruleOurs, mine || !w.toldOf(w.renamed[w.writing.id]), "%s %s is for %q, which is not ours", in.Kind, in.Machine, name)
+}
+
+// toldOf says whether the daemon can know what was done by hand then: a list has been
+// read since, and the one that this cycle rests on is not an old one.
+func (w *world) toldOf(then time.Time) bool {
+	return then.Before(w.readAt) && w.blurred.Before(w.scanAt)
 }
 
 // gated: nothing stands against the write.
