@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tdscaler/tdscaler/internal/backtest"
+	"github.com/tdscaler/tdscaler/internal/backtest/tape"
+	"github.com/tdscaler/tdscaler/internal/backtest/trace"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// backtestFlags are the settings of a backtest, as written.
+type backtestFlags struct {
+	config          string
+	traces, compare []string
+
+	boot, gap, cycle time.Duration
+	spot, onDemand   string
+	target           int
+	seed             uint64
+
+	asJSON, noOptimum bool
+	given             func(flag string) bool
+}
+
+func backtestCommand() *cobra.Command {
+	var f backtestFlags
+	cmd := &cobra.Command{
+		Use:   "backtest --config FILE --trace FILE...",
+		Short: "Let the daemon buy on a recorded market, and hold the result against the optimum",
+		Long: `backtest plays recordings of a spot market to the daemon, in virtual time: the same
+decisions, bids and ledger as in "tdscaler run", on a market in memory. Nothing is
+asked of TensorDock. It shows what the GPUs cost, how many of the wanted GPU-hours
+were delivered, and J = cost + 2 x on-demand price x undelivered GPU-hours, for the
+policies and for what others would have done.
+
+A trace file is told by its content. {"metadata":{"gap_seconds":N},"data":[...]} is
+the number of free GPUs of one host or zone per tick; it carries no money, so that
+--spot-price, --on-demand-price and --target (GPUs of every policy, instead of its
+own) give it. CSV with the header timestamp,host,gpu_model,price are price changes.
+Formats and figures: docs/backtest.md.`,
+		Example: "  tdscaler backtest --config policies.yaml --trace zone-a.json zone-b.json\n" +
+			"  tdscaler backtest --compare mine.yaml theirs.yaml --trace prices.csv --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.given = cmd.Flags().Changed
+			return f.run(cmd, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.config, "config", "c", "", "the configuration `FILE`")
+	fl.StringArrayVar(&f.traces, "trace", nil, "a trace `FILE`; more may follow")
+	fl.StringArrayVar(&f.compare, "compare", nil, "play two configuration `FILE`s on the same tape: --compare A.yaml B.yaml")
+	fl.DurationVar(&f.boot, "boot", 180*time.Second, "how long every machine takes until it is ready")
+	fl.DurationVar(&f.gap, "gap", 0, "time between two ticks of a capacity trace, instead of its own")
+	fl.DurationVar(&f.cycle, "cycle", time.Minute, "time between two cycles of the daemon")
+	fl.StringVar(&f.spot, "spot-price", "0.918", "dollars per GPU-hour on spot, for capacity traces")
+	fl.StringVar(&f.onDemand, "on-demand-price", "3.06", "dollars per GPU-hour on demand; for price traces twice their median unless given")
+	fl.IntVar(&f.target, "target", 4, "GPUs of every policy, instead of its own; for price traces only if given")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the seconds at which capacity changes between two ticks")
+	fl.BoolVar(&f.asJSON, "json", false, "print the results as JSON")
+	fl.BoolVar(&f.noOptimum, "no-optimum", false, "leave out the optimum, which takes longest")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
+	return cmd
+}
+
+// contestant is a configuration that plays.
+type contestant struct {
+	name, path string
+	set        policy.Set
+}
+
+func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
+	paths, err := f.files(args)
+	if err != nil {
+		return err
+	}
+	terms, err := f.terms()
+	if err != nil {
+		return &codedError{exitUsage, err}
+	}
+	tr, err := readTraces(f.traces)
+	if err != nil {
+		return &codedError{exitUsage, err}
+	}
+	var us []contestant
+	for _, p := range paths {
+		c, err := f.contestant(p, &tr, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		us = append(us, c)
+	}
+	keepWanted(&tr, us)
+	if tr.Kind == trace.Price && !f.given("on-demand-price") {
+		terms.OnDemand = market.Maybe[market.Rate]{}
+	}
+	t, err := tr.Tape(terms)
+	if err != nil {
+		return &codedError{exitUsage, err}
+	}
+	if t.Length < f.cycle {
+		return usageError("the trace lasts %s, less than one cycle of %s", t.Length, f.cycle)
+	}
+	if len(us) == 1 {
+		us[0].name = "tdscaler"
+	}
+	warnCeilings(cmd.ErrOrStderr(), us, &tr, t)
+	results, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if f.asJSON {
+		return printJSON(cmd.OutOrStdout(), struct {
+			Results []tape.Result `json:"results"`
+		}{results})
+	}
+	return printBacktest(cmd.OutOrStdout(), t, results)
+}
+
+// files sorts the names on the command line: what follows --trace are traces, and
+// after --compare A.yaml the first YAML file is B.
+func (f *backtestFlags) files(args []string) (configs []string, err error) {
+	configs = slices.Clone(f.compare)
+	if f.config != "" {
+		configs = slices.Insert(configs, 0, f.config)
+	}
+	for _, a := range args {
+		ext := strings.ToLower(filepath.Ext(a))
+		if len(f.compare) > 0 && len(configs) < 2 && (ext == ".yaml" || ext == ".yml") {
+			configs = append(configs, a)
+		} else {
+			f.traces = append(f.traces, a)
+		}
+	}
+	const see = `See "tdscaler backtest --help".`
+	switch {
+	case len(configs) == 0:
+		return nil, usageError("name a configuration: --config FILE\n%s", see)
+	case len(f.compare) > 0 && len(configs) != 2:
+		return nil, usageError("--compare wants two configurations, there are %d\n%s", len(configs), see)
+	case len(f.traces) == 0:
+		return nil, usageError("name at least one trace: --trace FILE...\n%s", see)
+	}
+	return configs, nil
+}
+
+func (f *backtestFlags) terms() (trace.Terms, error) {
+	t := trace.Terms{Boot: f.boot, Gap: f.gap, Seed: f.seed, Start: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)}
+	switch {
+	case f.boot < 0:
+		return t, fmt.Errorf("--boot %s is negative", f.boot)
+	case f.given("gap") && (f.gap < time.Second || f.gap%time.Second != 0):
+		return t, fmt.Errorf("--gap %s: whole seconds, at least one", f.gap)
+	case f.cycle < time.Second || f.cycle%time.Second != 0:
+		return t, fmt.Errorf("--cycle %s: whole seconds, at least one", f.cycle)
+	case f.target < 1:
+		return t, fmt.Errorf("--target %d: at least one GPU", f.target)
+	}
+	spot, err := positiveRate("spot-price", f.spot)
+	if err != nil {
+		return t, err
+	}
+	onDemand, err := positiveRate("on-demand-price", f.onDemand)
+	t.Spot, t.OnDemand = spot, market.Some(onDemand)
+	return t, err
+}
+
+func positiveRate(flag, text string) (market.Rate, error) {
+	r, err := market.ParseRate(text)
+	if err != nil {
+		return 0, fmt.Errorf("--%s: %w", flag, err)
+	}
+	if r <= 0 || r > market.USD(1_000_000, 0) {
+		return 0, fmt.Errorf("--%s %s: more than nothing and at most a million dollars", flag, text)
+	}
+	return r, nil
+}
+
+// maxTrace is the most that a trace file may hold.
+const maxTrace = 1 << 30
+
+func readTraces(paths []string) (trace.Trace, error) {
+	var files []trace.File
+	for _, p := range paths {
+		b, err := readLimited(p, maxTrace)
+		if err != nil {
+			return trace.Trace{}, err
+		}
+		files = append(files, trace.File{Name: p, Data: b})
+	}
+	return trace.Read(files)
+}
+
+func readLimited(path string, limit int64) (b []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// contestant reads a configuration. The files that it names are not needed.
+func (f *backtestFlags) contestant(path string, tr *trace.Trace, errw io.Writer) (contestant, error) {
+	b, err := readLimited(path, policy.MaxFileSize)
+	if err != nil {
+		return contestant{}, &codedError{exitUsage, err}
+	}
+	set, problems := policy.Parse(path, b)
+	printProblems(errw, problems)
+	if policy.HasErrors(problems) {
+		return contestant{}, usageError("%s: %s", path, countProblems(problems))
+	}
+	if len(set.Policies) == 0 {
+		return contestant{}, usageError("%s has no policies to play", path)
+	}
+	models := []market.GPUModel{trace.Model}
+	target := f.target
+	if tr.Kind == trace.Price {
+		models = tr.Models()
+		if !f.given("target") {
+			target = 0
+		}
+	}
+	set, err = backtest.Fit(set, target, models)
+	if err != nil {
+		return contestant{}, usageError("%w; see --target", err)
+	}
+	return contestant{name: filepath.Base(path), path: path, set: set}, nil
+}
+
+// keepWanted leaves out of a price trace what no policy would take.
+func keepWanted(tr *trace.Trace, us []contestant) {
+	tr.Keep(func(g market.GPUModel) bool {
+		for _, c := range us {
+			for i := range c.set.Policies {
+				if backtest.Wants(c.set.Policies[i].Match, []market.GPUModel{g}) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// warnCeilings names the policies that can never buy spot here.
+func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape) {
+	least := market.MaxRate
+	for i := range t.Pools {
+		for _, s := range t.Pools[i].Price {
+			least = min(least, s.Value)
+		}
+	}
+	for _, c := range us {
+		for i := range c.set.Policies {
+			if p := &c.set.Policies[i]; p.MaxGPUHour < least {
+				fmt.Fprintf(errw, "warning: %s: policy %s pays at most %s a GPU, spot costs %s at least: it will buy no spot machine\n",
+					c.path, p.Name, p.MaxGPUHour, least)
+			}
+		}
+	}
+}
+
+// play lets everybody play the tape.
+func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape, errw io.Writer) ([]tape.Result, error) {
+	bar := newProgress(errw)
+	var out []tape.Result
+	for i, c := range us {
+		o := backtest.Options{Name: c.name, Set: c.set, Tape: t, Cycle: f.cycle}
+		if bar != nil {
+			o.Progress = func(done float64) { bar.show((float64(i) + done) / float64(len(us))) }
+		}
+		r, err := backtest.Run(ctx, o)
+		if err != nil {
+			if bar != nil {
+				bar.clear()
+			}
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	if bar != nil {
+		bar.clear()
+	}
+	return out, nil
+}
+
+func printBacktest(w io.Writer, t *tape.Tape, results []tape.Result) error {
+	fmt.Fprintf(w, "%s of market, %s; on demand %s a GPU; boots take %s\n", t.Length, plural(len(t.Pools), "pool"), t.OnDemand, t.Boot)
+	fmt.Fprintf(w, "J = cost + %s x GPU-hours not delivered\n\n", t.Penalty)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "NAME\tCOST\tDELIVERED GPUh\tWANTED GPUh\t\t$/GPUh\tLOST\tSTARTS\tREQUESTS\tOVERPAID\tJ\tJ/J*\tJ/J_nw\t")
+	for _, r := range results {
+		per := "-"
+		if r.Delivered > 0 {
+			per = fmt.Sprintf("%.4f", r.Cost.Float()/r.Delivered)
+		}
+		fmt.Fprintf(tw, "%s\t$%.2f\t%.1f\t%.1f\t%s\t%s\t%d\t%d\t%d\t%.2f%%\t$%.2f\t%s\t%s\t\n", clean(r.Name), r.Cost.Float(), r.Delivered, r.Target,
+			percent(r.Delivered, r.Target), per, r.Interruptions, r.Starts, r.Requests, 100*r.Overpay, r.J.Float(), ratio(r.JRatio), ratio(r.JNWRatio))
+	}
+	return tw.Flush()
+}
+
+func ratio(m market.Maybe[float64]) string {
+	if v, ok := m.Get(); ok {
+		return fmt.Sprintf("%.4f", v)
+	}
+	return "-"
+}

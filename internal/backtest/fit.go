@@ -1,0 +1,44 @@
+package backtest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Fit makes policies fit to play a tape. Its hosts match every policy: of the match,
+// only the GPU models are left, and only where models says that there are any to
+// tell apart. Spread is left out, because a tape's host is a whole zone, and so are
+// files. target, if it is not 0, replaces every policy's; it must be a multiple of
+// each policy's shape.
+func Fit(s policy.Set, target int, models []market.GPUModel) (policy.Set, error) {
+	s.Policies = slices.Clone(s.Policies)
+	for i := range s.Policies {
+		p := &s.Policies[i]
+		old := p.Match
+		p.Match, p.Spread = policy.Match{}, policy.Spread{}
+		byModel := policy.Match{GPUModels: old.GPUModels, PreferOrder: old.PreferOrder, Deny: policy.Deny{GPUModels: old.Deny.GPUModels}}
+		if Wants(byModel, models) {
+			p.Match = byModel
+		}
+		if target == 0 {
+			continue
+		}
+		if target%p.Shape.GPUs != 0 {
+			return s, fmt.Errorf("policy %s buys machines of %d GPUs: a target of %d GPUs is no multiple of them", p.Name, p.Shape.GPUs, target)
+		}
+		p.Target = target / p.Shape.GPUs
+	}
+	return s, nil
+}
+
+// Wants says whether a match takes any of the models.
+func Wants(m policy.Match, models []market.GPUModel) bool {
+	matcher := policy.NewMatcher(m)
+	return slices.ContainsFunc(models, func(g market.GPUModel) bool {
+		_, ok := matcher.Model(g)
+		return ok
+	})
+}
