@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tdscaler/tdscaler/internal/backtest"
+	"github.com/tdscaler/tdscaler/internal/backtest/optimum"
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/backtest/trace"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -223,8 +224,8 @@ func (f *backtestFlags) contestant(path string, tr *trace.Trace, errw io.Writer)
 		return contestant{}, &codedError{exitUsage, err}
 	}
 	set, problems := policy.Parse(path, b)
-	printProblems(errw, problems)
-	if policy.HasErrors(problems) {
+	if policy.HasErrors(problems) { // warnings are check's: they are about real machines
+		printProblems(errw, problems)
 		return contestant{}, usageError("%s: %s", path, countProblems(problems))
 	}
 	if len(set.Policies) == 0 {
@@ -277,9 +278,13 @@ func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape
 	}
 }
 
-// play lets everybody play the tape.
+// play lets everybody play the tape, and holds them against the optimum.
 func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape, errw io.Writer) ([]tape.Result, error) {
 	bar := newProgress(errw)
+	if bar != nil {
+		defer bar.clear()
+	}
+	known := map[optimum.Wish]backtest.Optima{}
 	var out []tape.Result
 	for i, c := range us {
 		o := backtest.Options{Name: c.name, Set: c.set, Tape: t, Cycle: f.cycle}
@@ -288,15 +293,17 @@ func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape,
 		}
 		r, err := backtest.Run(ctx, o)
 		if err != nil {
-			if bar != nil {
-				bar.clear()
-			}
 			return nil, err
 		}
+		if wish := backtest.Wish(&c.set); !f.noOptimum {
+			best, ok := known[wish]
+			if !ok {
+				best = backtest.FindOptima(t, wish)
+				known[wish] = best
+			}
+			r.Against(best.Star, best.NoWarning)
+		}
 		out = append(out, r)
-	}
-	if bar != nil {
-		bar.clear()
 	}
 	return out, nil
 }

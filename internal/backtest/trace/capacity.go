@@ -56,8 +56,9 @@ func (z *zoneReader) token() (json.Token, error) {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, z.errorf("the file ends in the middle")
 	case errors.As(err, &syntax):
-		line := 1 + bytes.Count(z.file.Data[:min(syntax.Offset, int64(len(z.file.Data)))], []byte("\n"))
-		return nil, place{z.file.Name, line}.errorf("not JSON: %w", err)
+		rest := z.file.Data[min(z.dec.InputOffset(), int64(len(z.file.Data))):]
+		before := len(z.file.Data) - len(bytes.TrimLeft(rest, " \t\r\n,:")) // up to what is wrong
+		return nil, place{z.file.Name, 1 + bytes.Count(z.file.Data[:before], []byte("\n"))}.errorf("not JSON: %w", err)
 	case err != nil:
 		return nil, z.errorf("not JSON: %w", err)
 	}

@@ -1,0 +1,43 @@
+package backtest
+
+import (
+	"github.com/tdscaler/tdscaler/internal/backtest/optimum"
+	"github.com/tdscaler/tdscaler/internal/backtest/tape"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Wish is what all policies together want of a tape. The optimum may buy spot and
+// on-demand, whatever the policies say, but nothing above their ceiling. Where
+// policies differ, it is bound by neither: the highest ceiling, the smallest machine.
+func Wish(s *policy.Set) optimum.Wish {
+	w := optimum.Wish{GPUs: 0, Limits: optimum.Limits{Spot: true, OnDemand: true}}
+	total := 0
+	for i := range s.Policies {
+		p := &s.Policies[i]
+		if p.Target == 0 {
+			continue
+		}
+		total += p.GPUs()
+		w.GPUs = gcd(w.GPUs, p.Shape.GPUs)
+		w.Limits.Ceiling = max(w.Limits.Ceiling, p.MaxGPUHour)
+	}
+	w.GPUs = max(w.GPUs, 1)
+	w.Units = total / w.GPUs
+	return w
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// Optima are J* and J_nw of a wish.
+type Optima struct{ Star, NoWarning market.Amount }
+
+// FindOptima computes both.
+func FindOptima(t *tape.Tape, w optimum.Wish) Optima {
+	return Optima{Star: optimum.Star(t, w).J, NoWarning: optimum.NoWarning(t, w).J}
+}
