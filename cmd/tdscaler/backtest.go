@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tdscaler/tdscaler/internal/backtest"
-	"github.com/tdscaler/tdscaler/internal/backtest/optimum"
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/backtest/trace"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -78,8 +77,8 @@ Formats and figures: docs/backtest.md.`,
 
 // contestant is a configuration that plays.
 type contestant struct {
-	name, path string
-	set        policy.Set
+	backtest.Contestant
+	path string
 }
 
 func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
@@ -115,7 +114,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 		return usageError("the trace lasts %s, less than one cycle of %s", t.Length, f.cycle)
 	}
 	if len(us) == 1 {
-		us[0].name = "tdscaler"
+		us[0].Name = "tdscaler"
 	}
 	warnCeilings(cmd.ErrOrStderr(), us, &tr, t)
 	results, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
@@ -243,15 +242,15 @@ func (f *backtestFlags) contestant(path string, tr *trace.Trace, errw io.Writer)
 	if err != nil {
 		return contestant{}, usageError("%w; see --target", err)
 	}
-	return contestant{name: filepath.Base(path), path: path, set: set}, nil
+	return contestant{backtest.Contestant{Name: filepath.Base(path), Set: set}, path}, nil
 }
 
 // keepWanted leaves out of a price trace what no policy would take.
 func keepWanted(tr *trace.Trace, us []contestant) {
 	tr.Keep(func(g market.GPUModel) bool {
 		for _, c := range us {
-			for i := range c.set.Policies {
-				if backtest.Wants(c.set.Policies[i].Match, []market.GPUModel{g}) {
+			for i := range c.Set.Policies {
+				if backtest.Wants(c.Set.Policies[i].Match, []market.GPUModel{g}) {
 					return true
 				}
 			}
@@ -269,8 +268,8 @@ func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape
 		}
 	}
 	for _, c := range us {
-		for i := range c.set.Policies {
-			if p := &c.set.Policies[i]; p.MaxGPUHour < least {
+		for i := range c.Set.Policies {
+			if p := &c.Set.Policies[i]; p.MaxGPUHour < least {
 				fmt.Fprintf(errw, "warning: %s: policy %s pays at most %s a GPU, spot costs %s at least: it will buy no spot machine\n",
 					c.path, p.Name, p.MaxGPUHour, least)
 			}
@@ -278,34 +277,17 @@ func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape
 	}
 }
 
-// play lets everybody play the tape, and holds them against the optimum.
+// play lets everybody play the tape.
 func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape, errw io.Writer) ([]tape.Result, error) {
-	bar := newProgress(errw)
-	if bar != nil {
+	c := backtest.Contest{Tape: t, Cycle: f.cycle, NoOptimum: f.noOptimum}
+	for _, one := range us {
+		c.Contestants = append(c.Contestants, one.Contestant)
+	}
+	if bar := newProgress(errw); bar != nil {
 		defer bar.clear()
+		c.Progress = bar.show
 	}
-	known := map[optimum.Wish]backtest.Optima{}
-	var out []tape.Result
-	for i, c := range us {
-		o := backtest.Options{Name: c.name, Set: c.set, Tape: t, Cycle: f.cycle}
-		if bar != nil {
-			o.Progress = func(done float64) { bar.show((float64(i) + done) / float64(len(us))) }
-		}
-		r, err := backtest.Run(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		if wish := backtest.Wish(&c.set); !f.noOptimum {
-			best, ok := known[wish]
-			if !ok {
-				best = backtest.FindOptima(t, wish)
-				known[wish] = best
-			}
-			r.Against(best.Star, best.NoWarning)
-		}
-		out = append(out, r)
-	}
-	return out, nil
+	return c.Play(ctx)
 }
 
 func printBacktest(w io.Writer, t *tape.Tape, results []tape.Result) error {

@@ -41,3 +41,10 @@ type Optima struct{ Star, NoWarning market.Amount }
 func FindOptima(t *tape.Tape, w optimum.Wish) Optima {
 	return Optima{Star: optimum.Star(t, w).J, NoWarning: optimum.NoWarning(t, w).J}
 }
+
+// judge holds a result against the optima; none of them, against nothing.
+func (o *Optima) judge(r *tape.Result) {
+	if o != nil {
+		r.Against(o.Star, o.NoWarning)
+	}
+}

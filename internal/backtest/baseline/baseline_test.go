@@ -33,6 +33,7 @@ func TestEveryPolicyByHand(t *testing.T) {
 	tp := tapeOf(time.Hour, 3*unit,
 		steps(tape.Step[int]{At: 0, Value: 1}, tape.Step[int]{At: 20*min1 + 30*time.Second, Value: 0}),
 		steps(tape.Step[int]{At: 0, Value: 0}, tape.Step[int]{At: 30*min1 + 30*time.Second, Value: 1}))
+	tp.FirstPrice = true
 	first := tape.Span{Pool: 0, GPUs: 1, From: 0, Until: 20*min1 + 30*time.Second, Lost: true}
 	second := tape.Span{Pool: 1, GPUs: 1, From: 31 * min1, Until: time.Hour}
 	onDemand := func(from, until time.Duration) tape.Span {
@@ -88,7 +89,8 @@ func TestTheNewestMachineIsLostFirstAtTheMomentItHappens(t *testing.T) {
 }
 
 // A pool whose price moves is left at the moment at which it costs more than may be
-// paid; who bids a fixed price pays that, whatever the market asks.
+// paid; who bids a fixed price pays that, whatever the market asks, unless
+// it posts its price.
 func TestAPriceAboveTheLimitTakesTheMachine(t *testing.T) {
 	tp := tapeOf(30*min1, 3*unit, tape.Constant(1))
 	tp.Pools[0].Price = append(tp.Pools[0].Price, tape.Step[market.Rate]{At: 10*min1 + 1, Value: 6 * unit}, tape.Step[market.Rate]{At: 20 * min1, Value: 4 * unit})
@@ -103,7 +105,12 @@ func TestAPriceAboveTheLimitTakesTheMachine(t *testing.T) {
 			t.Errorf("%s: %v", name, got.Machines)
 		}
 	}
+	posted := Play(tp, "fixed_bid", options(1))
+	tp.FirstPrice = true
 	got := Play(tp, "fixed_bid", options(1))
+	if posted.Sum.Overpay != 0 || posted.Sum.Cost >= got.Sum.Cost || posted.Sum.Delivered != got.Sum.Delivered {
+		t.Errorf("where a price is posted, %+v; where bids are paid, %+v", posted.Sum, got.Sum)
+	}
 	if paid := (5 * unit).For(10*min1+1) + (5 * unit).For(10*min1); got.Sum.Cost != paid || got.Sum.Overpay < 0.4 {
 		t.Errorf("the fixed bid paid %s, want %s: %+v", got.Sum.Cost, paid, got)
 	}

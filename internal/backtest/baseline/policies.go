@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
+	"github.com/tdscaler/tdscaler/internal/market"
 )
 
 // onDemandOnly has all units on demand, from the first cycle to the last.
@@ -48,7 +49,8 @@ func (greedyWithFallback) decide(g *game) {
 	g.keepOnDemand(g.Units-all, g.Units-ready)
 }
 
-// fixedBid is greedy with one bid for everything, which is what it pays.
+// fixedBid is greedy with one bid for everything, which is what it pays where the
+// market takes bids at their word.
 type fixedBid struct{}
 
 func (fixedBid) decide(g *game) {
@@ -56,12 +58,16 @@ func (fixedBid) decide(g *game) {
 	if !g.below(bid) {
 		bid = g.Ceiling
 	}
+	var paid market.Rate
+	if g.tape.FirstPrice {
+		paid = bid
+	}
 	for all, _ := g.spot(); all < g.Units; all++ {
 		p := g.cheapest(bid)
 		if p == nowhere {
 			return
 		}
-		g.add(machine{Span: tape.Span{Pool: p, Rate: bid}, most: bid})
+		g.add(machine{Span: tape.Span{Pool: p, Rate: paid}, most: bid})
 	}
 }
 
