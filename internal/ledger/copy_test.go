@@ -202,7 +202,7 @@ func TestAnExportHasEveryRecord(t *testing.T) {
 	h := must1(l.History())
 	kinds, all := lines(t, l, true)
 	want := map[string]int{
-		"meta": 1, "machine": len(h.Machines), "spend": len(h.Spend), "backoff": len(h.Backoffs), "pause": len(h.Pauses), "breaker": len(h.Breakers),
+		"meta": 1, "machine": len(h.Machines), "spend": len(h.Spend), "host": len(h.Hosts), "backoff": len(h.Backoffs), "pause": len(h.Pauses), "breaker": len(h.Breakers),
 		"failure": len(h.Failures), "scaled": len(h.Scaled), "known_policy": len(h.Known), "intent": 301,
 		"cycle": groupLen + 5, "report": groupLen + 5, "price": 1,
 	}
@@ -222,8 +222,8 @@ func TestAnExportHasEveryRecord(t *testing.T) {
 			return nil
 		})
 	}))
-	if fields := reflect.TypeFor[plan.History]().NumField(); lists+2 < fields {
-		t.Errorf("%d lists in the books, machines and spend, for %d fields of the History", lists, fields)
+	if fields := reflect.TypeFor[plan.History]().NumField(); lists+3 < fields {
+		t.Errorf("%d lists in the books, machines, hosts and spend, for %d fields of the History", lists, fields)
 	}
 	if all[0]["kind"] != "meta" || all[0]["schema"] == nil || all[0]["machines"] == nil || all[0]["id"] != nil {
 		t.Errorf("%v", all[0])

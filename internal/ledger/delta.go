@@ -71,6 +71,10 @@ func lists() []list {
 			"backoffs", func(r *R) *[]plan.Backoff { return &r.Input.History.Backoffs },
 			func(b *plan.Backoff) plan.Backoff { return *b }, equal[plan.Backoff],
 		},
+		listOf[plan.HostRecord, string]{
+			"records", func(r *R) *[]plan.HostRecord { return &r.Input.History.Hosts },
+			hostKey, equal[plan.HostRecord],
+		},
 		listOf[plan.Spend, string]{
 			"spend", func(r *R) *[]plan.Spend { return &r.Input.History.Spend },
 			spendKey, equal[plan.Spend],

@@ -25,6 +25,7 @@ func (l *Ledger) Export(w io.Writer, reports bool) error {
 	for _, write := range []func() error{
 		e.meta,
 		func() error { return e.bucket(bucketMachines, "machine") },
+		func() error { return e.bucket(bucketHosts, "host") },
 		func() error { return e.bucket(bucketSpend, "spend") },
 		e.books,
 		func() error { return e.bucket(bucketIntents, "intent") },

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"reflect"
@@ -54,6 +55,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Scaled = slices.Clone(h.Scaled)
 	c.Short = slices.Clone(h.Short)
 	c.Known = slices.Clone(h.Known)
+	c.Hosts = slices.Clone(h.Hosts)
 	return c
 }
 
@@ -68,14 +70,31 @@ func clonePointer[T any](p *T) *T {
 func machineKey(m *plan.Machine) string { return m.Name }
 func spendKey(s *plan.Spend) string     { return s.Day + "\x00" + s.Policy }
 
+// longestHost is the longest name of a host and model that is a key as it is: what
+// the market calls a host is not bounded.
+const longestHost = 256
+
+func hostKey(r *plan.HostRecord) string {
+	k := r.Host + "\x00" + string(r.Model)
+	if len(k) > longestHost {
+		sum := sha256.Sum256([]byte(k))
+		return "\x00" + string(sum[:])
+	}
+	return k
+}
+
 // saveHistory writes the records that differ from those of the last commit. It
-// sorts machines and spend as they will be read again.
+// sorts machines, hosts and spend as they will be read again.
 func (tx *Tx) saveHistory() error {
 	old, h, w := &tx.l.state.Load().history, &tx.history, &tx.w
 	sortBy(h.Machines, machineKey)
 	sortBy(h.Spend, spendKey)
+	sortBy(h.Hosts, hostKey)
 	same := func(a, b *plan.Machine) bool { return reflect.DeepEqual(a, b) }
 	if err := saveRecords(w, bucketMachines, old.Machines, h.Machines, machineKey, same); err != nil {
+		return err
+	}
+	if err := saveRecords(w, bucketHosts, old.Hosts, h.Hosts, hostKey, equal[plan.HostRecord]); err != nil {
 		return err
 	}
 	if err := saveRecords(w, bucketSpend, old.Spend, h.Spend, spendKey, equal[plan.Spend]); err != nil {
@@ -204,6 +223,11 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 	if h.Machines, err = loadRecords(tx, bucketMachines, machineKey); err != nil {
 		return err
 	}
+	if tx.Bucket([]byte(bucketHosts)) != nil { // a schema before 3 has none
+		if h.Hosts, err = loadRecords(tx, bucketHosts, hostKey); err != nil {
+			return err
+		}
+	}
 	if h.Spend, err = loadRecords(tx, bucketSpend, spendKey); err != nil {
 		return err
 	}
@@ -267,6 +291,12 @@ func lifetimes(w *writer) error {
 		totals = append(totals, plan.Total{Policy: name, Amount: sums[name]})
 	}
 	return saveList(w, bookTotals, nil, totals)
+}
+
+// hosts is the step from schema 2, which kept no records of hosts.
+func hosts(w *writer) error {
+	_, err := w.tx.CreateBucketIfNotExists([]byte(bucketHosts))
+	return err
 }
 
 // loadRecords reads a bucket whose keys are made of its records.

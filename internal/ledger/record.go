@@ -16,6 +16,7 @@ import (
 const (
 	bucketMeta      = "meta"      // schema, id, counters
 	bucketMachines  = "machines"  // name -> plan.Machine
+	bucketHosts     = "hosts"     // hash of host and model -> plan.HostRecord
 	bucketSpend     = "spend"     // day, policy -> plan.Spend
 	bucketBooks     = "books"     // the other lists of the History, one record each
 	bucketIntents   = "intents"   // id -> plan.Intent
@@ -30,7 +31,7 @@ const (
 // the counters themselves are.
 func counted() []string {
 	return []string{
-		bucketMachines, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
+		bucketMachines, bucketHosts, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
 		bucketNames, bucketSummaries, bucketFrames, bucketPrices,
 	}
 }

@@ -67,6 +67,9 @@ type Machine struct {
 	SeenAt    time.Time `json:"seen_at,omitzero"`   // last look that showed it
 	ReadyAt   time.Time `json:"ready_at,omitzero"`  // first look that showed it running
 	StatusAt  time.Time `json:"status_at,omitzero"` // since when Status
+	// RunAt is until when its running time is in its host's record; zero while it
+	// does not run.
+	RunAt time.Time `json:"run_at,omitzero"`
 	// Missed counts the complete looks in a row, from MissedAt on, without it.
 	Missed   int       `json:"missed,omitempty"`
 	MissedAt time.Time `json:"missed_at,omitzero"`
@@ -255,6 +258,8 @@ type History struct {
 	Scaled   []Scaled    `json:"scaled,omitempty"`
 	Short    []Short     `json:"short,omitempty"` // policies whose spot falls short
 	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
+	// Hosts is what machines of ours have been through, by host and model.
+	Hosts []HostRecord `json:"hosts,omitempty"`
 	// Duds counts the machines in a row that were ordered and never ran.
 	Duds int `json:"duds,omitempty"`
 	// Levels are the price levels last believed.

@@ -279,6 +279,7 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 	}
 	o.prices(m, inst)
 	o.status(m, inst.Status)
+	o.runs(m)
 	if m.Leaving != nil {
 		o.stillThere(m)
 	}
@@ -331,6 +332,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 	if s == m.Status && !m.StatusAt.IsZero() {
 		return
 	}
+	o.moved(m, s)
 	was := m.Status
 	m.Status, m.StatusAt = s, o.l.Now
 	m.RebidIgnored = m.RebidIgnored && s != market.StatusRunning
@@ -342,6 +344,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 		m.ReadyAt = o.l.Now
 		o.h.Duds = 0
 		Forgive(o.h, m.Host, m.Model, m.Shape.GPUs)
+		o.booted(m)
 		o.emit(EventReady, m, "running after %s", o.l.Now.Sub(m.OrderedAt).Round(time.Second))
 	case s == market.StatusRunning && was == market.StatusOutbid:
 		o.emit(EventWonBack, m, "running again at %s", bidText(m))
@@ -473,7 +476,9 @@ func (o *observer) ended(m *Machine) bool {
 	}
 	if m.ReadyAt.IsZero() && m.DeployIntent != 0 {
 		o.dud()
+		o.neverUp(m)
 	}
+	o.lost(m, false)
 	o.emit(EventLost, m, "ended by the market")
 	o.closeRebid(m)
 	return true
@@ -509,7 +514,9 @@ func (o *observer) missed(m *Machine) bool {
 	}
 	if m.ReadyAt.IsZero() && m.DeployIntent != 0 {
 		o.dud()
+		o.neverUp(m)
 	}
+	o.lost(m, false)
 	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
 	o.closeRebid(m)
 	o.closeDelete(m)
@@ -546,6 +553,7 @@ func (o *observer) missedOrder(m *Machine) bool {
 	e.Intent, e.State = m.DeployIntent, IntentExpired
 	if m.Phase == PhaseAccepted {
 		o.dud() // a lost answer is counted as a failure already
+		o.neverUp(m)
 	}
 	Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
 	o.closeDelete(m)
@@ -577,6 +585,7 @@ func (o *observer) deleted(m *Machine) {
 	}
 	if code == ReasonBootTimeout && m.ReadyAt.IsZero() {
 		o.dud()
+		o.neverUp(m)
 	}
 	bid := market.MaxRate
 	switch code {
@@ -614,4 +623,5 @@ func (o *observer) expire() {
 		o.h.RebidApplies = market.Maybe[Lesson]{}
 	}
 	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
+	o.tidyRecords()
 }

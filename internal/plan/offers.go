@@ -283,6 +283,8 @@ func (w *world) candidates(d *desk, out []candidate) []candidate {
 			f.Offline++
 		case d.p.Match.MinUptime > 0 && o.host.Uptime.Or(0) < d.p.Match.MinUptime:
 			f.Uptime++
+		case !w.records.Quarantined(o.host.ID, o.gpu.Model).IsZero():
+			f.Backoff++
 		default:
 			if c, ok := w.consider(d, o, f); ok {
 				c.rank = ranks[o.model]

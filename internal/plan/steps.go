@@ -97,7 +97,7 @@ func (h *History) shift(step time.Duration) {
 	}
 	for i := range h.Machines {
 		m := &h.Machines[i]
-		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.MissedAt, &m.MeteredAt)
+		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.RunAt, &m.MissedAt, &m.MeteredAt)
 		if m.Leaving != nil {
 			move(&m.Leaving.At)
 		}
@@ -119,6 +119,9 @@ func (h *History) shift(step time.Duration) {
 	}
 	for i := range h.Short {
 		move(&h.Short[i].Since)
+	}
+	for i := range h.Hosts {
+		move(&h.Hosts[i].At, &h.Hosts[i].Quarantine)
 	}
 	for i := range h.Pauses {
 		move(&h.Pauses[i].Since)

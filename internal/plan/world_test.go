@@ -388,10 +388,26 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 		h.Account.Balance = market.Some(market.Amount(drawRate(t, "believed", -1000, 200000)))
 	}
 	h.Known = pick(t, "known", nil, []string{"gone"})
+	h.Hosts = drawRecords(t)
 	if chance(t, "rebid learnt", 30) {
 		h.RebidApplies = market.Some(Lesson{rapid.Bool().Draw(t, "rebid applies"), t0})
 	}
 	return h
+}
+
+// drawRecords are what some of the hosts have done, or failed to do.
+func drawRecords(t *rapid.T) (out []HostRecord) {
+	for i := range upTo(t, "records", 3) {
+		r := HostRecord{Host: fmt.Sprintf("host-%02d", i), Model: rtx4090, At: t0.Add(-time.Duration(number(t, "record age", 0, 500)) * time.Hour)}
+		for _, c := range r.counts() {
+			*c = Once / 10 * Faded(number(t, "count", 0, 100))
+		}
+		if r.Strikes = upTo(t, "strikes", 5); r.Strikes >= quarantineStrikes && chance(t, "quarantined", 30) {
+			r.Quarantine = t0.Add(pick(t, "quarantine", -time.Hour, time.Hour))
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // drawInput is a random world: nothing in it need be likely, all of it is possible.
@@ -429,6 +445,7 @@ func drawInput(t *rapid.T) Input {
 // grown takes away what keeps a world from buying, all but the money.
 func grown(t *rapid.T, in *Input) {
 	in.History.Pauses, in.History.Breakers, in.History.Backoffs, in.History.Gap = nil, nil, nil, market.Maybe[Gap]{}
+	in.History.Hosts = nil
 	in.Snapshot.Hosts.Complete, in.Snapshot.Instances.Complete, in.Limits = true, true, policy.Limits{MaxActions: 20, MaxProbes: 40}
 	for i := range in.Policies {
 		p := &in.Policies[i]
@@ -488,7 +505,7 @@ func shuffled(in Input, seed int64) Input {
 	}
 	h := &in.History
 	h.Machines, h.Backoffs, h.Pauses, h.Breakers = mix(r, h.Machines), mix(r, h.Backoffs), mix(r, h.Pauses), mix(r, h.Breakers)
-	h.Spend, h.Scaled, h.Known = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known)
+	h.Spend, h.Scaled, h.Known, h.Hosts = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known), mix(r, h.Hosts)
 	return in
 }
 
@@ -517,6 +534,6 @@ func clone(h History) History {
 	}
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
 	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
-	h.Totals, h.Levels = slices.Clone(h.Totals), slices.Clone(h.Levels)
+	h.Totals, h.Levels, h.Hosts = slices.Clone(h.Totals), slices.Clone(h.Levels), slices.Clone(h.Hosts)
 	return h
 }
