@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"time"
@@ -33,6 +34,15 @@ func connector(c clock.Clock, observe func(tensordock.Call)) func(daemon.Config)
 // reader connects for looking and asking alone, whatever the mode.
 func reader(cfg daemon.Config) (daemon.Reader, error) {
 	if err := cfg.LoadCredentials(os.Getenv); err != nil {
+		return nil, err
+	}
+	return tensordock.NewReader(clientOptions(&cfg, clock.System{}, nil))
+}
+
+// hostReader connects for the list of hosts: with credentials, where there are any,
+// it also shows those that are reserved for us.
+func hostReader(cfg daemon.Config) (daemon.HostReader, error) {
+	if err := cfg.LoadCredentials(os.Getenv); err != nil && !errors.Is(err, daemon.ErrCredentials) {
 		return nil, err
 	}
 	return tensordock.NewReader(clientOptions(&cfg, clock.System{}, nil))

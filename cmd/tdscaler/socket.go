@@ -94,6 +94,7 @@ func aloneOptions(cfg daemon.Config) control.AloneOptions {
 	return control.AloneOptions{
 		Config: cfg,
 		Reader: reader,
+		Hosts:  hostReader,
 		Open: func(readOnly bool) (*ledger.Ledger, error) {
 			s := cfg.Set
 			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Timeout: lockWait, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})

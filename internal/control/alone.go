@@ -19,6 +19,8 @@ type AloneOptions struct {
 	Open func(readOnly bool) (*ledger.Ledger, error)
 	// Reader connects to the market for looking and asking only.
 	Reader func(daemon.Config) (daemon.Reader, error)
+	// Hosts connects for reading the list of hosts, which needs no credentials.
+	Hosts func(daemon.Config) (daemon.HostReader, error)
 	// Compose makes a daemon that does not run, for destroy.
 	Compose func(daemon.Config, *ledger.Ledger) (*daemon.Daemon, error)
 }
@@ -78,20 +80,42 @@ func (a *alone) plan(ctx context.Context, c daemon.Config, fresh bool) (daemon.P
 		return daemon.PlanAnswer{}, err
 	}
 	if a.seen == nil || fresh {
-		if err := a.look(ctx, r, &c); err != nil {
+		if err := a.lookAround(ctx, r, &c); err != nil {
 			return daemon.PlanAnswer{}, err
 		}
 	}
 	return daemon.PlanOn(ctx, a.clock, r, &c, *a.seen, a.history), nil
 }
 
-func (a *alone) look(ctx context.Context, r daemon.Reader, c *daemon.Config) error {
-	var h plan.History
-	err := a.read(func(l *ledger.Ledger) (err error) {
+// books are what the ledger knows; nothing where there is none.
+func (a *alone) books() (h plan.History, err error) {
+	err = a.read(func(l *ledger.Ledger) (err error) {
 		h, err = l.History()
 		return err
 	})
-	if err != nil && !errors.Is(err, ledger.ErrNotExist) {
+	if errors.Is(err, ledger.ErrNotExist) {
+		err = nil
+	}
+	return h, err
+}
+
+// look reads the hosts alone: what there is to buy is public.
+func (a *alone) look(ctx context.Context, c daemon.Config, _ bool) (in plan.Input, problem string, err error) {
+	h, err := a.books()
+	if err != nil {
+		return in, "", err
+	}
+	r, err := a.Hosts(c)
+	if err != nil {
+		return in, "", err
+	}
+	in, problem = daemon.LookAtHosts(ctx, a.clock, r, &c, h)
+	return in, problem, ctx.Err()
+}
+
+func (a *alone) lookAround(ctx context.Context, r daemon.Reader, c *daemon.Config) error {
+	h, err := a.books()
+	if err != nil {
 		return err
 	}
 	seen, err := daemon.LookAlone(ctx, a.clock, r, c, &h)

@@ -101,6 +101,11 @@ func (c *Client) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	return call[Explanation](ctx, c, "explain", slow, r)
 }
 
+// Market implements Desk.
+func (c *Client) Market(ctx context.Context, r MarketRequest) (Market, error) {
+	return call[Market](ctx, c, "market", slow, r)
+}
+
 // Intents implements Desk.
 func (c *Client) Intents(ctx context.Context, r IntentsRequest) ([]plan.Intent, error) {
 	return call[[]plan.Intent](ctx, c, "intents", quick, r)

@@ -13,6 +13,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -36,6 +37,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"a fresh plan waits for the next look", freshPlan},
 				{"a bad file is told with its problems", badFile},
 				{"explain has a funnel also for a policy that needs nothing", explain},
+				{"the market is listed, as a policy sees it and as it is", offers},
 				{"a pause holds until it is resumed", pause},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
@@ -231,6 +233,24 @@ func explain(t *testing.T, w world) {
 		t.Errorf("%+v", e)
 	}
 	_, err := w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "trian"})
+	wantClass(t, err, control.NoSuchPolicy, "trian")
+}
+
+func offers(t *testing.T, w world) {
+	file := control.PlanRequest{Path: "x.yaml", File: []byte(file)}
+	mine := must[control.Market](t)(w.Market(t.Context(), control.MarketRequest{PlanRequest: file, Policy: "train"}))
+	all := must[control.Market](t)(w.Market(t.Context(), control.MarketRequest{PlanRequest: file, Shape: market.Shape{GPUs: 2}}))
+	some := must[control.Market](t)(w.Market(t.Context(), control.MarketRequest{PlanRequest: file, Models: []string{"*4090*"}}))
+	if len(mine.Offers) == 0 || len(mine.Offers) != len(all.Offers) || mine.Policy.Name != "train" || all.Policy.Shape.VCPUs != 8 || mine.LookedAt.IsZero() {
+		t.Errorf("%d offers for train, %d for all, shape %+v", len(mine.Offers), len(all.Offers), all.Policy.Shape)
+	}
+	if n := len(some.Offers); n == 0 || n >= len(all.Offers) {
+		t.Errorf("%d offers of one model, %d of all", n, len(all.Offers))
+	}
+	if o := all.Offers[0]; !o.In || o.Bid != 0 || o.Price != o.OnDemand || !o.Effective.Known() {
+		t.Errorf("%+v", o)
+	}
+	_, err := w.Market(t.Context(), control.MarketRequest{PlanRequest: file, Policy: "trian"})
 	wantClass(t, err, control.NoSuchPolicy, "trian")
 }
 

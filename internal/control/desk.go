@@ -19,6 +19,8 @@ type Desk interface {
 	Plan(context.Context, PlanRequest) (Plan, error)
 	// Explain is Plan for one policy, with its funnel of offers.
 	Explain(context.Context, ExplainRequest) (Explanation, error)
+	// Market lists the offers of the market, and what a policy makes of each.
+	Market(context.Context, MarketRequest) (Market, error)
 	// Intents lists intents, newest first.
 	Intents(context.Context, IntentsRequest) ([]plan.Intent, error)
 	// Intent finds one intent.

@@ -26,6 +26,9 @@ type backend interface {
 	running() bool
 	status() (daemon.Status, error)
 	plan(ctx context.Context, c daemon.Config, fresh bool) (daemon.PlanAnswer, error)
+	// look is what a decision under a configuration would be made on, and what of the
+	// market could not be read for it. It may hold no more than the hosts.
+	look(ctx context.Context, c daemon.Config, fresh bool) (in plan.Input, problem string, err error)
 	destroy(ctx context.Context, policy, reason string) ([]daemon.Destroyed, error)
 	reload() error
 	// read calls fn with the ledger, or returns ledger.ErrNotExist; change makes

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
 // Running makes the Office of a daemon that runs in this process. The daemon
@@ -27,6 +28,10 @@ func (r *runningDaemon) change(fn func(*ledger.Ledger) error) error { return fn(
 
 func (r *runningDaemon) plan(ctx context.Context, c daemon.Config, fresh bool) (daemon.PlanAnswer, error) {
 	return r.d.Plan(ctx, c, fresh)
+}
+
+func (r *runningDaemon) look(ctx context.Context, c daemon.Config, fresh bool) (plan.Input, string, error) {
+	return r.d.Look(ctx, c, fresh)
 }
 
 func (r *runningDaemon) destroy(ctx context.Context, policy, reason string) ([]daemon.Destroyed, error) {

@@ -117,6 +117,7 @@ func (s *shop) daemon() (*daemon.Daemon, *ledger.Ledger) {
 func (s *shop) alone() *control.Office {
 	return control.Alone(s.office, control.AloneOptions{
 		Config: s.cfg, Open: s.open, Compose: s.compose,
+		Hosts:  func(daemon.Config) (daemon.HostReader, error) { return s.client.Reader, nil },
 		Reader: func(daemon.Config) (daemon.Reader, error) { return s.client.Reader, nil },
 	})
 }

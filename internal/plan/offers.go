@@ -274,26 +274,33 @@ func (w *world) candidates(d *desk, out []candidate) []candidate {
 	f.Offers = len(s.offers)
 	for i := range s.offers {
 		o := &s.offers[i]
-		switch {
-		case ranks[o.model] < 0:
-			f.Model++
-		case !places[o.place] || !match.HostID(o.host.ID):
-			f.Place++
-		case !o.open:
-			f.Offline++
-		case d.p.Match.MinUptime > 0 && o.host.Uptime.Or(0) < d.p.Match.MinUptime:
-			f.Uptime++
-		case !w.records.Quarantined(o.host.ID, o.gpu.Model).IsZero():
-			f.Backoff++
-		default:
-			if c, ok := w.consider(d, o, f); ok {
-				c.rank = ranks[o.model]
-				out = append(out, c)
-			}
+		if c, ok := w.sift(d, o, ranks[o.model], places[o.place], f); ok {
+			out = append(out, c)
 		}
 	}
 	f.Candidates = len(out)
 	return out
+}
+
+// sift looks at one offer; the funnel says where it fell out. rank is that of its
+// model, negative for one that is not wanted, and place whether its place is.
+func (w *world) sift(d *desk, o *offer, rank int, place bool, f *Funnel) (c candidate, ok bool) {
+	switch {
+	case rank < 0:
+		f.Model++
+	case !place || !d.match.HostID(o.host.ID):
+		f.Place++
+	case !o.open:
+		f.Offline++
+	case d.p.Match.MinUptime > 0 && o.host.Uptime.Or(0) < d.p.Match.MinUptime:
+		f.Uptime++
+	case !w.records.Quarantined(o.host.ID, o.gpu.Model).IsZero():
+		f.Backoff++
+	default:
+		c, ok = w.consider(d, o, f)
+		c.rank = rank
+	}
+	return c, ok
 }
 
 // consider looks at size, price and evidence of an offer that matches.
