@@ -52,7 +52,7 @@ func play(ctx context.Context, o *Options, dir string) (tape.Result, error) {
 	virtual := clock.NewVirtual(o.Tape.Start)
 	m := NewMarket(virtual, o.Tape, targets(&o.Set))
 	l, err := ledger.Open(ledger.Options{
-		Path: filepath.Join(dir, "backtest.db"), NoSync: true, ID: "backtest", Retention: o.Set.Ledger.Retention, MaxSize: o.Set.Ledger.MaxSize,
+		Path: filepath.Join(dir, "backtest.db"), NoSync: true, Volatile: true, ID: "backtest", Retention: o.Set.Ledger.Retention, MaxSize: o.Set.Ledger.MaxSize,
 	})
 	if err != nil {
 		return tape.Result{}, err

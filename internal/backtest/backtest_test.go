@@ -3,6 +3,7 @@ package backtest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -140,7 +141,7 @@ func TestTheSameRunGivesTheSameBytes(t *testing.T) {
 func flicker(length time.Duration, pools int) *tape.Tape {
 	tp := constant(length)
 	for i := range pools {
-		p := tape.Pool{Name: string(rune('a' + i)), Model: trace.Model, Price: tape.Constant(spotPrice), Free: tape.Constant(i % 3)}
+		p := tape.Pool{Name: fmt.Sprintf("p%04d", i), Model: trace.Model, Price: tape.Constant(spotPrice), Free: tape.Constant(i % 3)}
 		for at, n := time.Duration(0), 1; ; n++ {
 			at += time.Duration(17+7*i+n%5*11) * time.Minute
 			if at >= length {

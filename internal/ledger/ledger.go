@@ -50,6 +50,10 @@ type Options struct {
 	// NoSync skips fsync: for demo and simulations, whose ledger nobody needs
 	// after a crash.
 	NoSync bool
+	// Volatile keeps the books in memory and no reports, for backtests, which spend most
+	// of their time on them otherwise. Transactions work as ever, but the file cannot be
+	// used afterwards.
+	Volatile bool
 	// ReadOnly never creates or changes a file.
 	ReadOnly bool
 	// Retention drops cycle reports, settled intents and prices that are older;

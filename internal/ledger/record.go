@@ -167,6 +167,7 @@ func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 type writer struct {
 	tx     *bbolt.Tx
 	counts counters
+	dirty  bool // something was put or deleted
 }
 
 // put writes a sealed record.
@@ -182,6 +183,7 @@ func (w *writer) put(bucket string, key, contents []byte) error {
 	if old := b.Get(key); old != nil {
 		records, bytes = 0, -len(old)
 	}
+	w.dirty = true
 	if err := b.Put(key, value); err != nil {
 		return fmt.Errorf("%w: put %s/%s: %w", ErrWrite, bucket, printKey(key), err)
 	}
@@ -208,6 +210,7 @@ func (w *writer) del(bucket string, key []byte) error {
 	if old == nil {
 		return nil
 	}
+	w.dirty = true
 	bytes := len(key) + len(old)
 	if err := b.Delete(key); err != nil {
 		return fmt.Errorf("%w: delete %s/%s: %w", ErrWrite, bucket, printKey(key), err)

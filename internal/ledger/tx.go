@@ -92,7 +92,9 @@ func (tx *Tx) rollback() {
 
 // commit makes the transaction's state the ledger's.
 func (l *Ledger) commit(tx *Tx) error {
-	if err := l.bringToDisk(tx.w.tx); err != nil {
+	if l.opts.Volatile && !tx.w.dirty {
+		tx.rollback()
+	} else if err := l.bringToDisk(tx.w.tx); err != nil {
 		tx.rollback()
 		return l.fail("commit", err)
 	}
@@ -133,7 +135,7 @@ func (tx *Tx) save() error {
 	if tx.failed != nil {
 		return tx.failed
 	}
-	if err := tx.saveHistory(); err != nil {
+	if err := tx.saveHistory(); err != nil || tx.l.opts.Volatile {
 		return err
 	}
 	return tx.w.saveCounters()
