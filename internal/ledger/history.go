@@ -90,9 +90,6 @@ func (tx *Tx) saveHistory() error {
 	sortBy(h.Machines, machineKey)
 	sortBy(h.Spend, spendKey)
 	sortBy(h.Hosts, hostKey)
-	if tx.l.opts.Volatile {
-		return nil
-	}
 	same := func(a, b *plan.Machine) bool { return reflect.DeepEqual(a, b) }
 	if err := saveRecords(w, bucketMachines, old.Machines, h.Machines, machineKey, same); err != nil {
 		return err

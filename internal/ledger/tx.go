@@ -135,7 +135,10 @@ func (tx *Tx) save() error {
 	if tx.failed != nil {
 		return tx.failed
 	}
-	if err := tx.saveHistory(); err != nil || tx.l.opts.Volatile {
+	if tx.l.opts.Volatile {
+		return nil
+	}
+	if err := tx.saveHistory(); err != nil {
 		return err
 	}
 	return tx.w.saveCounters()

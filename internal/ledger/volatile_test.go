@@ -24,7 +24,7 @@ func TestVolatileBooksAreKeptFromOneTransactionToTheNext(t *testing.T) {
 	must(t, l.PutReport(r))
 	h, err := l.History()
 	must(t, err)
-	if len(h.Machines) != 2 || h.Machines[0].Name != "a" {
+	if len(h.Machines) != 2 || h.Machines[1].Name != "a" {
 		t.Errorf("%+v", h.Machines)
 	}
 	must(t, l.Update(func(tx *Tx) error {
