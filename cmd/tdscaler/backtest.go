@@ -117,9 +117,13 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 		us[0].Name = "tdscaler"
 	}
 	warnCeilings(cmd.ErrOrStderr(), us, &tr, t)
-	results, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
+	played, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
 	if err != nil {
 		return err
+	}
+	results := make([]tape.Result, len(played))
+	for i := range played {
+		results[i] = played[i].Result
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), struct {
@@ -278,7 +282,7 @@ func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape
 }
 
 // play lets everybody play the tape.
-func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape, errw io.Writer) ([]tape.Result, error) {
+func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape, errw io.Writer) ([]backtest.Played, error) {
 	c := backtest.Contest{Tape: t, Cycle: f.cycle, NoOptimum: f.noOptimum}
 	for _, one := range us {
 		c.Contestants = append(c.Contestants, one.Contestant)

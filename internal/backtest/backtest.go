@@ -33,29 +33,35 @@ type Options struct {
 	Report func(*plan.Report)
 }
 
+// Played is what somebody came to on a tape, and the machines that they had.
+type Played struct {
+	tape.Result
+	Machines []tape.Span
+}
+
 // Run lets the daemon buy on a tape from its first second to its last, in a folder of
 // its own that is removed at the end. The policies' match, spread and files count for
 // nothing: see Fit.
-func Run(ctx context.Context, o Options) (tape.Result, error) {
+func Run(ctx context.Context, o Options) (Played, error) {
 	dir, err := os.MkdirTemp("", "tdscaler-backtest-")
 	if err != nil {
-		return tape.Result{}, err
+		return Played{}, err
 	}
 	r, err := play(ctx, &o, dir)
 	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
-		return tape.Result{}, fmt.Errorf("backtest: %w", err)
+		return Played{}, fmt.Errorf("backtest: %w", err)
 	}
 	return r, nil
 }
 
-func play(ctx context.Context, o *Options, dir string) (tape.Result, error) {
+func play(ctx context.Context, o *Options, dir string) (Played, error) {
 	virtual := clock.NewVirtual(o.Tape.Start)
 	m := NewMarket(virtual, o.Tape, targets(&o.Set))
 	l, err := ledger.Open(ledger.Options{
 		Path: filepath.Join(dir, "backtest.db"), NoSync: true, Volatile: true, ID: "backtest", Retention: o.Set.Ledger.Retention, MaxSize: o.Set.Ledger.MaxSize,
 	})
 	if err != nil {
-		return tape.Result{}, err
+		return Played{}, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -66,15 +72,15 @@ func play(ctx context.Context, o *Options, dir string) (tape.Result, error) {
 		Report:  func(r plan.Report) { o.report(&r, m, stop) },
 	})
 	if err != nil {
-		return tape.Result{}, errors.Join(err, l.Close())
+		return Played{}, errors.Join(err, l.Close())
 	}
 	if err := errors.Join(d.Run(ctx, false), l.Close()); err != nil {
-		return tape.Result{}, err
+		return Played{}, err
 	}
 	if m.now()+o.Cycle < o.Tape.Length {
-		return tape.Result{}, context.Canceled // stopped by the user
+		return Played{}, context.Canceled // stopped by the user
 	}
-	return m.Result(o.Name), nil
+	return Played{Result: m.Result(o.Name), Machines: m.Lives()}, nil
 }
 
 // report ends the run with the last cycle that begins before the tape's end.

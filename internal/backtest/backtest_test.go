@@ -59,7 +59,7 @@ func constant(length time.Duration, free ...int) *tape.Tape {
 	return t
 }
 
-func run(t testing.TB, s policy.Set, tp *tape.Tape) tape.Result {
+func run(t testing.TB, s policy.Set, tp *tape.Tape) Played {
 	t.Helper()
 	r, err := Run(t.Context(), Options{Name: "tdscaler", Set: s, Tape: tp, Cycle: time.Minute})
 	if err != nil {
@@ -117,6 +117,23 @@ func TestTheNewestMachineIsLostFirstAndCostsNothingFromThenOn(t *testing.T) {
 	late := 6 - r.Cost.Float()/0.918 // GPU-hours, of two machines that live two and four hours
 	if late < 0 || late > 0.2 || r.Delivered < 6-late-0.1-1e-6 || r.Delivered > 6-late-0.1+1e-6 {
 		t.Errorf("cost %s, delivered %.4f GPU-hours, ordered %.4f late", r.Cost, r.Delivered, late)
+	}
+}
+
+// What the meter added up as time passed, and what the machines' lives come to, are
+// two ways to the same figures.
+func TestTheMachinesLivesComeToTheSame(t *testing.T) {
+	tp := flicker(48*time.Hour, 4)
+	r := run(t, set(t, "spot_with_fallback", 3), tp)
+	score := tp.Result("tdscaler", tp.Score(3, r.Machines))
+	score.Requests = r.Requests
+	if diff := r.Cost - score.Cost; diff < -1000 || diff > 1000 { // nano-dollars: each stretch is rounded up
+		t.Errorf("metered %s, lives cost %s", r.Cost, score.Cost)
+	}
+	score.Cost, score.J = r.Cost, r.J
+	score.Overpay = r.Overpay
+	if d := cmp.Diff(score, r.Result, cmp.AllowUnexported(market.Maybe[market.Amount]{}, market.Maybe[float64]{})); d != "" || r.Interruptions == 0 {
+		t.Errorf("%d interruptions; -lives +metered\n%s", r.Interruptions, d)
 	}
 }
 

@@ -29,7 +29,7 @@ type Contest struct {
 }
 
 // Play plays them all. What is computed beside the daemon is computed meanwhile.
-func (c *Contest) Play(ctx context.Context) ([]tape.Result, error) {
+func (c *Contest) Play(ctx context.Context) ([]Played, error) {
 	var beside sync.WaitGroup
 	optima := map[optimum.Wish]*Optima{}
 	wishes := make([]optimum.Wish, len(c.Contestants))
@@ -43,24 +43,24 @@ func (c *Contest) Play(ctx context.Context) ([]tape.Result, error) {
 		optima[w] = best
 		beside.Go(func() { *best = FindOptima(c.Tape, w) })
 	}
-	var others []tape.Result
+	var others []Played
 	beside.Go(func() { others = c.baselines(wishes[0]) })
 	ours, err := c.ours(ctx)
-	beside.Wait()
 	if err != nil {
-		return nil, err
+		return nil, err // the rest cannot be stopped, and is of no use
 	}
+	beside.Wait()
 	for i := range ours {
-		optima[wishes[i]].judge(&ours[i])
+		optima[wishes[i]].judge(&ours[i].Result)
 	}
 	for i := range others {
-		optima[wishes[0]].judge(&others[i])
+		optima[wishes[0]].judge(&others[i].Result)
 	}
 	return append(ours, others...), nil
 }
 
-func (c *Contest) ours(ctx context.Context) ([]tape.Result, error) {
-	var out []tape.Result
+func (c *Contest) ours(ctx context.Context) ([]Played, error) {
+	var out []Played
 	for i, one := range c.Contestants {
 		o := Options{Name: one.Name, Set: one.Set, Tape: c.Tape, Cycle: c.Cycle}
 		if c.Progress != nil {
@@ -75,12 +75,12 @@ func (c *Contest) ours(ctx context.Context) ([]tape.Result, error) {
 	return out, nil
 }
 
-func (c *Contest) baselines(w optimum.Wish) []tape.Result {
-	var out []tape.Result
+func (c *Contest) baselines(w optimum.Wish) []Played {
+	var out []Played
 	for _, p := range baseline.All(c.Tape, baseline.Options{
 		Units: w.Units, GPUs: w.GPUs, Cycle: c.Cycle, Spot: w.Limits.Spot, OnDemand: w.Limits.OnDemand, Ceiling: w.Limits.Ceiling,
 	}) {
-		out = append(out, c.Tape.Result(p.Name, p.Sum))
+		out = append(out, Played{c.Tape.Result(p.Name, p.Sum), p.Machines})
 	}
 	return out
 }

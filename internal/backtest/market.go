@@ -42,6 +42,7 @@ type Market struct {
 	steps []step // of all pools, in order
 	boots []boot // in order: all machines take equally long
 	live  []*machine
+	lives []tape.Span // of machines that ended
 	born  int
 
 	meter meter
@@ -77,6 +78,7 @@ type machine struct {
 	bid    market.Rate
 	policy string
 	boots  int
+	began  time.Duration // had its GPUs
 	ended  time.Duration // terminated
 }
 
@@ -210,8 +212,38 @@ func (m *Market) lose(x *machine, s market.Status) {
 	if x.Status == market.StatusRunning {
 		m.meter.interruptions++
 	}
-	m.pools[x.pool].used -= x.Shape.GPUs
-	x.Status, x.ended, m.dirty = s, m.meter.at, true
+	m.end(x, true)
+	x.Status, x.ended = s, m.meter.at
+}
+
+// end takes a machine's GPUs.
+func (m *Market) end(x *machine, lost bool) {
+	if x.pool >= 0 {
+		m.pools[x.pool].used -= x.Shape.GPUs
+		m.dirty = true
+	}
+	m.lives = append(m.lives, m.life(x, lost))
+}
+
+// life is how long a machine has had its GPUs, until now.
+func (m *Market) life(x *machine, lost bool) tape.Span {
+	s := tape.Span{Pool: x.pool, GPUs: x.Shape.GPUs, From: x.began, Until: m.meter.at, Lost: lost}
+	if x.pool >= 0 && m.tape.FirstPrice {
+		s.Rate = x.bid.PerGPU(x.Shape.GPUs)
+	}
+	return s
+}
+
+// Lives are the machines so far, each from when it got its GPUs until it had them no
+// more, in order of their ends. One that was outbid and won again is there twice.
+func (m *Market) Lives() []tape.Span {
+	out := slices.Clone(m.lives)
+	for _, x := range m.live {
+		if x.holds() {
+			out = append(out, m.life(x, false))
+		}
+	}
+	return out
 }
 
 // start gives a machine its GPUs and boots it.
@@ -221,7 +253,7 @@ func (m *Market) start(x *machine) {
 		m.dirty = true
 	}
 	x.boots++
-	x.Status = market.StatusStarting
+	x.Status, x.began = market.StatusStarting, m.meter.at
 	m.boots = append(m.boots, boot{m.meter.at + m.tape.Boot, x, x.boots})
 }
 
@@ -436,9 +468,8 @@ func (m *Market) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if x.pool >= 0 && x.holds() {
-		m.pools[x.pool].used -= x.Shape.GPUs
-		m.dirty = true
+	if x.holds() {
+		m.end(x, false)
 	}
 	x.Status = market.StatusTerminated
 	m.live = slices.DeleteFunc(m.live, func(o *machine) bool { return o == x })
