@@ -23,7 +23,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench lint fuzz chaos soak-real vulncheck check clean mutants
+.PHONY: help build demo test sim sim-crash soak bench bench-buying lint fuzz chaos soak-real vulncheck check clean mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ $(BIN)/campaign.test:
 bench: ## every benchmark, among them the figures that the project promises
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout $(TIMEOUT) -p 1 \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+BUYING ?= 3
+TRACES ?= $(TDSCALER_TRACES)
+
+# What it prints is what docs/benchmarks.md shows.
+bench-buying: ## the daemon's buying against the optimum and published policies: TRACES=folder, BUYING=3 seeds
+	TDSCALER_BENCH_BUYING=$(BUYING) TDSCALER_TRACES=$(TRACES) $(GO) test ./internal/backtest -run '^TestBenchBuying$$' -count 1 -timeout 0 -v
 
 lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...
