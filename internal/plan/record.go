@@ -208,8 +208,16 @@ func (o *observer) neverUp(m *Machine) {
 	}
 	o.on(m, func(r *HostRecord) {
 		r.Launches += Once
-		r.strike(o.l.Now)
+		if !o.reclaimed(m) {
+			r.strike(o.l.Now)
+		}
 	})
+}
+
+// reclaimed says whether the market itself has ended a spot machine: that is how spot
+// ends, and no fault of the host's.
+func (o *observer) reclaimed(m *Machine) bool {
+	return m.Capacity == market.Spot && slices.Contains(o.l.Snapshot.Gone, m.ID)
 }
 
 // moved notes what a machine's change of status means for its host's record. m still
@@ -221,6 +229,8 @@ func (o *observer) neverUp(m *Machine) {
 //	running   stopped, released, error   a loss, and a strike
 //	down      anything else              the time it was down
 //	any       unknown, starting, ...     nothing: it may run on
+//	spot      ended by the market        a loss, by the auction
+//	other     ended, or seen no more     a loss, and a strike
 func (o *observer) moved(m *Machine, is market.Status) {
 	o.outage(m, o.l.Now)
 	if is == market.StatusOutbid || down(is) {
@@ -260,7 +270,7 @@ func (o *observer) lost(m *Machine, outbid bool) {
 	}
 	o.on(m, func(r *HostRecord) {
 		r.Losses += Once
-		if outbid {
+		if outbid || o.reclaimed(m) {
 			r.Outbids += Once
 			return
 		}

@@ -100,6 +100,37 @@ func TestWhatWeEndAndWhatAnEmptyAccountEndsIsNoLoss(t *testing.T) {
 	}
 }
 
+// Spot that the market itself has ended is a loss like any other, but no fault of its
+// host: one whose GPUs come and go all day is not left alone for days.
+func TestSpotThatTheMarketEndsIsALossAndNoStrike(t *testing.T) {
+	p := newPolicy("p", 1)
+	for _, c := range []struct {
+		capacity market.Capacity
+		gone     bool
+		strikes  int
+		outbids  float64
+	}{{market.Spot, true, 0, 1}, {market.Spot, false, 1, 0}, {market.OnDemand, true, 1, 0}} {
+		in := newInput(nil, p)
+		m := newMachine(p, 1, "a", "0.20")
+		m.Capacity = c.capacity
+		in.History.Machines = []Machine{m}
+		sees(&in, 0, shown(m))
+		sees(&in, 10*time.Minute, shown(m))
+		if c.gone {
+			in.Snapshot.Gone = []string{m.ID}
+		}
+		for range 5 {
+			sees(&in, time.Minute, stranger())
+		}
+		r := in.History.Record("a", rtx4090, in.Now)
+		near(t, "losses", r.Losses.Float(), 1, 0.05)
+		near(t, "outbids", r.Outbids.Float(), c.outbids, 0.05)
+		if r.Strikes != c.strikes {
+			t.Errorf("%+v: %d strikes", c, r.Strikes)
+		}
+	}
+}
+
 func TestAQuietLookChangesNoRecord(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput(nil, p)
