@@ -24,6 +24,7 @@ const (
 	bookFailures     = "failures"
 	bookScaled       = "scaled"
 	bookShort        = "short"
+	bookSettling     = "settling"
 	bookKnown        = "known"
 	bookRebidApplies = "rebid_applies"
 	bookLookedAt     = "looked_at"
@@ -54,6 +55,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Levels = slices.Clone(h.Levels)
 	c.Scaled = slices.Clone(h.Scaled)
 	c.Short = slices.Clone(h.Short)
+	c.Settling = slices.Clone(h.Settling)
 	c.Known = slices.Clone(h.Known)
 	c.Hosts = slices.Clone(h.Hosts)
 	return c
@@ -107,6 +109,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookFailures, old.Failures, h.Failures),
 		saveList(w, bookScaled, old.Scaled, h.Scaled),
 		saveList(w, bookShort, old.Short, h.Short),
+		saveList(w, bookSettling, old.Settling, h.Settling),
 		saveList(w, bookKnown, old.Known, h.Known),
 		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
 		saveList(w, bookLookedAt, timeList(old.LookedAt), timeList(h.LookedAt)),
@@ -244,6 +247,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookFailures, &h.Failures),
 		loadList(tx, bookScaled, &h.Scaled),
 		loadList(tx, bookShort, &h.Short),
+		loadList(tx, bookSettling, &h.Settling),
 		loadList(tx, bookKnown, &h.Known),
 		loadList(tx, bookRebidApplies, &rebid),
 		loadList(tx, bookLookedAt, &looked),

@@ -84,6 +84,7 @@ type desk struct {
 	kept     []*Machine      // of these, what fits and is wanted
 	need     int             // GPUs to buy; with a fallback, on spot
 	buying   market.Capacity // how the growth under way buys
+	covered  bool            // on-demand delivers all that spot does not
 	spotSays string          // why spot falls short, where on-demand is bought
 	busy     bool            // has an action or a hold
 }

@@ -152,6 +152,7 @@ func (w *world) growBoth(d *desk) {
 	}
 	code, text := "", "every GPU has its order"
 	if need > 0 {
+		d.covered = lack <= 0
 		g := w.growth(d, market.Spot, need)
 		g.swap = w.dearestCover(d)
 		g.run()

@@ -256,8 +256,9 @@ type History struct {
 	Spend    []Spend     `json:"spend,omitempty"`    // of this month and the last
 	Totals   []Total     `json:"totals,omitempty"`   // sorted by policy
 	Scaled   []Scaled    `json:"scaled,omitempty"`
-	Short    []Short     `json:"short,omitempty"` // policies whose spot falls short
-	Known    []string    `json:"known,omitempty"` // policies this ledger has ever been given
+	Short    []Short     `json:"short,omitempty"`    // policies whose spot falls short
+	Settling []Settling  `json:"settling,omitempty"` // hosts that lost a machine within the hour
+	Known    []string    `json:"known,omitempty"`    // policies this ledger has ever been given
 	// Hosts is what machines of ours have been through, by host and model.
 	Hosts []HostRecord `json:"hosts,omitempty"`
 	// Duds counts the machines in a row that were ordered and never ran.

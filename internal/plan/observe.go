@@ -75,6 +75,7 @@ func Observe(h *History, l Look) []Event {
 		o.meter(&h.Machines[i])
 	}
 	o.shortages()
+	o.settle()
 	o.account()
 	o.bookCharges()
 	o.levels()
@@ -339,6 +340,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 	switch {
 	case s == market.StatusOutbid:
 		m.Outbids++
+		o.unsettled(m)
 		o.emit(EventOutbid, m, "outbid at %s", bidText(m))
 	case s == market.StatusRunning && m.ReadyAt.IsZero():
 		m.ReadyAt = o.l.Now
@@ -474,11 +476,12 @@ func (o *observer) ended(m *Machine) bool {
 	if m.Phase != PhaseLive || m.Leaving != nil || !slices.Contains(o.l.Snapshot.Gone, m.ID) {
 		return false
 	}
-	if m.ReadyAt.IsZero() && m.DeployIntent != 0 {
+	if m.ReadyAt.IsZero() && m.DeployIntent != 0 && m.Capacity != market.Spot {
 		o.dud()
 		o.neverUp(m)
 	}
-	o.lost(m, false)
+	o.lost(m, m.Capacity == market.Spot) // its GPUs were wanted elsewhere, as far as anybody can tell
+	o.unsettled(m)
 	o.emit(EventLost, m, "ended by the market")
 	o.closeRebid(m)
 	return true

@@ -270,8 +270,8 @@ func (w *world) candidates(d *desk, out []candidate) []candidate {
 	for i := range s.places {
 		places[i] = match.Place(s.places[i])
 	}
+	d.st.Funnel = Funnel{Offers: len(s.offers)}
 	f := &d.st.Funnel
-	f.Offers = len(s.offers)
 	for i := range s.offers {
 		o := &s.offers[i]
 		if c, ok := w.sift(d, o, ranks[o.model], places[o.place], f); ok {
@@ -294,7 +294,7 @@ func (w *world) sift(d *desk, o *offer, rank int, place bool, f *Funnel) (c cand
 		f.Offline++
 	case d.p.Match.MinUptime > 0 && o.host.Uptime.Or(0) < d.p.Match.MinUptime:
 		f.Uptime++
-	case !w.records.Quarantined(o.host.ID, o.gpu.Model).IsZero():
+	case !w.records.Quarantined(o.host.ID, o.gpu.Model).IsZero(), w.settles(d, o):
 		f.Backoff++
 	default:
 		c, ok = w.consider(d, o, f)
@@ -325,7 +325,7 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	if !w.price(d, &c, compute, f) {
 		return candidate{}, false
 	}
-	c.weighted = c.price.Scale(int64(100+spreadPercent*ours(t, d.p.Name)), 100)
+	c.weighted = w.effective(d, &c, compute.Add(c.storage)).Scale(int64(100+spreadPercent*ours(t, d.p.Name)), 100)
 	return c, true
 }
 

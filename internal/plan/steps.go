@@ -117,6 +117,9 @@ func (h *History) shift(step time.Duration) {
 	for i := range h.Scaled {
 		move(&h.Scaled[i].At)
 	}
+	for i := range h.Settling {
+		move(&h.Settling[i].LostAt, &h.Settling[i].Offered)
+	}
 	for i := range h.Short {
 		move(&h.Short[i].Since)
 	}
