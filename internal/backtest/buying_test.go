@@ -239,14 +239,17 @@ func play(t *testing.T, tasks []task) []round {
 					Tape: tasks[i].tape(t), Cycle: time.Minute,
 					Contestants: []backtest.Contestant{{Name: "tdscaler", Set: tasks[i].policies(t)}},
 				}
-				results, err := c.Play(context.Background())
+				played, err := c.Play(context.Background())
 				if err != nil {
 					t.Error(err)
 					continue
 				}
-				rounds[i] = round{tasks[i], results}
+				rounds[i].task = tasks[i]
+				for _, p := range played {
+					rounds[i].results = append(rounds[i].results, p.Result)
+				}
 				fmt.Fprintf(os.Stderr, "%d/%d %s, seed %d %s: J/J* %.4f, J/J_nw %.4f\n",
-					done.Add(1), len(tasks), tasks[i].row(), tasks[i].seed, tasks[i].extra, starRatio(&results[0]), nwRatio(&results[0]))
+					done.Add(1), len(tasks), tasks[i].row(), tasks[i].seed, tasks[i].extra, starRatio(&played[0].Result), nwRatio(&played[0].Result))
 			}
 		})
 	}
