@@ -156,13 +156,18 @@ func (t *turn) book(tx *ledger.Tx) error {
 }
 
 // record ends the cycle in the ledger, in one transaction: the look, what the
-// questions taught, the prices seen, the report.
+// questions taught, the offers that changed, the report.
 func (t *turn) record(tx *ledger.Tx) error {
 	if err := t.book(tx); err != nil {
 		return err
 	}
 	plan.Learn(tx.History(), t.c.Set.Safety, t.r.Input.Verdicts, t.r.FinishedAt)
-	if err := tx.PutPrices(pricesOf(t.r.Input.Verdicts)); err != nil {
+	if hosts := &t.look.Snapshot.Hosts; hosts.Complete {
+		if err := tx.PutQuotes(hosts.Value, hosts.At); err != nil {
+			return err
+		}
+	}
+	if err := tx.PutPrices(plan.Lessons(t.r.Input.Verdicts, t.r.Intents, t.r.Events)); err != nil {
 		return err
 	}
 	return tx.PutReport(t.r)
@@ -351,16 +356,6 @@ func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.In
 		in.History, err = t.o.Ledger.History()
 	}
 	return again && in.Limits.MaxActions > 0, err
-}
-
-func pricesOf(vs []market.Verdict) []plan.Price {
-	var out []plan.Price
-	for _, v := range vs {
-		if v.Answer != market.Silent {
-			out = append(out, plan.Price{At: v.At, Host: v.Host, Model: v.Model, GPUs: v.Shape.GPUs, Bid: v.Bid, Answer: v.Answer})
-		}
-	}
-	return out
 }
 
 // publish hands the report to everybody who projects it.

@@ -35,7 +35,8 @@ func full(t testing.TB, o Options) *Ledger {
 		if err := tx.PutIntent(plan.Intent{ID: tx.NextIntent(), State: plan.IntentOpen}); err != nil {
 			return err
 		}
-		return tx.PutPrices([]plan.Price{{At: start, Host: "a", Model: "l40-pcie-48gb", GPUs: 1, Bid: market.USD(0, 30), Answer: market.Accepted}})
+		must(t, tx.PutQuotes(newWorld(2, 0, 0).hosts, start))
+		return tx.PutPrices([]plan.Price{{At: start, Host: "a", Model: "l40-pcie-48gb", Shape: market.Shape{GPUs: 1}, Bid: market.USD(0, 30), Answer: market.Accepted}})
 	}))
 	for range groupLen + 5 { // two groups
 		must(t, l.PutReport(w.next()))
@@ -204,7 +205,7 @@ func TestAnExportHasEveryRecord(t *testing.T) {
 	want := map[string]int{
 		"meta": 1, "machine": len(h.Machines), "spend": len(h.Spend), "host": len(h.Hosts), "backoff": len(h.Backoffs), "pause": len(h.Pauses), "breaker": len(h.Breakers),
 		"failure": len(h.Failures), "scaled": len(h.Scaled), "known_policy": len(h.Known), "intent": 301,
-		"cycle": groupLen + 5, "report": groupLen + 5, "price": 1,
+		"cycle": groupLen + 5, "report": groupLen + 5, "price": 1, "quote": 2,
 	}
 	for kind, n := range want {
 		if kinds[kind] != n || n == 0 {

@@ -37,7 +37,7 @@ func sample(tb testing.TB) (path string) {
 				}
 				must(tb, tx.PutIntent(plan.Intent{ID: tx.NextIntent(), At: r.StartedAt, SettledAt: r.StartedAt, State: state}))
 			}
-			must(tb, tx.PutPrices([]plan.Price{{At: r.StartedAt, Host: "h", Model: "m", GPUs: 1 + i%3, Bid: market.Rate(i), Answer: market.Accepted}}))
+			must(tb, tx.PutPrices([]plan.Price{{At: r.StartedAt, Host: "h", Model: "m", Shape: market.Shape{GPUs: 1 + i%3}, Bid: market.Rate(i), Answer: market.Accepted}}))
 			return tx.PutReport(r)
 		}))
 	}

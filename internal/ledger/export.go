@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -30,7 +31,7 @@ func (l *Ledger) Export(w io.Writer, reports bool) error {
 		e.books,
 		func() error { return e.bucket(bucketIntents, "intent") },
 		func() error { return e.bucket(bucketSummaries, "cycle") },
-		func() error { return e.bucket(bucketPrices, "price") },
+		e.prices,
 		e.reports,
 	} {
 		if err := write(); err != nil {
@@ -101,6 +102,35 @@ func (e exporter) books() error {
 	})
 }
 
+// exportQuote is a quote with what it is of.
+type exportQuote struct {
+	Host     string          `json:"host"`
+	Model    market.GPUModel `json:"gpu_model"`
+	Location market.Location `json:"location,omitzero"`
+	plan.Quote
+}
+
+// prices writes each quote and each price of each series, oldest first.
+func (e exporter) prices() error {
+	return e.eachSealed(bucketPrices, func(k, v []byte) error {
+		s, err := readSeries(k, v)
+		if err != nil {
+			return err
+		}
+		for _, q := range s.Quotes {
+			if err := e.line("quote", exportQuote{s.Host, s.Model, s.Location, q}); err != nil {
+				return err
+			}
+		}
+		for _, p := range s.Prices {
+			if err := e.line("price", p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // reports reads group by group, oldest first.
 func (e exporter) reports() error {
 	if !e.whole {
@@ -159,6 +189,16 @@ func (e exporter) raw(kind string, contents []byte) error {
 
 // each hands the contents of every record to fn, outside of any transaction.
 func (e exporter) each(bucket string, fn func(k, contents []byte) error) error {
+	return e.eachSealed(bucket, func(k, value []byte) error {
+		contents, err := unseal(bucket, k, value)
+		if err != nil {
+			return err
+		}
+		return fn(k, contents)
+	})
+}
+
+func (e exporter) eachSealed(bucket string, fn func(k, value []byte) error) error {
 	for next := []byte{}; next != nil; {
 		keys, values, err := e.batch(bucket, &next)
 		if err != nil {
@@ -183,11 +223,7 @@ func (e exporter) batch(bucket string, next *[]byte) (keys, values [][]byte, err
 		c := b.Cursor()
 		k, v := c.Seek(*next)
 		for ; k != nil && len(keys) < exportBatch; k, v = c.Next() {
-			contents, err := unseal(bucket, k, v)
-			if err != nil {
-				return err
-			}
-			keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(contents))
+			keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(v))
 		}
 		*next = bytes.Clone(k)
 		return nil

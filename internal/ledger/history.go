@@ -209,7 +209,14 @@ func saveList[T comparable](w *writer, key string, old, list []T) error {
 // load reads the head of the ledger anew.
 func (l *Ledger) load() error {
 	s := &state{}
-	err := guard("load", func() error { return l.db.View(s.read) })
+	err := guard("load", func() error {
+		return l.db.View(func(tx *bbolt.Tx) (err error) {
+			if !l.opts.ReadOnly {
+				l.tips, err = loadTips(tx)
+			}
+			return firstError(err, s.read(tx))
+		})
+	})
 	if err != nil {
 		return err
 	}
@@ -297,10 +304,13 @@ func lifetimes(w *writer) error {
 	return saveList(w, bookTotals, nil, totals)
 }
 
-// hosts is the step from schema 2, which kept no records of hosts.
+// hosts is the step from schema 2, which kept no records of hosts, and each price in
+// a record of its own.
 func hosts(w *writer) error {
-	_, err := w.tx.CreateBucketIfNotExists([]byte(bucketHosts))
-	return err
+	if _, err := w.tx.CreateBucketIfNotExists([]byte(bucketHosts)); err != nil {
+		return err
+	}
+	return gather(w)
 }
 
 // loadRecords reads a bucket whose keys are made of its records.

@@ -92,6 +92,8 @@ type Ledger struct {
 	closed  bool
 	broken  error // set when bbolt failed us beyond repair
 	frames  frameWriter
+	// tips are the newest quotes. They belong to whoever holds writing.
+	tips map[seriesKey]tip
 }
 
 // state is the decoded head of the ledger.

@@ -162,31 +162,6 @@ func (tx *Tx) usedIntents() map[uint64]bool {
 	return used
 }
 
-// prunePrices drops old prices, and the oldest of an offer that has too many.
-func (tx *Tx) prunePrices(before time.Time) (more bool, err error) {
-	var drop, offer [][]byte
-	flush := func() {
-		drop = append(drop, offer[:max(0, len(offer)-pricesPerOffer)]...)
-		offer = offer[:0]
-	}
-	err = eachPrice(tx.w.tx, func(k []byte, p *plan.Price) {
-		if len(offer) > 0 && !bytes.Equal(offer[0][:offerKeyLen], k[:offerKeyLen]) {
-			flush()
-		}
-		if p.At.Before(before) {
-			drop = append(drop, bytes.Clone(k))
-			return
-		}
-		offer = append(offer, bytes.Clone(k))
-	})
-	if err != nil {
-		return false, err
-	}
-	flush()
-	more = len(drop) > pruneRecords
-	return more, tx.dropAll(bucketPrices, drop[:min(len(drop), pruneRecords)])
-}
-
 func (tx *Tx) dropAll(bucket string, keys [][]byte) error {
 	for _, k := range keys {
 		if err := tx.w.del(bucket, k); err != nil {

@@ -24,7 +24,7 @@ const (
 	bucketNames     = "names"     // keys of machine names given out -> sequence
 	bucketSummaries = "summaries" // cycle -> ReportSummary
 	bucketFrames    = "frames"    // cycle -> frame of the report
-	bucketPrices    = "prices"    // what, when -> plan.Price
+	bucketPrices    = "prices"    // hash of host and model -> plan.Series, packed
 )
 
 // counted are the buckets whose records the counters know: all but meta, where

@@ -20,8 +20,9 @@ type Tx struct {
 	l       *Ledger
 	w       writer
 	history plan.History
-	chain   *chain // of the last report put, where one was
-	failed  error  // of a method that returns none; found when saving
+	chain   *chain            // of the last report put, where one was
+	tips    map[seriesKey]tip // of the series that were written
+	failed  error             // of a method that returns none; found when saving
 }
 
 // Update runs fn in a transaction and brings its changes to disk with one fsync.
@@ -101,6 +102,11 @@ func (l *Ledger) commit(tx *Tx) error {
 	l.state.Store(&state{history: tx.history, counts: tx.w.counts})
 	if tx.chain != nil {
 		l.frames.chain = tx.chain
+	}
+	for k, t := range tx.tips {
+		if l.tips[k] = t; !t.known && t.place == (market.Location{}) {
+			delete(l.tips, k)
+		}
 	}
 	return nil
 }

@@ -174,11 +174,10 @@ func verifySummaries(tx *bbolt.Tx) (groups []uint64, err error) {
 }
 
 func verifyPrices(tx *bbolt.Tx) error {
-	var wrong error
-	err := eachPrice(tx, func(k []byte, p *plan.Price) {
-		if wrong == nil && !bytes.Equal(k, priceKey(p)) {
-			wrong = badRecord(bucketPrices, k, "carries another key")
+	return eachSeries(tx, func(k []byte, s plan.Series) error {
+		if len(k) == seriesIDLen && !bytes.Equal(k, seriesKey{s.Host, s.Model}.id()) {
+			return badRecord(bucketPrices, k, "carries another key")
 		}
+		return nil
 	})
-	return firstError(err, wrong)
 }

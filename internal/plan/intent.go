@@ -84,6 +84,16 @@ type Event struct {
 	Text    string      `json:"text"`
 	Intent  uint64      `json:"intent,omitempty"`
 	State   IntentState `json:"state,omitempty"` // the intent's new state
+
+	// The machine it is about, as it was then.
+	Host  string                    `json:"host,omitempty"`
+	Model market.GPUModel           `json:"gpu_model,omitempty"`
+	Shape market.Shape              `json:"shape,omitzero"`
+	Bid   market.Maybe[market.Rate] `json:"bid_usd_hour,omitzero"`
+	// Seconds is how long a machine took to run; only of EventReady.
+	Seconds int64 `json:"seconds,omitempty"`
+	// NeverRan: the machine that ended was ordered, and its host did not bring it up.
+	NeverRan bool `json:"never_ran,omitempty"`
 }
 
 // EventKinds lists every kind of event.

@@ -110,7 +110,9 @@ type observer struct {
 }
 
 func (o *observer) emit(kind EventKind, m *Machine, format string, args ...any) *Event {
-	o.events = append(o.events, Event{Kind: kind, At: o.l.Now, Policy: m.Policy, Machine: m.Name, Text: fmt.Sprintf(format, args...)})
+	e := Event{Kind: kind, At: o.l.Now, Policy: m.Policy, Machine: m.Name, Text: fmt.Sprintf(format, args...)}
+	e.describe(m, o.l.Now)
+	o.events = append(o.events, e)
 	return &o.events[len(o.events)-1]
 }
 

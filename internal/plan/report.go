@@ -3,7 +3,6 @@ package plan
 import (
 	"time"
 
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
@@ -19,14 +18,4 @@ type Report struct {
 	Intents    []Intent    `json:"intents,omitempty"` // what was done, as it stood at the end of the cycle
 	Events     []Event     `json:"events,omitempty"`
 	Problem    string      `json:"problem,omitempty"` // why the cycle ended early
-}
-
-// Price is what one look or question taught us about a host's price.
-type Price struct {
-	At     time.Time       `json:"at"`
-	Host   string          `json:"host"`
-	Model  market.GPUModel `json:"gpu_model"`
-	GPUs   int             `json:"gpus"`
-	Bid    market.Rate     `json:"bid_usd_hour"` // whole machine, compute only
-	Answer market.Answer   `json:"answer"`
 }
