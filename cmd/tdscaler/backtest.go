@@ -116,7 +116,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	if len(us) == 1 {
 		us[0].Name = "tdscaler"
 	}
-	warnCeilings(cmd.ErrOrStderr(), us, &tr, t)
+	warn(cmd.ErrOrStderr(), us, t)
 	played, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -263,8 +263,8 @@ func keepWanted(tr *trace.Trace, us []contestant) {
 	})
 }
 
-// warnCeilings names the policies that can never buy spot here.
-func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape) {
+// warn names what a configuration can never buy on this tape.
+func warn(errw io.Writer, us []contestant, t *tape.Tape) {
 	least := market.MaxRate
 	for i := range t.Pools {
 		for _, s := range t.Pools[i].Price {
@@ -272,11 +272,21 @@ func warnCeilings(errw io.Writer, us []contestant, tr *trace.Trace, t *tape.Tape
 		}
 	}
 	for _, c := range us {
+		var wanted market.Rate
 		for i := range c.Set.Policies {
-			if p := &c.Set.Policies[i]; p.MaxGPUHour < least {
-				fmt.Fprintf(errw, "warning: %s: policy %s pays at most %s a GPU, spot costs %s at least: it will buy no spot machine\n",
-					c.path, p.Name, p.MaxGPUHour, least)
+			p := &c.Set.Policies[i]
+			wanted = wanted.Add(least.Mul(p.GPUs()))
+			say := func(capacity market.Capacity, word string, price market.Rate) {
+				if ceiling := p.CeilingOf(capacity, 1); p.Buys(capacity) && ceiling < price {
+					fmt.Fprintf(errw, "warning: %s: policy %s pays at most %s a GPU, %s: it will buy no %s machine\n",
+						c.path, p.Name, ceiling, word+price.String(), strings.ReplaceAll(string(capacity), "_", "-"))
+				}
 			}
+			say(market.Spot, "spot costs at least ", least)
+			say(market.OnDemand, "on-demand costs ", t.OnDemand)
+		}
+		if limit, ok := c.Set.Budget.MaxHourly.Get(); ok && limit < wanted {
+			fmt.Fprintf(errw, "warning: %s: budget.max_hourly is %s, all that is wanted costs %s on spot: it will not buy all\n", c.path, limit, wanted)
 		}
 	}
 }

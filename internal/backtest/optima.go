@@ -20,7 +20,7 @@ func Wish(s *policy.Set) optimum.Wish {
 		}
 		total += p.GPUs()
 		w.GPUs = gcd(w.GPUs, p.Shape.GPUs)
-		w.Limits.Ceiling = max(w.Limits.Ceiling, p.MaxGPUHour)
+		w.Limits.Ceiling = max(w.Limits.Ceiling, p.CeilingOf(market.Spot, 1), p.CeilingOf(market.OnDemand, 1))
 	}
 	w.GPUs = max(w.GPUs, 1)
 	w.Units = total / w.GPUs
