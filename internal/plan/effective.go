@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -31,79 +33,78 @@ func (w *world) effective(d *desk, c *candidate, demand market.Rate) market.Rate
 
 // Settling is a host that lost a spot machine of ours a while ago.
 type Settling struct {
-	Host   string          `json:"host"`
-	Model  market.GPUModel `json:"gpu_model"`
-	LostAt time.Time       `json:"lost_at"`
-	// Offered is since when every look has shown GPUs there that are free, or ours and
-	// running; zero if the last one did not.
+	Host  string          `json:"host"`
+	Model market.GPUModel `json:"gpu_model"`
+	// Lasted is how long its last offer lasted, and Ended when that was over: an offer
+	// is GPUs that are free, or ours and running, in every look.
+	Lasted time.Duration `json:"last_offer_lasted"`
+	Ended  time.Time     `json:"last_offer_ended"`
+	// Offered is since when the present offer stands; zero if there is none.
 	Offered time.Time `json:"offered_since,omitzero"`
 }
 
-// settlingLasts is for how long after a loss a host's offers are watched.
-const settlingLasts = time.Hour
+const (
+	// brief is an offer that came and went: after one, the next is often brief too. On
+	// recorded capacity six in ten were, and three in ten after a long one.
+	brief = 30 * time.Minute
+	// settled is how long an offer stands before its host is no longer watched, and
+	// forgotten how long without one.
+	settled   = time.Hour
+	forgotten = 24 * time.Hour
+)
 
 // unsettled notes that a spot machine was lost there.
 func (o *observer) unsettled(m *Machine) {
-	if m.Capacity == market.OnDemand || m.Host == "" {
+	watched := slices.ContainsFunc(o.h.Settling, func(s Settling) bool { return s.Host == m.Host && s.Model == m.Model })
+	if m.Capacity != market.OnDemand && m.Host != "" && !watched {
+		o.h.Settling = append(o.h.Settling, Settling{Host: m.Host, Model: m.Model, Lasted: o.l.Now.Sub(m.OrderedAt), Ended: o.l.Now})
+	}
+}
+
+// settle follows what is offered by hosts that have lost a machine.
+func (o *observer) settle() {
+	now, list := o.l.Now, &o.l.Snapshot.Hosts
+	if !list.Complete || len(o.h.Settling) == 0 {
 		return
 	}
 	for i := range o.h.Settling {
-		if s := &o.h.Settling[i]; s.Host == m.Host && s.Model == m.Model {
-			s.LostAt = o.l.Now
-			return
+		switch s := &o.h.Settling[i]; {
+		case o.offers(s) && s.Offered.IsZero():
+			s.Offered = now
+		case !o.offers(s) && !s.Offered.IsZero():
+			s.Lasted, s.Ended, s.Offered = now.Sub(s.Offered), now, time.Time{}
 		}
 	}
-	o.h.Settling = append(o.h.Settling, Settling{Host: m.Host, Model: m.Model, LostAt: o.l.Now})
-}
-
-// settle follows what hosts offer that have lost a machine within the hour.
-func (o *observer) settle() {
-	kept := o.h.Settling[:0]
-	for _, s := range o.h.Settling {
-		if o.l.Now.Sub(s.LostAt) >= settlingLasts {
-			continue
+	o.h.Settling = slices.DeleteFunc(o.h.Settling, func(s Settling) bool {
+		if s.Offered.IsZero() {
+			return now.Sub(s.Ended) >= forgotten
 		}
-		switch list := &o.l.Snapshot.Hosts; {
-		case !list.Complete: // nothing is known
-		case !o.offers(&s):
-			s.Offered = time.Time{}
-		case s.Offered.IsZero():
-			s.Offered = o.l.Now
-		}
-		kept = append(kept, s)
-	}
-	o.h.Settling = kept
+		return now.Sub(s.Offered) >= settled
+	})
+	slices.SortFunc(o.h.Settling, func(a, b Settling) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model)) })
 }
 
 func (o *observer) offers(s *Settling) bool {
-	for i := range o.l.Snapshot.Hosts.Value {
-		h := &o.l.Snapshot.Hosts.Value[i]
-		if h.ID != s.Host {
-			continue
-		}
-		if g, _ := h.GPU(s.Model); h.Online && g.Free > 0 {
-			return true
-		}
-		break
+	running := slices.ContainsFunc(o.h.Machines, func(m Machine) bool {
+		return m.Host == s.Host && m.Model == s.Model && m.Capacity != market.OnDemand && m.Ready()
+	})
+	hosts := o.l.Snapshot.Hosts.Value
+	i := slices.IndexFunc(hosts, func(h market.Host) bool { return h.ID == s.Host })
+	if running || i < 0 {
+		return running
 	}
-	for i := range o.h.Machines {
-		if m := &o.h.Machines[i]; m.Host == s.Host && m.Model == s.Model && m.Capacity != market.OnDemand && m.Ready() {
-			return true
-		}
-	}
-	return false
+	g, _ := hosts[i].GPU(s.Model)
+	return hosts[i].Online && g.Free > 0
 }
 
-// settles says whether a host that has lost a machine is not yet to be trusted with
-// one that would replace running on-demand.
+// settles says whether a host whose last offer was brief is not yet to be trusted
+// with a machine that would replace running on-demand.
 func (w *world) settles(d *desk, o *offer) bool {
 	if !d.covered || d.p.Fallback.Settle <= 0 {
 		return false
 	}
-	for i := range w.in.History.Settling {
-		if s := &w.in.History.Settling[i]; s.Host == o.host.ID && s.Model == o.gpu.Model {
-			return s.Offered.IsZero() || w.in.Now.Sub(s.Offered) < d.p.Fallback.Settle
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.in.History.Settling, func(s Settling) bool {
+		return s.Host == o.host.ID && s.Model == o.gpu.Model && s.Lasted < brief &&
+			(s.Offered.IsZero() || w.in.Now.Sub(s.Offered) < d.p.Fallback.Settle)
+	})
 }

@@ -225,3 +225,43 @@ func TestWhatTheMarketSaysHasEndedIsGoneAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestAHostThatComesAndGoesIsTrustedAgainWhenItHasSettled(t *testing.T) {
+	for name, c := range map[string]struct {
+		settle, lived time.Duration
+		from          int // the minute from which spot is bought there
+	}{
+		"brief offers, no settling asked": {0, 20 * time.Minute, 0},
+		"a brief offer":                   {15 * time.Minute, 20 * time.Minute, 15},
+		"a long one":                      {15 * time.Minute, 2 * time.Hour, 0},
+	} {
+		p := both(1)
+		p.Fallback.Settle = c.settle
+		in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
+		in.HourlyCap = usd("9")
+		m, d := onSpot(p, 1), demand(p, 2)
+		m.OrderedAt = t0.Add(-c.lived)
+		in.History.Machines = []Machine{m, d}
+		ended := shown(m)
+		ended.Status, in.Snapshot.Gone = market.StatusTerminated, []string{m.ID}
+		observed(&in, ended, shown(d))
+		for minute := range 20 {
+			_, got := converse(in, always)
+			if bought := len(got.Actions) > 0; bought != (minute >= c.from) {
+				t.Errorf("%s: minute %d: %v %v", name, minute, does(got), got.Holds)
+			}
+			in.Now = in.Now.Add(time.Minute)
+			in.Verdicts = nil
+			observed(&in, shown(d))
+		}
+	}
+}
+
+func TestWhatLosesMachinesOftenIsChosenLast(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput([]market.Host{newHost("calm", 8, "0.41"), newHost("wild", 8, "0.40")}, p)
+	in.Verdicts = []market.Verdict{accepted(p, "calm", "0.23"), accepted(p, "wild", "0.22")}
+	wantActions(t, Compute(in), "deploy wild below_target")
+	in.History.Hosts = []HostRecord{{Host: "calm", Model: rtx4090, At: t0, Hours: 100 * Once}, {Host: "wild", Model: rtx4090, At: t0, Launches: 20 * Once, Boots: 20 * Once, BootHours: Once, Hours: 20 * Once, Losses: 40 * Once}}
+	wantActions(t, Compute(in), "deploy calm below_target")
+}

@@ -118,7 +118,7 @@ func (h *History) shift(step time.Duration) {
 		move(&h.Scaled[i].At)
 	}
 	for i := range h.Settling {
-		move(&h.Settling[i].LostAt, &h.Settling[i].Offered)
+		move(&h.Settling[i].Ended, &h.Settling[i].Offered)
 	}
 	for i := range h.Short {
 		move(&h.Short[i].Since)

@@ -116,7 +116,7 @@ type fileFallback struct {
 	at
 	After      duration `yaml:"after" jsonschema:"default=0s" jsonschema_description:"How long spot must fall short before on-demand is ordered."`
 	MaxPremium number   `yaml:"max_premium" jsonschema:"minimum=0,maximum=100,default=0" jsonschema_description:"The share by which an on-demand machine may cost more than max_gpu_hour: 0.5 allows half as much again. 0 allows nothing above it."`
-	Settle     duration `yaml:"settle" jsonschema:"default=0s" jsonschema_description:"How long a host that lost a machine of ours within the last hour must have offered its GPUs before running on-demand is given up for it. 0s costs least; 10m halves the interruptions on hosts that come and go."`
+	Settle     duration `yaml:"settle" jsonschema:"default=0s" jsonschema_description:"How long a host whose last offer was gone within half an hour must offer its GPUs again before running on-demand is given up for it. 0s costs least; 15m interrupts about a sixth less."`
 }
 
 type fileTarget struct {
