@@ -195,6 +195,11 @@ func list() []mutant {
 			plan, "TestNoRaiseGoesAboveTheCeilingWhateverWins", "",
 		},
 		{
+			11, "a raise does not wait for what leaves its host", plan + "/outbid.go",
+			"	if w.frees(m.Host) {\n", "	if false {\n",
+			plan, "TestNothingIsRaisedOnAHostWhileAnotherMachineOfOursLeavesIt", "",
+		},
+		{
 			8, "a machine that is being deleted gives its place away", plan + "/compute.go",
 			"	for _, m := range d.machines {\n		if !d.covers(m) {\n", "	for _, m := range d.kept {\n		if !d.covers(m) {\n",
 			plan, "TestAReplacementComesAfterTheDeletionIsConfirmed", "",

@@ -742,3 +742,25 @@ func TestANewcomerNeverBidsAboveOneOfOursOnTheSameHost(t *testing.T) {
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
 	wantActions(t, Compute(in), "deploy a below_target")
 }
+
+func TestNothingIsRaisedOnAHostWhileAnotherMachineOfOursLeavesIt(t *testing.T) {
+	for name, leave := range map[string]func(m *Machine){
+		"in this plan":   func(m *Machine) { m.Reserved = usd("9") }, // far above the ceiling
+		"since a while":  func(m *Machine) { m.Leaving = &PendingDelete{At: t0} },
+		"elsewhere":      func(m *Machine) { m.Host, m.Reserved = "b", usd("9") },
+		"nothing leaves": func(*Machine) {},
+	} {
+		p := newPolicy("p", 2)
+		in := newInput([]market.Host{newHost("a", 4, "0.40")}, p)
+		in.HourlyCap = usd("20")
+		outbid, other := newMachine(p, 1, "a", "0.20"), newMachine(p, 2, "a", "0.30")
+		outbid.Status = market.StatusOutbid
+		leave(&other)
+		in.History.Machines = []Machine{outbid, other}
+		in.Verdicts = []market.Verdict{accepted(p, "a", "0.25")}
+		raised := slices.ContainsFunc(Compute(in).Actions, func(a Action) bool { return a.Kind == Rebid })
+		if want := name == "elsewhere" || name == "nothing leaves"; raised != want {
+			t.Errorf("%s: raised %v; %+v", name, raised, Compute(in))
+		}
+	}
+}

@@ -62,6 +62,10 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is raised first", bid)
 		return
 	}
+	if w.frees(m.Host) {
+		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is being deleted, and what that frees may win it back, or one beside it", bid)
+		return
+	}
 	limit := w.raiseLimit(d, m, storage)
 	bound := w.room(d)
 	room, why := bound.room, bound.why
@@ -98,6 +102,14 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
 		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
 	}
+}
+
+// frees says whether a machine of ours is on its way out there: an outbid one may win
+// again at that moment, and a raise would fall upon it.
+func (w *world) frees(host string) bool {
+	return slices.ContainsFunc(w.machines, func(m *Machine) bool {
+		return m.Host == host && (w.going[m.Name] || m.Leaving != nil)
+	})
 }
 
 // leaving says whether money is about to come free.
