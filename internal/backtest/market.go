@@ -257,11 +257,9 @@ func (m *Market) start(x *machine) {
 	m.boots = append(m.boots, boot{m.meter.at + m.tape.Boot, x, x.boots})
 }
 
-// rate is what a machine costs at this moment.
+// rate is what a machine that has its GPUs costs at this moment.
 func (m *Market) rate(x *machine) market.Rate {
 	switch {
-	case !x.holds():
-		return 0
 	case x.pool < 0:
 		return m.tape.OnDemand.Mul(x.Shape.GPUs)
 	case m.tape.FirstPrice:
