@@ -72,8 +72,15 @@ func (f Faded) fade(hours int64) Faded {
 		return 0
 	}
 	f >>= hours / halfLife
-	for range hours % halfLife {
-		f = Faded(mulDiv(int64(f), hourlyFade, 1<<32))
+	if f == 0 {
+		return 0
+	}
+	power := int64(hourlyFade) // of so many hours as the bit stands for
+	for h := hours % halfLife; h > 0; h >>= 1 {
+		if h&1 == 1 {
+			f = Faded(mulDiv(int64(f), power, 1<<32))
+		}
+		power = mulDiv(power, power, 1<<32)
 	}
 	return f
 }
