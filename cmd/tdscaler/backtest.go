@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tdscaler/tdscaler/internal/backtest"
+	"github.com/tdscaler/tdscaler/internal/backtest/report"
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/backtest/trace"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -32,6 +34,7 @@ type backtestFlags struct {
 	seed             uint64
 
 	asJSON, noOptimum bool
+	html              string
 	given             func(flag string) bool
 }
 
@@ -70,6 +73,7 @@ Formats and figures: docs/backtest.md.`,
 	fl.IntVar(&f.target, "target", 4, "GPUs of every policy, instead of its own; for price traces only if given")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the seconds at which capacity changes between two ticks")
 	fl.BoolVar(&f.asJSON, "json", false, "print the results as JSON")
+	fl.StringVar(&f.html, "html", "", "write a page with plots to `FILE`: one file that needs nothing else")
 	fl.BoolVar(&f.noOptimum, "no-optimum", false, "leave out the optimum, which takes longest")
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
 	return cmd
@@ -124,6 +128,11 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	results := make([]tape.Result, len(played))
 	for i := range played {
 		results[i] = played[i].Result
+	}
+	if f.html != "" {
+		if err := writePage(f.html, t, us, played); err != nil {
+			return err
+		}
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), struct {
@@ -302,6 +311,28 @@ func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape,
 		c.Progress = bar.show
 	}
 	return c.Play(ctx)
+}
+
+// writePage writes the page beside its place first: half a page is none.
+func writePage(path string, t *tape.Tape, us []contestant, played []backtest.Played) error {
+	w := backtest.Wish(&us[0].Set)
+	page := report.Page{Title: "Backtest of " + us[0].path, Tape: t, Target: w.Units * w.GPUs, Ours: len(us)}
+	if len(us) > 1 {
+		page.Title += " and " + us[1].path
+	}
+	for _, p := range played {
+		page.Players = append(page.Players, report.Player{Result: p.Result, Machines: p.Machines})
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".backtest-*.tmp")
+	if err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	defer os.Remove(f.Name()) // gone where it got its name
+	b := bufio.NewWriter(f)
+	if err := errors.Join(report.Write(b, page), b.Flush(), f.Close()); err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	return os.Rename(f.Name(), path)
 }
 
 func printBacktest(w io.Writer, t *tape.Tape, results []tape.Result) error {

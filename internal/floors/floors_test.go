@@ -25,7 +25,7 @@ func floorOf() map[string]int {
 		"internal/market": 1, // floor 0 too, but it speaks of secrets
 
 		"internal/policy": 10, "internal/backtest/tape": 10,
-		"internal/backtest/optimum": 12, "internal/backtest/baseline": 12, "internal/backtest/trace": 12,
+		"internal/backtest/optimum": 12, "internal/backtest/baseline": 12, "internal/backtest/report": 12, "internal/backtest/trace": 12,
 		"internal/plan": 20,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
