@@ -149,17 +149,29 @@ func (w *world) bought(e simulator.Event) {
 		return
 	}
 	name, _ := ours(e.Name)
-	have := 0
+	p, _ := w.set.Find(name)
+	target := 0
+	if p != nil {
+		target = (p.Target + p.Surge) * p.Shape.GPUs * w.daemons
+	}
+	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
+		return !w.hand[id] && (!fallsBack(p) || o.Capacity == e.Capacity)
+	})
+	w.holds(ruleIntent, have <= target, "policy %s has %d GPUs at the market, its target is %d", name, have, target)
+}
+
+// fallsBack says whether a policy wants its target on spot and may have it on demand
+// besides.
+func fallsBack(p *policy.Policy) bool { return p != nil && p.Capacity == policy.SpotWithFallback }
+
+// gpusOf adds up the GPUs of a policy at the market that count.
+func (w *world) gpusOf(policy string, counts func(id string, o simulator.Event) bool) (gpus int) {
 	for id, o := range w.alive {
-		if p, mine := ours(o.Name); mine && p == name && !w.hand[id] {
-			have += o.GPUs
+		if p, mine := ours(o.Name); mine && p == policy && counts(id, o) {
+			gpus += o.GPUs
 		}
 	}
-	target := 0
-	if p, ok := w.set.Find(name); ok {
-		target = p.GPUs() * w.daemons
-	}
-	w.holds(ruleIntent, have <= target, "policy %s has %d GPUs at the market, its target is %d", name, have, target)
+	return gpus
 }
 
 // displaced: where a write is taking effect, and everything due before it has
@@ -183,7 +195,7 @@ func (w *world) grown(e simulator.Event) {
 	if !ok {
 		return
 	}
-	w.holds(ruleBids, e.Rate.Add(e.Storage) <= p.MaxGPUHour.Mul(e.GPUs), "%s costs %s, the ceiling is %s a GPU", e.Name, e.Rate.Add(e.Storage), p.MaxGPUHour)
+	w.holds(ruleBids, e.Rate.Add(e.Storage) <= p.CeilingOf(e.Capacity, e.GPUs), "%s costs %s, the ceiling is %s", e.Name, e.Rate.Add(e.Storage), p.CeilingOf(e.Capacity, e.GPUs))
 	all, own := w.worst(name)
 	w.holds(ruleCaps, all <= w.set.HourlyCap().Mul(w.daemons), "the fleet may cost %s, max_hourly is %s", all, w.set.HourlyCap())
 	if c, known := p.Budget.MaxHourly.Get(); known {
@@ -319,12 +331,8 @@ func (w *world) surplus(in *plan.Intent) {
 		return
 	}
 	name, _ := ours(e.Name)
-	have := w.phantoms(name)
-	for _, o := range w.alive {
-		if p, mine := ours(o.Name); mine && p == name {
-			have += o.GPUs
-		}
-	}
+	p, _ := w.set.Find(name)
+	have := w.phantoms(name) + w.gpusOf(name, func(_ string, o simulator.Event) bool { return !fallsBack(p) || o.Capacity == market.Spot })
 	for id := range w.renamed { // our capacity still, under another name
 		if o, there := w.alive[id]; there {
 			if _, mine := ours(o.Name); !mine {
@@ -333,7 +341,7 @@ func (w *world) surplus(in *plan.Intent) {
 		}
 	}
 	target := 0
-	if p, ok := w.set.Find(name); ok {
+	if p != nil {
 		target = p.GPUs()
 	}
 	w.holds(ruleAbsence, have > target, "%s is deleted as surplus; the market has %d GPUs, the target is %d", e.Name, have, target)

@@ -31,16 +31,17 @@ const (
 
 // Event is one thing that happened, as the market itself knows it.
 type Event struct {
-	At      time.Time
-	Kind    EventKind
-	Machine string // id, where it is about a machine
-	Name    string
-	Host    string
-	Model   market.GPUModel
-	GPUs    int
-	Rate    market.Rate // the machine's compute rate, or the pool's price
-	Storage market.Rate // the machine's disk
-	Burn    market.Rate // what the machine costs from now on
+	At       time.Time
+	Kind     EventKind
+	Machine  string // id, where it is about a machine
+	Name     string
+	Host     string
+	Model    market.GPUModel
+	GPUs     int
+	Capacity market.Capacity
+	Rate     market.Rate // the machine's compute rate, or the pool's price
+	Storage  market.Rate // the machine's disk
+	Burn     market.Rate // what the machine costs from now on
 }
 
 // Events are all events since the start but price moves.
@@ -52,7 +53,7 @@ func (e *Engine) Events() []Event {
 func (e *Engine) report(kind EventKind, m *machine) {
 	e.emit(Event{
 		Kind: kind, Machine: m.id, Name: m.order.Name, Host: m.pool.host.id,
-		Model: m.pool.model, GPUs: m.order.Shape.GPUs, Rate: m.rate,
+		Model: m.pool.model, GPUs: m.order.Shape.GPUs, Capacity: m.order.Capacity, Rate: m.rate,
 		Storage: m.storage, Burn: m.open.compute.Add(m.open.storage),
 	})
 }
