@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/backtest/report"
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/backtest/trace"
+	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -53,6 +55,7 @@ A trace file is told by its content. {"metadata":{"gap_seconds":N},"data":[...]}
 the number of free GPUs of one host or zone per tick; it carries no money, so that
 --spot-price, --on-demand-price and --target (GPUs of every policy, instead of its
 own) give it. CSV with the header timestamp,host,gpu_model,price are price changes.
+A ledger is what its daemon has seen of the market.
 Formats and figures: docs/backtest.md.`,
 		Example: "  tdscaler backtest --config policies.yaml --trace zone-a.json zone-b.json\n" +
 			"  tdscaler backtest --compare mine.yaml theirs.yaml --trace prices.csv --json",
@@ -94,17 +97,20 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return &codedError{exitUsage, err}
 	}
-	tr, err := readTraces(f.traces)
-	if err != nil {
-		return &codedError{exitUsage, err}
-	}
 	var us []contestant
 	for _, p := range paths {
-		c, err := f.contestant(p, &tr, cmd.ErrOrStderr())
+		c, err := readContestant(p, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
 		us = append(us, c)
+	}
+	tr, err := readTraces(f.traces, &us[0].Set.Policies[0])
+	if err != nil {
+		return &codedError{exitUsage, err}
+	}
+	if err := f.fit(us, &tr); err != nil {
+		return err
 	}
 	keepWanted(&tr, us)
 	if tr.Kind == trace.Price && !f.given("on-demand-price") {
@@ -204,16 +210,39 @@ func positiveRate(flag, text string) (market.Rate, error) {
 // maxTrace is the most that a trace file may hold.
 const maxTrace = 1 << 30
 
-func readTraces(paths []string) (trace.Trace, error) {
+// readTraces reads the files, or the ledger if that is what they are: of a ledger,
+// what the given policy matches.
+func readTraces(paths []string, p *policy.Policy) (trace.Trace, error) {
 	var files []trace.File
-	for _, p := range paths {
-		b, err := readLimited(p, maxTrace)
-		if err != nil {
+	for _, path := range paths {
+		b, err := readLimited(path, maxTrace)
+		switch {
+		case err != nil:
 			return trace.Trace{}, err
+		case !isLedger(b):
+			files = append(files, trace.File{Name: path, Data: b})
+		case len(paths) > 1:
+			return trace.Trace{}, fmt.Errorf("%s is a ledger: play it alone", path)
+		default:
+			return readRecording(path, p)
 		}
-		files = append(files, trace.File{Name: p, Data: b})
 	}
 	return trace.Read(files)
+}
+
+// isLedger knows a ledger by the number that every database of its kind begins with,
+// after the header of its first page.
+func isLedger(b []byte) bool {
+	return len(b) > 4096 && bytes.Equal(b[16:20], []byte{0xed, 0xda, 0x0c, 0xed})
+}
+
+func readRecording(path string, p *policy.Policy) (tr trace.Trace, err error) {
+	l, err := ledger.Open(ledger.Options{Path: path, ReadOnly: true})
+	if err != nil {
+		return tr, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return backtest.Recorded(l, p)
 }
 
 func readLimited(path string, limit int64) (b []byte, err error) {
@@ -229,8 +258,8 @@ func readLimited(path string, limit int64) (b []byte, err error) {
 	return b, err
 }
 
-// contestant reads a configuration. The files that it names are not needed.
-func (f *backtestFlags) contestant(path string, tr *trace.Trace, errw io.Writer) (contestant, error) {
+// readContestant reads a configuration. The files that it names are not needed.
+func readContestant(path string, errw io.Writer) (contestant, error) {
 	b, err := readLimited(path, policy.MaxFileSize)
 	if err != nil {
 		return contestant{}, &codedError{exitUsage, err}
@@ -243,19 +272,24 @@ func (f *backtestFlags) contestant(path string, tr *trace.Trace, errw io.Writer)
 	if len(set.Policies) == 0 {
 		return contestant{}, usageError("%s has no policies to play", path)
 	}
-	models := []market.GPUModel{trace.Model}
-	target := f.target
+	return contestant{backtest.Contestant{Name: filepath.Base(path), Set: set}, path}, nil
+}
+
+// fit makes the policies fit to play the trace.
+func (f *backtestFlags) fit(us []contestant, tr *trace.Trace) (err error) {
+	models, target := []market.GPUModel{trace.Model}, f.target
 	if tr.Kind == trace.Price {
 		models = tr.Models()
 		if !f.given("target") {
 			target = 0
 		}
 	}
-	set, err = backtest.Fit(set, target, models)
-	if err != nil {
-		return contestant{}, usageError("%w; see --target", err)
+	for i := range us {
+		if us[i].Set, err = backtest.Fit(us[i].Set, target, models); err != nil {
+			return usageError("%s: %w; see --target", us[i].path, err)
+		}
 	}
-	return contestant{backtest.Contestant{Name: filepath.Base(path), Set: set}, path}, nil
+	return nil
 }
 
 // keepWanted leaves out of a price trace what no policy would take.

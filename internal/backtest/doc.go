@@ -4,7 +4,7 @@
 // it.
 //
 // It must not decide anything about buying, read files of traces (package trace), or
-// know the future (package optimum).
+// know the future (package optimum). Of a ledger it makes a trace: see Recorded.
 //
 // Invariants:
 //   - The same policies, tape and cycle give the same result, byte for byte.

@@ -116,6 +116,9 @@ func (t *Trace) prices(out *tape.Tape, terms *Terms) error {
 			all = append(all, p.Price)
 		}
 	}
+	if t.Until.After(end) {
+		end = t.Until
+	}
 	out.Start, out.Length = begin, end.Sub(begin)
 	if out.Length < time.Second || out.Length > longest {
 		return fmt.Errorf("%w: it lasts from %s to %s: a price trace ends with its last row, and lasts a second at least and a hundred years at most",
@@ -123,7 +126,7 @@ func (t *Trace) prices(out *tape.Tape, terms *Terms) error {
 	}
 	if !terms.OnDemand.Known() {
 		slices.Sort(all)
-		out.OnDemand = all[len(all)/2].Mul(2)
+		out.OnDemand = t.OnDemand.Or(all[len(all)/2].Mul(2))
 	}
 	models := map[string]int{}
 	for i := range t.Series {
@@ -131,12 +134,9 @@ func (t *Trace) prices(out *tape.Tape, terms *Terms) error {
 	}
 	for i := range t.Series {
 		s := &t.Series[i]
-		p := tape.Pool{Name: s.Host, Model: s.Model, Free: tape.Constant(HostGPUs), Price: s.steps(begin)}
+		p := tape.Pool{Name: s.Host, Model: s.Model, Free: s.counts(begin), Price: s.steps(begin)}
 		if models[s.Host] > 1 {
 			p.Name += "/" + string(s.Model)
-		}
-		if first := s.Points[0].At.Sub(begin); first > 0 {
-			p.Free = tape.Series[int]{{At: 0, Value: 0}, {At: first, Value: HostGPUs}}
 		}
 		out.Pools = append(out.Pools, p)
 	}
@@ -147,6 +147,26 @@ func (t *Trace) prices(out *tape.Tape, terms *Terms) error {
 		}
 	}
 	return nil
+}
+
+// counts are the changes of the number of GPUs; none before the first.
+func (s *Series) counts(begin time.Time) tape.Series[int] {
+	all := s.Free
+	if all == nil {
+		all = []Count{{s.Points[0].At, HostGPUs}}
+	}
+	out := tape.Constant(0)
+	for _, c := range all {
+		at, last := c.At.Sub(begin), &out[len(out)-1]
+		switch {
+		case c.GPUs == last.Value:
+		case at <= last.At:
+			last.Value = c.GPUs
+		default:
+			out = append(out, tape.Step[int]{At: at, Value: c.GPUs})
+		}
+	}
+	return out
 }
 
 // steps are the changes of the price, the first of them from the beginning on.

@@ -37,6 +37,10 @@ type Trace struct {
 	Kind   Kind
 	Zones  []Zone   // of a capacity trace
 	Series []Series // of a price trace
+	// OnDemand is the price of a GPU-hour on demand, where the recording knows it.
+	OnDemand market.Maybe[market.Rate]
+	// Until is when the recording of prices ended; with its last change, where it is zero.
+	Until time.Time
 }
 
 // Zone is one file of a capacity trace.
@@ -53,6 +57,15 @@ type Series struct {
 	Host   string
 	Model  market.GPUModel
 	Points []Point
+	// Free is how many GPUs there are, where the recording knows it; else HostGPUs from
+	// the first point on. In order.
+	Free []Count
+}
+
+// Count is the number of GPUs from At on.
+type Count struct {
+	At   time.Time
+	GPUs int
 }
 
 // Point is the price of a GPU-hour from At on.
