@@ -34,6 +34,7 @@ type backtestFlags struct {
 	spot, onDemand   string
 	target           int
 	seed             uint64
+	generate, days   int
 
 	asJSON, noOptimum bool
 	html              string
@@ -71,6 +72,8 @@ Formats and figures: docs/backtest.md.`,
 	fl.DurationVar(&f.boot, "boot", 180*time.Second, "how long every machine takes until it is ready")
 	fl.DurationVar(&f.gap, "gap", 0, "time between two ticks of a capacity trace, instead of its own")
 	fl.DurationVar(&f.cycle, "cycle", time.Minute, "time between two cycles of the daemon")
+	fl.IntVar(&f.generate, "generate", 0, "make up a capacity trace of `N` hosts, by --seed, instead of reading one")
+	fl.IntVar(&f.days, "days", 7, "days of a trace that is made up")
 	fl.StringVar(&f.spot, "spot-price", "0.918", "dollars per GPU-hour on spot, for capacity traces")
 	fl.StringVar(&f.onDemand, "on-demand-price", "3.06", "dollars per GPU-hour on demand; for price traces twice their median unless given")
 	fl.IntVar(&f.target, "target", 4, "GPUs of every policy, instead of its own; for price traces only if given")
@@ -105,7 +108,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 		}
 		us = append(us, c)
 	}
-	tr, err := readTraces(f.traces, &us[0].Set.Policies[0])
+	tr, err := f.market(&us[0].Set.Policies[0])
 	if err != nil {
 		return &codedError{exitUsage, err}
 	}
@@ -169,7 +172,9 @@ func (f *backtestFlags) files(args []string) (configs []string, err error) {
 		return nil, usageError("name a configuration: --config FILE\n%s", see)
 	case len(f.compare) > 0 && len(configs) != 2:
 		return nil, usageError("--compare wants two configurations, there are %d\n%s", len(configs), see)
-	case len(f.traces) == 0:
+	case f.generate > 0 && len(f.traces) > 0:
+		return nil, usageError("--generate and traces exclude each other\n%s", see)
+	case f.generate == 0 && len(f.traces) == 0:
 		return nil, usageError("name at least one trace: --trace FILE...\n%s", see)
 	}
 	return configs, nil
@@ -184,6 +189,8 @@ func (f *backtestFlags) terms() (trace.Terms, error) {
 		return t, fmt.Errorf("--gap %s: whole seconds, at least one", f.gap)
 	case f.cycle < time.Second || f.cycle%time.Second != 0:
 		return t, fmt.Errorf("--cycle %s: whole seconds, at least one", f.cycle)
+	case f.generate < 0 || f.generate > 1000 || f.days < 1 || f.days > 3660:
+		return t, fmt.Errorf("--generate %d --days %d: at most 1000 hosts, and ten years", f.generate, f.days)
 	case f.target < 1:
 		return t, fmt.Errorf("--target %d: at least one GPU", f.target)
 	}
@@ -209,6 +216,14 @@ func positiveRate(flag, text string) (market.Rate, error) {
 
 // maxTrace is the most that a trace file may hold.
 const maxTrace = 1 << 30
+
+// market is what is played: traces, or hosts that are made up.
+func (f *backtestFlags) market(p *policy.Policy) (trace.Trace, error) {
+	if f.generate > 0 {
+		return trace.Generated(f.seed, f.generate, f.days), nil
+	}
+	return readTraces(f.traces, p)
+}
 
 // readTraces reads the files, or the ledger if that is what they are: of a ledger,
 // what the given policy matches.

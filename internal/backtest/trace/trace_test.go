@@ -193,6 +193,34 @@ func TestACloudsOwnColumnsAreRead(t *testing.T) {
 	}
 }
 
+func TestAMarketThatIsMadeUpIsTheSameForTheSameSeed(t *testing.T) {
+	a, b := Generated(1, 20, 30), Generated(1, 3, 30)
+	if d := cmp.Diff(a.Zones[:3], b.Zones, cmp.AllowUnexported(Zone{})); d != "" {
+		t.Errorf("more hosts change the first\n%s", d)
+	}
+	if cmp.Equal(Generated(2, 3, 30).Zones, b.Zones, cmp.AllowUnexported(Zone{})) {
+		t.Error("the seed changes nothing")
+	}
+	changes, none, ticks := 0, 0, 0
+	for _, z := range a.Zones {
+		for i, n := range z.Free {
+			ticks++
+			if n == 0 {
+				none++
+			}
+			if i > 0 && n != z.Free[i-1] {
+				changes++
+			}
+		}
+	}
+	if ticks != 20*30*144 || none < ticks/10 || none > ticks/2 || changes < 20*30/4 || changes > 20*30*24 {
+		t.Errorf("%d changes and %d times none in %d ticks", changes, none, ticks)
+	}
+	if out, err := a.Tape(Terms{Spot: 1, Seed: 1}); err != nil || sane(out) != nil || out.Length != 30*24*time.Hour {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
 // TestTheRecordedTracesAreRead reads the recordings, where they are.
 func TestTheRecordedTracesAreRead(t *testing.T) {
 	dir := os.Getenv("TDSCALER_TRACES")
