@@ -106,6 +106,11 @@ func (c *Client) Market(ctx context.Context, r MarketRequest) (Market, error) {
 	return call[Market](ctx, c, "market", slow, r)
 }
 
+// Prices implements Desk.
+func (c *Client) Prices(ctx context.Context, r PricesRequest) (Prices, error) {
+	return call[Prices](ctx, c, "prices", quick, r)
+}
+
 // Intents implements Desk.
 func (c *Client) Intents(ctx context.Context, r IntentsRequest) ([]plan.Intent, error) {
 	return call[[]plan.Intent](ctx, c, "intents", quick, r)

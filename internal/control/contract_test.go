@@ -38,6 +38,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"a bad file is told with its problems", badFile},
 				{"explain has a funnel also for a policy that needs nothing", explain},
 				{"the market is listed, as a policy sees it and as it is", offers},
+				{"prices are summed up for a policy's machine, or any", summedUp},
 				{"a pause holds until it is resumed", pause},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
@@ -252,6 +253,32 @@ func offers(t *testing.T, w world) {
 	}
 	_, err := w.Market(t.Context(), control.MarketRequest{PlanRequest: file, Policy: "trian"})
 	wantClass(t, err, control.NoSuchPolicy, "trian")
+}
+
+func summedUp(t *testing.T, w world) {
+	r := control.PricesRequest{PlanRequest: control.PlanRequest{Path: "x.yaml", File: []byte(file)}, Since: time.Now().Add(-time.Hour), Steps: 10}
+	all := must[control.Prices](t)(w.Prices(t.Context(), r))
+	r.Policy = "train"
+	mine := must[control.Prices](t)(w.Prices(t.Context(), r))
+	if len(all.Groups) == 0 || len(all.Groups) != len(mine.Groups) || all.Shape.GPUs != 1 || mine.Shape.GPUs != 2 || len(all.Groups[0].Trend) != 10 {
+		t.Errorf("%+v\n%+v", all, mine)
+	}
+	asked := 0
+	for _, g := range mine.Groups {
+		asked += g.Asked
+	}
+	if asked == 0 {
+		t.Error("no answer is on record")
+	}
+	r.Models = []string{"nothing"}
+	if none := must[control.Prices](t)(w.Prices(t.Context(), r)); none.Groups == nil || len(none.Groups) != 0 {
+		t.Errorf("%+v", none)
+	}
+	r.Since = time.Now().Add(time.Hour)
+	_, err := w.Prices(t.Context(), r)
+	if control.ClassOf(err) != control.Usage {
+		t.Error(err)
+	}
 }
 
 func pause(t *testing.T, w world) {

@@ -21,6 +21,8 @@ type Desk interface {
 	Explain(context.Context, ExplainRequest) (Explanation, error)
 	// Market lists the offers of the market, and what a policy makes of each.
 	Market(context.Context, MarketRequest) (Market, error)
+	// Prices sums up what is on record of prices.
+	Prices(context.Context, PricesRequest) (Prices, error)
 	// Intents lists intents, newest first.
 	Intents(context.Context, IntentsRequest) ([]plan.Intent, error)
 	// Intent finds one intent.

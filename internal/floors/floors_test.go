@@ -21,12 +21,12 @@ const module = "github.com/tdscaler/tdscaler/"
 // on the same floor do not know each other.
 func floorOf() map[string]int {
 	return map[string]int{
-		"internal/secret": 0, "internal/clock": 0, "internal/permit": 0,
+		"internal/secret": 0, "internal/clock": 0, "internal/permit": 0, "internal/plot": 0,
 		"internal/market": 1, // floor 0 too, but it speaks of secrets
 
 		"internal/policy": 10, "internal/backtest/tape": 10,
 		"internal/backtest/optimum": 12, "internal/backtest/baseline": 12, "internal/backtest/report": 12, "internal/backtest/trace": 12,
-		"internal/plan": 20,
+		"internal/plan": 20, "internal/prices": 25,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
 		"internal/scanner": 35, "internal/bidder": 35, "internal/actuator": 35, "internal/ledger": 35,
