@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -130,6 +131,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 		us[0].Name = "tdscaler"
 	}
 	warn(cmd.ErrOrStderr(), us, t)
+	debug.SetGCPercent(400) // a cycle leaves much behind and keeps little: collecting it rarely saves a third of the time
 	played, err := f.play(cmd.Context(), us, t, cmd.ErrOrStderr())
 	if err != nil {
 		return err

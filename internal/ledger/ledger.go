@@ -50,7 +50,7 @@ type Options struct {
 	// NoSync skips fsync: for demo and simulations, whose ledger nobody needs
 	// after a crash.
 	NoSync bool
-	// Volatile keeps the books in memory and no reports, for backtests, which spend most
+	// Volatile keeps the books in memory, and neither reports nor prices, for backtests, which spend most
 	// of their time on them otherwise. Transactions work as ever, but the file cannot be
 	// used afterwards.
 	Volatile bool

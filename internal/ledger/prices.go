@@ -80,6 +80,9 @@ func (l *Ledger) PutPrices(prices []plan.Price) error {
 // PutPrices stores what was learnt. An answer to a question is stored only where it
 // differs from the last one of the same host, model and shape.
 func (tx *Tx) PutPrices(prices []plan.Price) error {
+	if tx.l.opts.Volatile {
+		return nil
+	}
 	of := map[seriesKey][]plan.Price{}
 	for _, p := range prices {
 		k := keyOf(p.Host, p.Model)
@@ -110,7 +113,7 @@ func repeats(all []plan.Price, p *plan.Price) bool {
 // PutQuotes stores what of a complete list of hosts differs from the last one:
 // offers that are new, changed or gone. An empty list says nothing.
 func (tx *Tx) PutQuotes(hosts []market.Host, at time.Time) error {
-	if len(hosts) == 0 {
+	if len(hosts) == 0 || tx.l.opts.Volatile {
 		return nil
 	}
 	tips := tx.l.tips
