@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) (Played, error) {
 
 func play(ctx context.Context, o *Options, dir string) (Played, error) {
 	virtual := clock.NewVirtual(o.Tape.Start)
-	m := NewMarket(virtual, o.Tape, targets(&o.Set))
+	m := NewMarket(virtual, o.Tape, o.Set.Policies)
 	l, err := ledger.Open(ledger.Options{
 		Path: filepath.Join(dir, "backtest.db"), NoSync: true, Volatile: true, ID: "backtest", Retention: o.Set.Ledger.Retention, MaxSize: o.Set.Ledger.MaxSize,
 	})
@@ -107,12 +107,4 @@ func (o *Options) config(dir string) daemon.Config {
 		c.Materials[o.Set.Policies[i].Name] = daemon.Material{SSHKey: "ssh-ed25519 none"}
 	}
 	return c
-}
-
-func targets(s *policy.Set) map[string]int {
-	out := map[string]int{}
-	for i := range s.Policies {
-		out[s.Policies[i].Name] = s.Policies[i].GPUs()
-	}
-	return out
 }

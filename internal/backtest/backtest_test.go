@@ -82,6 +82,16 @@ func TestOnOnePoolThatLastsItPaysForEveryHourAndDeliversAllButTheBoot(t *testing
 	}
 }
 
+// What the hosts ask for on demand must not make the planner think that no bid as low
+// as the price could win.
+func TestACeilingJustAboveTheSpotPriceBuysSpot(t *testing.T) {
+	s := set(t, "spot", 4)
+	s.Policies[0].MaxGPUHour = cents(95)
+	if r := run(t, s, constant(10*time.Hour, 4)); r.Cost != 36_720_000_000 || r.Delivered != 39.8 {
+		t.Errorf("%+v", r.Result)
+	}
+}
+
 func TestWhereThereIsNeverAnythingOnlyThePenaltyIsPaid(t *testing.T) {
 	r := run(t, set(t, "spot", 2), constant(3*time.Hour, 0, 0))
 	if r.Cost != 0 || r.Delivered != 0 || r.Starts != 0 || r.J != 6*6_120_000_000 || r.Availability != 0 {
@@ -243,5 +253,5 @@ func TestTheRecordedTracesArePlayed(t *testing.T) {
 	if r.JRatio.Or(0) < 1 || r.JRatio.Or(9) > 2 || best.Star > best.NoWarning {
 		t.Errorf("%+v", r)
 	}
-	t.Logf("%+v", r)
+	t.Logf("%+v", r.Result)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/permit"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // OnDemandHost is the id of the host that sells what is never lost.
@@ -82,10 +83,10 @@ type machine struct {
 	ended  time.Duration // terminated
 }
 
-// NewMarket prepares the market of a tape that begins now. targets are the GPUs
-// that each policy wants: more of them than that deliver nothing.
-func NewMarket(c clock.Clock, t *tape.Tape, targets map[string]int) *Market {
-	m := &Market{clock: c, tape: t, index: map[string]int{}, meter: newMeter(targets)}
+// NewMarket prepares the market of a tape that begins now, for policies: more GPUs
+// than one of them wants deliver nothing.
+func NewMarket(c clock.Clock, t *tape.Tape, policies []policy.Policy) *Market {
+	m := &Market{clock: c, tape: t, index: map[string]int{}, meter: newMeter(policies)}
 	for i := range t.Pools {
 		p := &t.Pools[i]
 		m.index[p.Name] = i
@@ -99,18 +100,23 @@ func NewMarket(c clock.Clock, t *tape.Tape, targets map[string]int) *Market {
 	}
 	m.steps = slices.DeleteFunc(m.steps, func(s step) bool { return s.at <= 0 || s.at >= t.Length })
 	slices.SortStableFunc(m.steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pool, b.pool)) })
-	m.list()
+	m.list(slices.ContainsFunc(policies, func(p policy.Policy) bool { return p.Buys(market.OnDemand) }))
 	return m
 }
 
-// list makes the hosts. Those of the tape ask a little more than the on-demand
-// host, which is where on-demand is bought; they have none to sell.
-func (m *Market) list() {
+// list makes the hosts. What those of the tape ask for on demand, of which they have
+// none to sell, is a little more than at the host where it is bought; or, where nobody
+// buys any, twice what their spot usually costs, as hosts do.
+func (m *Market) list(sells bool) {
 	model := market.GPUModel("gpu")
 	for i := range m.pools {
 		p := &m.pools[i]
+		asks := m.tape.OnDemand.Scale(101, 100)
+		if !sells {
+			asks = min(asks, usual(p.Price).Mul(2))
+		}
 		model = p.Model
-		m.hosts = append(m.hosts, newHost(p.Name, p.Model, p.free, m.tape.OnDemand.Scale(101, 100)))
+		m.hosts = append(m.hosts, newHost(p.Name, p.Model, p.free, asks))
 	}
 	if m.tape.OnDemand > 0 {
 		m.hosts = append(m.hosts, newHost(OnDemandHost, model, onDemandGPUs, m.tape.OnDemand))
@@ -121,6 +127,16 @@ func (m *Market) list() {
 			m.pools[p].host = i
 		}
 	}
+}
+
+// usual is the median of the prices.
+func usual(s tape.Series[market.Rate]) market.Rate {
+	var all []market.Rate
+	for _, one := range s {
+		all = append(all, one.Value)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // newHost is a host whose GPU price is all there is to pay.

@@ -8,6 +8,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // stall is a market with a clock, for one policy called p that wants two GPUs.
@@ -20,7 +21,7 @@ type stall struct {
 
 func newStall(t *testing.T, tp *tape.Tape) *stall {
 	c := clock.NewVirtual(tp.Start)
-	return &stall{t: t, Context: t.Context(), Market: NewMarket(c, tp, map[string]int{"p": 2}), clock: c}
+	return &stall{t: t, Context: t.Context(), Market: NewMarket(c, tp, []policy.Policy{{Name: "p", Target: 2, Shape: market.Shape{GPUs: 1}, Capacity: policy.SpotWithFallback}}), clock: c}
 }
 
 func (s *stall) pass(d time.Duration) {

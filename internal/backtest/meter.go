@@ -5,6 +5,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // meter adds up what machines cost and deliver. Between two changes nothing changes,
@@ -28,10 +29,11 @@ type meter struct {
 	interruptions, starts, requests int
 }
 
-func newMeter(targets map[string]int) meter {
-	m := meter{targets: targets, ready: map[string]int{}}
-	for _, n := range targets {
-		m.wanted += n
+func newMeter(policies []policy.Policy) meter {
+	m := meter{targets: map[string]int{}, ready: map[string]int{}}
+	for i := range policies {
+		m.targets[policies[i].Name] = policies[i].GPUs()
+		m.wanted += policies[i].GPUs()
 	}
 	return m
 }

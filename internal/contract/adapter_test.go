@@ -12,6 +12,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/secret"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 )
@@ -52,7 +53,7 @@ func newTapeAdapter(t *testing.T, firstPrice bool) *adapter {
 		Pools: []tape.Pool{{Name: "zone", Model: "gpu-16gb", Free: tape.Constant(4), Price: tape.Constant(market.USD(0, 90))}},
 	}
 	c := clock.NewVirtual(tp.Start)
-	m := backtest.NewMarket(c, tp, map[string]int{"contract": 1})
+	m := backtest.NewMarket(c, tp, []policy.Policy{{Name: "contract", Target: 1, Shape: market.Shape{GPUs: 1}, Capacity: market.Spot}})
 	o := market.Order{
 		Name: "tds-main-contract-abcdefgh", Host: "zone", Model: "gpu-16gb", Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100},
 		Capacity: market.Spot, Bid: market.USD(1, 0), Password: secret.New("Correct-horse-9"), Ports: []market.PortForward{{External: 2000, Internal: 22}},
