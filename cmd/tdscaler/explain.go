@@ -47,6 +47,11 @@ func (t *table) explanation(e *control.Explanation) {
 	}
 	t.gap()
 	t.row("wants", plural(p.GPUs(), "GPU")+" in "+plural(p.Target, "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
+	for i := range e.Policies {
+		if w := e.Policies[i].Work; w != nil && e.Policies[i].Policy == p.Name {
+			t.row("deadline", w.String())
+		}
+	}
 	t.row("pays", "at most "+p.MaxGPUHour.String()+" a GPU, "+p.Ceiling().String()+" a machine, all-in")
 	t.row("GPUs", anyOf(p.Match.GPUModels))
 	t.row("places", places(&p.Match))

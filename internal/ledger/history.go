@@ -25,6 +25,7 @@ const (
 	bookScaled       = "scaled"
 	bookShort        = "short"
 	bookSettling     = "settling"
+	bookProgress     = "progress"
 	bookKnown        = "known"
 	bookRebidApplies = "rebid_applies"
 	bookLookedAt     = "looked_at"
@@ -56,6 +57,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Scaled = slices.Clone(h.Scaled)
 	c.Short = slices.Clone(h.Short)
 	c.Settling = slices.Clone(h.Settling)
+	c.Progress = slices.Clone(h.Progress)
 	c.Known = slices.Clone(h.Known)
 	c.Hosts = slices.Clone(h.Hosts)
 	return c
@@ -110,6 +112,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookScaled, old.Scaled, h.Scaled),
 		saveList(w, bookShort, old.Short, h.Short),
 		saveList(w, bookSettling, old.Settling, h.Settling),
+		saveList(w, bookProgress, old.Progress, h.Progress),
 		saveList(w, bookKnown, old.Known, h.Known),
 		saveList(w, bookRebidApplies, maybeList(old.RebidApplies), maybeList(h.RebidApplies)),
 		saveList(w, bookLookedAt, timeList(old.LookedAt), timeList(h.LookedAt)),
@@ -255,6 +258,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookScaled, &h.Scaled),
 		loadList(tx, bookShort, &h.Short),
 		loadList(tx, bookSettling, &h.Settling),
+		loadList(tx, bookProgress, &h.Progress),
 		loadList(tx, bookKnown, &h.Known),
 		loadList(tx, bookRebidApplies, &rebid),
 		loadList(tx, bookLookedAt, &looked),

@@ -31,6 +31,9 @@ func Compute(in Input) Plan {
 	if b := in.History.OpenBreaker(in.Now); b != nil && b.All {
 		return w.standStill(b)
 	}
+	for i := range w.desks {
+		w.schedule(&w.desks[i])
+	}
 	if !in.Snapshot.Instances.Complete {
 		w.holdAll(HoldInstances, "the list of machines could not be read: "+in.Snapshot.Instances.Problem)
 		w.shed(false) // time is money, whether the market answers or not
@@ -84,6 +87,7 @@ type desk struct {
 	kept     []*Machine      // of these, what fits and is wanted
 	need     int             // GPUs to buy; with a fallback, on spot
 	buying   market.Capacity // how the growth under way buys
+	behind   bool            // of a deadline, or there is none: on-demand may cover
 	covered  bool            // on-demand delivers all that spot does not
 	spotSays string          // why spot falls short, where on-demand is bought
 	busy     bool            // has an action or a hold

@@ -170,6 +170,10 @@ func (w *world) growBoth(d *desk) {
 		}
 		return
 	}
+	if !d.behind {
+		w.hold(d, nil, HoldFallback, "%d GPUs are not covered, and need not be yet: %s; on spot, %s", lack, d.st.Work, text)
+		return
+	}
 	w.cover(d, lack, text)
 }
 

@@ -257,6 +257,7 @@ type History struct {
 	Totals   []Total     `json:"totals,omitempty"`   // sorted by policy
 	Scaled   []Scaled    `json:"scaled,omitempty"`
 	Short    []Short     `json:"short,omitempty"`    // policies whose spot falls short
+	Progress []Progress  `json:"progress,omitempty"` // of policies with a deadline
 	Settling []Settling  `json:"settling,omitempty"` // hosts that lost a machine within the hour
 	Known    []string    `json:"known,omitempty"`    // policies this ledger has ever been given
 	// Hosts is what machines of ours have been through, by host and model.

@@ -64,7 +64,9 @@ func Observe(h *History, l Look) []Event {
 		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
 	}
 	if list := &o.l.Snapshot.Instances; list.Complete && !o.stale() {
+		running := h.running()
 		o.machines()
+		o.deadlines(running)
 		o.weigh()
 		h.LookedAt = list.At
 		if h.LookedAt.After(o.l.Now) { // the clock was set back since

@@ -84,7 +84,8 @@ type Standing struct {
 	Leaving   int         `json:"leaving_gpus"` // deletion accepted, not confirmed
 	Before    market.Rate `json:"rate_before_usd_hour"`
 	After     market.Rate `json:"rate_after_usd_hour"`
-	Satisfied bool        `json:"satisfied"` // ready and booting meet the target exactly, nothing to do
+	Satisfied bool        `json:"satisfied"`      // ready and booting meet the target exactly, nothing to do
+	Work      *Work       `json:"work,omitempty"` // where there is a deadline
 	Funnel    Funnel      `json:"funnel,omitzero"`
 }
 

@@ -41,6 +41,7 @@ const (
 	HoldOrphan      = "policy_not_in_file"
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
+	HoldDeadline    = "deadline" // passed, or cannot be met
 	HoldFallback    = "fallback" // on-demand covers, or may not yet
 )
 

@@ -117,6 +117,9 @@ func (h *History) shift(step time.Duration) {
 	for i := range h.Scaled {
 		move(&h.Scaled[i].At)
 	}
+	for i := range h.Progress {
+		move(&h.Progress[i].Since, &h.Progress[i].At)
+	}
 	for i := range h.Settling {
 		move(&h.Settling[i].Ended, &h.Settling[i].Offered)
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -49,7 +50,7 @@ func (p *filePolicy) build() Policy {
 	return Policy{
 		Name: p.Name.v, Kind: Kind(p.Kind.v), Capacity: market.Capacity(p.capacity()), Priority: p.Priority.v,
 		Fallback: Fallback{After: p.Fallback.After.v, MaxPremium: p.Fallback.MaxPremium.v, Settle: p.Fallback.Settle.v}, Surge: p.Surge.v,
-		Target: p.machines(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
+		Target: p.machines(), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
 		Image: p.image(), Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v},
 		Budget: Budget{
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
@@ -84,9 +85,16 @@ func (p *filePolicy) capacity() string {
 	return string(market.OnDemand)
 }
 
+func (p *filePolicy) deadline() Deadline {
+	return Deadline{Work: time.Duration(p.Target.GPUHours.v) * time.Hour, By: p.Target.By.v}
+}
+
 // machines is the target in machines of this shape.
 func (p *filePolicy) machines() int {
 	switch t := &p.Target; {
+	case t.GPUHours.ok && !t.GPUs.ok:
+		aDay := 24 * max(p.Shape.GPUs.v, 1)
+		return (t.GPUHours.v + aDay - 1) / aDay
 	case t.GPUs.ok:
 		return t.GPUs.v / max(p.Shape.GPUs.v, 1)
 	case t.Replicas.ok:

@@ -212,7 +212,11 @@ func (d *decoder) checkTarget(p *filePolicy) {
 	if p.Kind.v == string(Container) {
 		wants = "replicas"
 	}
+	if t.GPUHours.set || t.By.set {
+		d.checkDeadline(t)
+	}
 	switch {
+	case len(set) == 0 && (t.GPUHours.set || t.By.set):
 	case len(set) == 0:
 		d.fail(CodeTarget, t.at, "for example target: {gpus: 8}", "the target needs %s", wants)
 	case len(set) > 1:
@@ -224,6 +228,18 @@ func (d *decoder) checkTarget(p *filePolicy) {
 		down := g.v / per.v * per.v
 		d.fail(CodeIndivisible, g.at, fmt.Sprintf("use %d or %d, or another shape.gpus", down, down+per.v),
 			"%d GPUs cannot be made of machines with %d", g.v, per.v)
+	}
+}
+
+// checkDeadline looks at a target of GPU-hours.
+func (d *decoder) checkDeadline(t *fileTarget) {
+	switch {
+	case !t.GPUHours.set:
+		d.fail(CodeTarget, t.By.at, "add gpu_hours", "by has no meaning without gpu_hours")
+	case !t.By.set:
+		d.fail(CodeTarget, t.GPUHours.at, "for example by: 2027-01-31T18:00:00Z", "gpu_hours need a time to be delivered by")
+	case t.Instances.set:
+		d.fail(CodeTarget, t.Instances.at, "use gpus for the most at once", "the target has gpu_hours and instances: which counts?")
 	}
 }
 

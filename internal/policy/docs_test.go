@@ -122,6 +122,8 @@ func kindOfType(t reflect.Type) string {
 		return "dollars"
 	case *duration:
 		return "duration"
+	case *moment:
+		return "time"
 	case *size:
 		return "size"
 	case *texts:

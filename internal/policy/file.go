@@ -92,7 +92,7 @@ type filePolicy struct {
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
 	Fallback      fileFallback     `yaml:"fallback" jsonschema_description:"For capacity spot_with_fallback: when on-demand steps in, and when it goes."`
 	Surge         integer          `yaml:"surge" jsonschema:"minimum=0,maximum=1000,default=0" jsonschema_description:"Machines that may be ordered above the target, within the budget, in the place of lost ones whose deletion is not confirmed yet."`
-	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: exactly one of its keys."`
+	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: gpus, instances or replicas; or gpu_hours and by."`
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
 	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine."`
 	MaxGPUHour    money            `yaml:"max_gpu_hour" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The ceiling, in dollars per GPU per hour, all-in: GPU, vCPUs, RAM and storage of the machine divided by its GPUs."`
@@ -124,6 +124,8 @@ type fileTarget struct {
 	GPUs      integer `yaml:"gpus" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"GPUs in all; a multiple of shape.gpus."`
 	Instances integer `yaml:"instances" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Machines in all."`
 	Replicas  integer `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Containers in all, for kind container."`
+	GPUHours  integer `yaml:"gpu_hours" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Hours of one GPU to be delivered in all, by the time that by names. gpus is then the most at once; without it, what would do in a day."`
+	By        moment  `yaml:"by" jsonschema_description:"When gpu_hours are to be delivered: a time such as 2027-01-31T18:00:00Z."`
 }
 
 type fileMatch struct {

@@ -35,6 +35,11 @@ func (boolean) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type:
 // JSONSchema says how money is written.
 func (money) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "number"} }
 
+// JSONSchema says how times are written.
+func (moment) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Format: "date-time"}
+}
+
 // JSONSchema says how durations are written.
 func (duration) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: plainDuration.String(), Examples: []any{"90s", "1h30m"}}

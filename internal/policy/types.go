@@ -142,7 +142,9 @@ type Policy struct {
 	Priority int `json:"priority,omitempty"` // higher is served first
 	// Target is the number of machines. Invariant: Target x Shape.GPUs is exactly
 	// the number of GPUs the user wrote.
-	Target     int           `json:"target_machines"`
+	Target int `json:"target_machines"`
+	// Deadline, where there is one, makes Target the most machines at once.
+	Deadline   Deadline      `json:"deadline,omitzero"`
 	Match      Match         `json:"match"`
 	Shape      market.Shape  `json:"shape"`
 	MaxGPUHour market.Rate   `json:"max_gpu_hour"` // all-in, per GPU
@@ -174,6 +176,12 @@ type Fallback struct {
 	After      time.Duration `json:"after,omitempty"`       // spot falls short for so long first
 	MaxPremium float64       `json:"max_premium,omitempty"` // share above MaxGPUHour that on-demand may cost
 	Settle     time.Duration `json:"settle,omitempty"`      // a host that lost a machine is trusted again after so long
+}
+
+// Deadline is work to be delivered by a time; the zero value is none.
+type Deadline struct {
+	Work time.Duration `json:"gpu_time,omitempty"` // GPUs times time
+	By   time.Time     `json:"by,omitzero"`
 }
 
 // Buys says whether the policy has machines of that capacity.

@@ -39,6 +39,10 @@ type (
 		at
 		v time.Duration
 	}
+	moment struct {
+		at
+		v time.Time
+	}
 	size struct { // bytes
 		at
 		v int64
@@ -83,6 +87,16 @@ func (v *text) read(d *decoder, n *yaml.Node, r rules) {
 		return
 	}
 	v.v, v.ok = n.Value, true
+}
+
+func (v *moment) read(d *decoder, n *yaml.Node, _ rules) {
+	if n.Kind == yaml.ScalarNode && (n.Tag == "!!str" || n.Tag == "!!timestamp") {
+		if t, err := time.Parse(time.RFC3339, n.Value); err == nil {
+			v.v, v.ok = t, true
+			return
+		}
+	}
+	d.fail(CodeType, v.at, "for example 2027-01-31T18:00:00Z", "%s must be a date, a time and a time zone, not %s", last(v.path), kindOf(n))
 }
 
 var (
