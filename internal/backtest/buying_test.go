@@ -15,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/backtest"
@@ -45,6 +44,7 @@ func TestBenchBuying(t *testing.T) {
 	printMeans(os.Stdout, "J/J_nw", rounds, nwRatio)
 	printMeans(os.Stdout, "interruptions", rounds, interruptions)
 	printCurve(os.Stdout, play(t, curveTasks(sets)))
+	printSpeed(t, os.Stdout)
 }
 
 // traceSet is zones that are played together.
@@ -271,23 +271,24 @@ func nwRatio(r *tape.Result) float64       { return r.JNWRatio.Or(math.NaN()) }
 func interruptions(r *tape.Result) float64 { return float64(r.Interruptions) }
 
 // printMeans prints a figure of every player per set, as means over the seeds, and
-// over all sets, which count the same.
+// over all sets, which count the same. Tables are Markdown's, to be shown as they are.
 func printMeans(w io.Writer, title string, rounds []round, f figure) {
-	fmt.Fprintf(w, "\n%s\n\n", title)
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	names := append([]string{"tdscaler"}, baseline.Names()...)
-	fmt.Fprintln(tw, "set\t"+strings.Join(names, "\t")+"\t")
+	printHead(w, title, append([]string{"set"}, names...))
 	all := make([]float64, len(names))
 	rows := byRow(rounds)
 	for _, group := range rows {
 		line := meansOf(group, len(names), f)
-		printLine(tw, group[0].row(), line)
+		printLine(w, group[0].row(), line)
 		for i := range all {
 			all[i] += line[i] / float64(len(rows))
 		}
 	}
-	printLine(tw, "mean of all", all)
-	_ = tw.Flush() // of what goes to the screen
+	printLine(w, "mean of all", all)
+}
+
+func printHead(w io.Writer, title string, columns []string) {
+	fmt.Fprintf(w, "\n%s\n\n| %s |\n|---%s|\n", title, strings.Join(columns, " | "), strings.Repeat("|---:", len(columns)-1))
 }
 
 func byRow(rounds []round) [][]round {
@@ -312,12 +313,12 @@ func meansOf(group []round, players int, f figure) []float64 {
 }
 
 func printLine(w io.Writer, name string, line []float64) {
-	fmt.Fprintf(w, "%s\t", name)
+	fmt.Fprintf(w, "| %s |", name)
 	for _, v := range line {
 		if v < 10 {
-			fmt.Fprintf(w, "%.4f\t", v)
+			fmt.Fprintf(w, " %.4f |", v)
 		} else {
-			fmt.Fprintf(w, "%.1f\t", v)
+			fmt.Fprintf(w, " %.0f |", v)
 		}
 	}
 	fmt.Fprintln(w)
@@ -326,7 +327,6 @@ func printLine(w io.Writer, name string, line []float64) {
 // printCurve prints J and interruptions, both against greedy with fallback's, by the
 // knob that trades them.
 func printCurve(w io.Writer, rounds []round) {
-	fmt.Fprint(w, "\nJ and interruptions over greedy_with_fallback's, means of all sets\n\n")
 	other := 1 + slices.Index(baseline.Names(), "greedy_with_fallback")
 	var knobs []string
 	sums := map[string][3]float64{}
@@ -342,10 +342,46 @@ func printCurve(w io.Writer, rounds []round) {
 		sums[r.extra] = s
 	}
 	slices.SortStableFunc(knobs, func(a, b string) int { return cmp.Compare(sums[a][1]/sums[a][2], sums[b][1]/sums[b][2]) })
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "policy\tJ\tinterruptions\t")
+	printHead(w, "J and interruptions over greedy_with_fallback's, means of all sets", []string{"policy", "J", "interruptions"})
 	for _, k := range knobs {
-		printLine(tw, k, []float64{sums[k][0] / sums[k][2], sums[k][1] / sums[k][2]})
+		printLine(w, "`"+k+"`", []float64{sums[k][0] / sums[k][2], sums[k][1] / sums[k][2]})
 	}
-	_ = tw.Flush() // of what goes to the screen
+}
+
+// printSpeed prints how long the daemon takes over many cycles and hosts, by itself:
+// without the optimum, and nothing beside it but the baselines.
+func printSpeed(t *testing.T, w io.Writer) {
+	t.Helper()
+	printHead(w, "Speed: cycles of a minute, 4 GPUs wanted, every host changes twice a day", []string{"days, hosts", "seconds", "microseconds a cycle"})
+	for _, size := range []struct{ days, hosts int }{{7, 10}, {7, 100}, {30, 10}, {30, 100}, {7, 400}} {
+		set := manyHosts(size.days, size.hosts)
+		k := task{set: &set, target: 4, share: 30, seed: 1}
+		c := backtest.Contest{
+			Tape: k.tape(t), Cycle: time.Minute, NoOptimum: true,
+			Contestants: []backtest.Contestant{{Name: "tdscaler", Set: k.policies(t)}},
+		}
+		began := time.Now()
+		if _, err := c.Play(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		fmt.Fprintf(w, "| %d, %d | %.1f | %.0f |\n", size.days, size.hosts, took.Seconds(), float64(took.Microseconds())/float64(size.days*24*60))
+	}
+}
+
+func manyHosts(days, hosts int) traceSet {
+	rng := rand.New(rand.NewPCG(12, uint64(hosts)))
+	set := traceSet{name: "many", trace: trace.Trace{Kind: trace.Capacity}}
+	for h := range hosts {
+		zone := trace.Zone{Name: fmt.Sprintf("host-%03d", h), Gap: time.Hour}
+		room := rng.IntN(5)
+		for range days * 24 {
+			if rng.IntN(12) == 0 {
+				room = rng.IntN(5)
+			}
+			zone.Free = append(zone.Free, room)
+		}
+		set.trace.Zones = append(set.trace.Zones, zone)
+	}
+	return set
 }

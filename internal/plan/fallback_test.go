@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -222,6 +223,36 @@ func TestWhatTheMarketSaysHasEndedIsGoneAtOnce(t *testing.T) {
 		observed(&in, ended, shown(b))
 		if got := len(in.History.Machines); got != c.want {
 			t.Errorf("%s: %d machines are left", name, got)
+		}
+	}
+}
+
+// An order that was taken and ended before any look showed it is not waited for: the
+// market's word is enough, and its silence is not.
+func TestAnOrderThatTheMarketEndsBeforeItIsSeenIsGoneAtOnce(t *testing.T) {
+	p := newPolicy("p", 1)
+	for name, c := range map[string]struct {
+		phase Phase
+		gone  []string
+		want  int
+	}{
+		"the list alone":              {PhaseAccepted, nil, 1},
+		"its word":                    {PhaseAccepted, []string{"id-p-1"}, 0},
+		"its word of a lost answer's": {PhaseUnknown, []string{"id-p-1"}, 1},
+	} {
+		in := newInput(nil, p)
+		m := orderOf(newMachine(p, 1, "a", "0.20"))
+		m.Phase, m.SeenAt = c.phase, time.Time{}
+		in.History.Machines = []Machine{m}
+		in.Snapshot.Gone = c.gone
+		in.Now = in.Now.Add(time.Minute)
+		events := observed(&in, as(m, market.StatusTerminated))
+		if got := len(in.History.Machines); got != c.want {
+			t.Errorf("%s: %d machines are left", name, got)
+		}
+		settled := slices.ContainsFunc(events, func(e Event) bool { return e.Intent == m.DeployIntent && e.State == IntentExpired })
+		if settled != (c.want == 0) {
+			t.Errorf("%s: %+v", name, events)
 		}
 	}
 }

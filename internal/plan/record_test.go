@@ -129,6 +129,17 @@ func TestSpotThatTheMarketEndsIsALossAndNoStrike(t *testing.T) {
 			t.Errorf("%+v: %d strikes", c, r.Strikes)
 		}
 	}
+	in := newInput(nil, p)
+	m := orderOf(newMachine(p, 1, "a", "0.20"))
+	in.History.Machines = []Machine{m}
+	sees(&in, time.Minute, as(m, market.StatusStarting)) // and is lost before it runs
+	in.Snapshot.Gone = []string{m.ID}
+	for range 5 {
+		sees(&in, time.Minute, stranger())
+	}
+	if r := in.History.Record("a", rtx4090, in.Now); r.Strikes != 0 || r.Launches != Once || r.Boots != 0 {
+		t.Errorf("lost while booting: %+v", r)
+	}
 }
 
 func TestAQuietLookChangesNoRecord(t *testing.T) {

@@ -30,7 +30,13 @@ type Optimum struct {
 
 // Star is J*: the least J of a buyer who knows the whole tape and may replace a
 // machine before it is lost.
-func Star(t *tape.Tape, w Wish) Optimum {
+func Star(t *tape.Tape, w Wish) Optimum { return starGraph(t, w).solve() }
+
+// NoWarning is J_nw: as Star, but a spot machine's replacement is not ordered before
+// the machine is lost or given up.
+func NoWarning(t *tape.Tape, w Wish) Optimum { return noWarningGraph(t, w).solve() }
+
+func starGraph(t *tape.Tape, w Wish) *graph {
 	times := t.Changes()
 	for _, at := range times[:len(times):len(times)] {
 		times = append(times, at+t.Boot)
@@ -39,17 +45,15 @@ func Star(t *tape.Tape, w Wish) Optimum {
 	for s := range g.states {
 		g.enterReady(s)
 	}
-	return g.solve()
+	return g
 }
 
-// NoWarning is J_nw: as Star, but a spot machine's replacement is not ordered before
-// the machine is lost or given up.
-func NoWarning(t *tape.Tape, w Wish) Optimum {
+func noWarningGraph(t *tape.Tape, w Wish) *graph {
 	g := newGraph(t, w, t.Changes())
 	for s := range g.states {
 		g.enterOrdered(s)
 	}
-	return g.solve()
+	return g
 }
 
 // graph is the time-expanded graph. Its nodes are (moment, state), numbered moment x
