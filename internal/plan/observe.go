@@ -475,10 +475,14 @@ func (o *observer) stillThere(m *Machine) {
 }
 
 // ended books that the market says, in its list and when asked for the machine, that
-// it has ended: that is its word, not an absence.
+// it has ended: that is its word, not an absence. It may end what no look has shown.
 func (o *observer) ended(m *Machine) bool {
-	if m.Phase != PhaseLive || m.Leaving != nil || !slices.Contains(o.l.Snapshot.Gone, m.ID) {
+	if m.Phase != PhaseLive && m.Phase != PhaseAccepted || m.Leaving != nil || !slices.Contains(o.l.Snapshot.Gone, m.ID) {
 		return false
+	}
+	if m.Phase == PhaseAccepted {
+		e := o.emit(EventExpired, m, "ended by the market before any look showed it")
+		e.Intent, e.State = m.DeployIntent, IntentExpired
 	}
 	if m.ReadyAt.IsZero() && m.DeployIntent != 0 && m.Capacity != market.Spot {
 		o.dud()
