@@ -127,6 +127,9 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	if t.Length < f.cycle {
 		return usageError("the trace lasts %s, less than one cycle of %s", t.Length, f.cycle)
 	}
+	if len(us) == 2 && us[0].Name == us[1].Name {
+		us[0].Name, us[1].Name = us[0].path, us[1].path
+	}
 	if len(us) == 1 {
 		us[0].Name = "tdscaler"
 	}

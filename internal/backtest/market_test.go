@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tdscaler/tdscaler/internal/backtest/tape"
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -243,5 +245,64 @@ func TestAListThatWasHandedOutIsNotChanged(t *testing.T) {
 	s.buy("aaaaaaaa", "a", 1, cents(92))
 	if s.free("a") != 1 || before[1].ID != "a" || before[1].GPUs[0].Free != 2 {
 		t.Errorf("%d free now, %+v before", s.free("a"), before[1])
+	}
+}
+
+// Whatever is ordered, raised, deleted and lost: no pool has more of ours than it has,
+// the list tells what is left, and what was metered is what the machines' lives cost.
+func TestNoPoolEverHoldsMoreThanItHas(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		tp := randomTape(r)
+		c := clock.NewVirtual(tp.Start)
+		m := NewMarket(c, tp, []policy.Policy{{Name: "p", Target: 3, Shape: market.Shape{GPUs: 1}, Capacity: policy.SpotWithFallback}})
+		for range rapid.IntRange(1, 40).Draw(r, "steps") {
+			if err := c.Sleep(t.Context(), time.Duration(rapid.IntRange(0, 900).Draw(r, "seconds"))*time.Second); err != nil {
+				r.Fatal(err)
+			}
+			act(t.Context(), r, m)
+			hosts, _ := m.Hosts(t.Context())
+			for _, h := range hosts {
+				if p, ok := m.index[h.ID]; ok && (h.GPUs[0].Free != m.pools[p].free-m.pools[p].used || h.GPUs[0].Free < 0) {
+					r.Fatalf("%s lists %d free, has %d, %d of them ours", h.ID, h.GPUs[0].Free, m.pools[p].free, m.pools[p].used)
+				}
+			}
+		}
+		got, lives := m.Result("x"), tp.Score(3, m.Lives())
+		if diff := got.Cost - lives.Cost; diff < -1e4 || diff > 1e4 {
+			r.Fatalf("metered %s, the lives cost %s", got.Cost, lives.Cost)
+		}
+		if want := lives.Delivered.Hours(); got.Delivered != want || got.Interruptions != lives.Interruptions {
+			r.Fatalf("delivered %f and lost %d, by the lives %f and %d", got.Delivered, got.Interruptions, want, lives.Interruptions)
+		}
+	})
+}
+
+func randomTape(r *rapid.T) *tape.Tape {
+	tp := constant(6*time.Hour, rapid.IntRange(0, 4).Draw(r, "a"), rapid.IntRange(0, 4).Draw(r, "b"))
+	for i := range tp.Pools {
+		p := &tp.Pools[i]
+		for at := time.Duration(0); at < tp.Length; {
+			at += time.Duration(rapid.IntRange(1, 7200).Draw(r, "until")) * time.Second
+			p.Free = append(p.Free, tape.Step[int]{At: at, Value: rapid.IntRange(0, 4).Draw(r, "free")})
+			p.Price = append(p.Price, tape.Step[market.Rate]{At: at, Value: cents(int64(rapid.IntRange(50, 99).Draw(r, "price")))})
+		}
+	}
+	return tp
+}
+
+// act asks something of the market; what it answers does not matter.
+func act(ctx context.Context, r *rapid.T, m *Market) {
+	bid := cents(int64(rapid.IntRange(40, 99).Draw(r, "bid")))
+	list, _ := m.Instances(ctx)
+	if what := rapid.IntRange(0, 3).Draw(r, "what"); what > 1 || len(list) == 0 {
+		o := market.Order{Name: "tds-main-p-aaaaaaaa", Model: "gpu", Shape: market.Shape{GPUs: 1}, Capacity: market.Spot, Bid: bid}
+		if o.Host = rapid.SampledFrom([]string{"a", "b", OnDemandHost}).Draw(r, "host"); o.Host == OnDemandHost {
+			o.Capacity = market.OnDemand
+		}
+		_, _ = m.Deploy(ctx, o)
+	} else if id := list[rapid.IntRange(0, len(list)-1).Draw(r, "which")].ID; what == 1 {
+		_ = m.Delete(ctx, id)
+	} else {
+		_ = m.ModifyBid(ctx, id, "gpu", market.Shape{GPUs: 1}, bid)
 	}
 }
