@@ -113,7 +113,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return &codedError{exitUsage, err}
 	}
-	if err := f.fit(us, &tr); err != nil {
+	if err := f.fit(us, &tr, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
 	keepWanted(&tr, us)
@@ -296,7 +296,7 @@ func readContestant(path string, errw io.Writer) (contestant, error) {
 }
 
 // fit makes the policies fit to play the trace.
-func (f *backtestFlags) fit(us []contestant, tr *trace.Trace) (err error) {
+func (f *backtestFlags) fit(us []contestant, tr *trace.Trace, errw io.Writer) (err error) {
 	models, target := []market.GPUModel{trace.Model}, f.target
 	if tr.Kind == trace.Price {
 		models = tr.Models()
@@ -305,6 +305,11 @@ func (f *backtestFlags) fit(us []contestant, tr *trace.Trace) (err error) {
 		}
 	}
 	for i := range us {
+		for _, p := range us[i].Set.Policies {
+			if p.Deadline.Work > 0 {
+				fmt.Fprintf(errw, "warning: %s: policy %s wants GPU-hours by a time: it is played with a constant target\n", us[i].path, p.Name)
+			}
+		}
 		if us[i].Set, err = backtest.Fit(us[i].Set, target, models); err != nil {
 			return usageError("%s: %w; see --target", us[i].path, err)
 		}

@@ -193,6 +193,22 @@ func TestAnOutbidMachineCostsNothingAndWinsAgainByItself(t *testing.T) {
 	}
 }
 
+func TestWhoWasOutbidWaitsForRoom(t *testing.T) {
+	tp := auction()
+	tp.Pools[0].Free = tape.Constant(1)
+	s := newStall(t, tp)
+	old := s.buy("aaaaaaaa", "a", 1, cents(50))
+	s.pass(90 * time.Minute)
+	young := s.buy("bbbbbbbb", "a", 1, cents(70))
+	s.pass(time.Hour)
+	if s.status(old) != market.StatusOutbid || s.status(young) != market.StatusRunning || s.free("a") != 0 {
+		t.Errorf("%s %s, %d free", s.status(old), s.status(young), s.free("a"))
+	}
+	if err := s.Delete(s, young); err != nil || s.status(old) != market.StatusStarting {
+		t.Errorf("%v, %s", err, s.status(old))
+	}
+}
+
 func TestABidIsRaisedAndLoweredAtOnceAndNeverBelowThePrice(t *testing.T) {
 	s := newStall(t, auction())
 	id := s.buy("aaaaaaaa", "a", 1, cents(50))
