@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -295,4 +297,37 @@ func TestWhatLosesMachinesOftenIsChosenLast(t *testing.T) {
 	wantActions(t, Compute(in), "deploy wild below_target")
 	in.History.Hosts = []HostRecord{{Host: "calm", Model: rtx4090, At: t0, Hours: 100 * Once}, {Host: "wild", Model: rtx4090, At: t0, Launches: 20 * Once, Boots: 20 * Once, BootHours: Once, Hours: 20 * Once, Losses: 40 * Once}}
 	wantActions(t, Compute(in), "deploy calm below_target")
+}
+
+func TestOnDemandNeverCoversMoreThanIsMissing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		p := Compute(in)
+		for _, s := range p.Standings {
+			pol := find(in, s.Policy)
+			bought, delivers := 0, 0
+			for i := range in.History.Machines {
+				if m := &in.History.Machines[i]; m.Policy == s.Policy && m.Leaving == nil && (m.Ready() || m.booting()) {
+					delivers += m.Shape.GPUs
+				}
+			}
+			for _, a := range p.Actions {
+				switch {
+				case a.Policy != s.Policy:
+				case a.Kind == Deploy:
+					delivers += a.Shape.GPUs
+					if a.Capacity == market.OnDemand && pol.Capacity == policy.SpotWithFallback {
+						bought += a.Shape.GPUs
+					}
+				case a.Kind == Delete:
+					if m := in.History.Machine(a.Machine); m.Ready() || m.booting() {
+						delivers -= m.Shape.GPUs
+					}
+				}
+			}
+			if bought > 0 && delivers > s.Target {
+				t.Fatalf("%s wants %d GPUs, buys %d on demand and would have %d", s.Policy, s.Target, bought, delivers)
+			}
+		}
+	})
 }

@@ -294,7 +294,7 @@ func TestAnEmptyListNeverCausesADeployOrADeleteAtTheFirstLook(t *testing.T) {
 		in.Snapshot.Instances.Complete = true
 		count := map[string]int{}
 		for _, m := range in.History.Machines {
-			count[m.Policy] += m.Shape.GPUs
+			count[group(in, m.Policy, m.Capacity)] += m.Shape.GPUs
 		}
 		h := in.History
 		in.History = clone(h)
@@ -304,11 +304,10 @@ func TestAnEmptyListNeverCausesADeployOrADeleteAtTheFirstLook(t *testing.T) {
 		}
 		gained := map[string]int{}
 		for _, a := range actions(Compute(in), Deploy) {
-			gained[a.Policy] += a.Shape.GPUs
-		}
-		for _, p := range in.Policies {
-			if gained[p.Name] > 0 && count[p.Name]+gained[p.Name] > p.GPUs() {
-				t.Fatalf("%s has %d GPUs, buys %d, wants %d", p.Name, count[p.Name], gained[p.Name], p.GPUs())
+			key := group(in, a.Policy, a.Capacity)
+			gained[key] += a.Shape.GPUs
+			if most := most(in, a.Policy); count[key]+gained[key] > most {
+				t.Fatalf("%s has %d GPUs, buys %d, wants %d", key, count[key], gained[key], most)
 			}
 		}
 	})
@@ -358,8 +357,8 @@ func TestBidsOnlyMoveUpAndNeverAboveTheCeiling(t *testing.T) {
 			pol := find(in, a.Policy)
 			switch a.Kind {
 			case Deploy:
-				if a.Rate > pol.Ceiling() || a.Reserve > pol.Ceiling() || a.Rate <= 0 {
-					t.Fatalf("%s (up to %s) all-in, the ceiling is %s", a.Rate, a.Reserve, pol.Ceiling())
+				if c := pol.CeilingOf(a.Capacity, a.Shape.GPUs); a.Rate > c || a.Reserve > c || a.Rate <= 0 {
+					t.Fatalf("%s (up to %s) all-in, the ceiling is %s", a.Rate, a.Reserve, c)
 				}
 				if a.Capacity == market.Spot && (a.Bid < market.MinBid || a.Bid%market.Cent != 0 || a.Bid.Add(a.Storage) != a.Rate) {
 					t.Fatalf("bid %s, storage %s, rate %s", a.Bid, a.Storage, a.Rate)
@@ -377,6 +376,21 @@ func TestBidsOnlyMoveUpAndNeverAboveTheCeiling(t *testing.T) {
 			}
 		}
 	})
+}
+
+// group is what a machine's GPUs count for: a fallback stands beside the target until
+// spot is ready.
+func group(in Input, name string, c market.Capacity) string {
+	if pol := find(in, name); pol != nil && pol.Capacity == policy.SpotWithFallback && c == market.OnDemand {
+		return name + " on demand"
+	}
+	return name
+}
+
+// most is how many GPUs of a group there may be.
+func most(in Input, name string) int {
+	pol := find(in, name)
+	return pol.GPUs() + pol.Surge*pol.Shape.GPUs
 }
 
 func find(in Input, name string) *policy.Policy {
@@ -397,14 +411,15 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 		}
 		have := map[string]int{}
 		for _, m := range in.History.Machines {
-			have[m.Policy] += m.Shape.GPUs
+			have[group(in, m.Policy, m.Capacity)] += m.Shape.GPUs
 		}
 		named := map[string]bool{}
 		for _, a := range p.Actions {
 			if a.Kind == Deploy {
-				have[a.Policy] += a.Shape.GPUs
-				if pol := find(in, a.Policy); have[a.Policy] > pol.GPUs() {
-					t.Fatalf("%s wants %d GPUs and would have %d", a.Policy, pol.GPUs(), have[a.Policy])
+				key := group(in, a.Policy, a.Capacity)
+				have[key] += a.Shape.GPUs
+				if most := most(in, a.Policy); have[key] > most {
+					t.Fatalf("%s wants %d GPUs and would have %d", key, most, have[key])
 				}
 			} else if named[a.Machine] {
 				t.Fatalf("two actions on %s", a.Machine)

@@ -260,7 +260,7 @@ func drawComponent(t *rapid.T, label string, most int, price int64) market.Compo
 func drawPolicy(t *rapid.T, name string) policy.Policy {
 	g := pick(t, "gpus", 1, 1, 1, 2, 4)
 	p := policy.Policy{
-		Name: name, Kind: policy.VM, Capacity: pick(t, "capacity", market.Spot, market.Spot, market.OnDemand),
+		Name: name, Kind: policy.VM, Capacity: pick(t, "capacity", market.Spot, market.Spot, market.OnDemand, policy.SpotWithFallback),
 		Priority: upTo(t, "priority", 2), Target: upTo(t, "target", 5),
 		Shape:      market.Shape{GPUs: g, VCPUs: 4 * g, RAM: 8 * g, Storage: 100},
 		MaxGPUHour: drawRate(t, "ceiling", 3000, 10000), Ports: pick(t, "ports", nil, []int{22}, []int{22, 8000}),
@@ -274,6 +274,15 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 		},
 	}
 	p.Budget = drawBudget(t, true)
+	p.Surge = pick(t, "surge", 0, 0, 1)
+	if p.Capacity == policy.SpotWithFallback {
+		p.Fallback = policy.Fallback{
+			After: pick(t, "after", 0, 0, 10*time.Minute), MaxPremium: pick(t, "premium", 0, 0.5), Settle: pick(t, "settle", 0, 15*time.Minute),
+		}
+	}
+	if chance(t, "deadline", 20) {
+		p.Deadline = policy.Deadline{Work: time.Duration(1+upTo(t, "work", 20)) * time.Hour, By: t0.Add(time.Duration(upTo(t, "by", 10)) * time.Hour)}
+	}
 	if chance(t, "protects", 20) {
 		p.Protected = []string{nameOf(name, 0)}
 	}
@@ -311,6 +320,9 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 	if len(ps) > 0 && !chance(t, "orphan", 10) {
 		p := ps[upTo(t, "policy", len(ps)-1)]
 		name, shape, capacity = p.Name, p.Shape, p.Capacity
+		if capacity == policy.SpotWithFallback {
+			capacity = pick(t, "bought", market.Spot, market.Spot, market.OnDemand)
+		}
 	}
 	age := time.Duration(upTo(t, "age", 120)) * time.Minute
 	m := Machine{
