@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,16 +63,19 @@ func converse(a Asker, in plan.Input) (plan.Input, plan.Plan) {
 	return Converse(context.Background(), clock.NewVirtual(noon), a, in)
 }
 
-func TestARefusalIsAnsweredByAHigherBidUntilOneWins(t *testing.T) {
+func TestTheLowestWinningBidIsFoundWithinACentOrTwoPercent(t *testing.T) {
 	var asked []market.Question
 	in, p := converse(atLeast(market.USD(0, 60), &asked), wish(1, 1, 40))
-	if len(p.Actions) != 1 || p.Actions[0].Bid < market.USD(0, 60) || p.Actions[0].Bid > market.USD(0, 70) {
+	if len(p.Actions) != 1 || p.Actions[0].Bid < market.USD(0, 60) || p.Actions[0].Bid > market.USD(0, 61) {
 		t.Fatalf("actions %+v", p.Actions)
 	}
-	for i := 1; i < len(asked); i++ {
-		if asked[i].Bid <= asked[i-1].Bid {
-			t.Errorf("asked %s after %s", asked[i].Bid, asked[i-1].Bid)
+	for i := range asked {
+		if slices.Contains(asked[:i], asked[i]) {
+			t.Errorf("asked twice about %s", asked[i].Bid)
 		}
+	}
+	if len(asked) > 8 {
+		t.Errorf("%d questions for one price", len(asked))
 	}
 	if len(in.Verdicts) != len(asked) || in.Limits.MaxProbes != 40-len(asked) {
 		t.Errorf("%d verdicts and %d probes left after %d questions", len(in.Verdicts), in.Limits.MaxProbes, len(asked))

@@ -542,7 +542,7 @@ func TestSimulation(t *testing.T) {
 		t.Errorf("only %d kinds of faults were met", met)
 	}
 	for r := ruleSame; r <= ruleGate; r++ {
-		if all.checked[r] == 0 {
+		if all.checked[r] == 0 && (r != ruleAbsence || seeds >= 100) { // a surplus is rare
 			t.Errorf("rule %d was never checked", r)
 		}
 	}

@@ -249,8 +249,13 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
 		in.Interval = sched.Interval(look.Now)
 	}
+	in.Limits.MaxProbes = min(in.Limits.MaxProbes, plan.ProbesWithin(in.Interval, s.TensorDock.MarketplaceRPS, otherRequests))
 	return in
 }
+
+// otherRequests is about what a cycle asks of the marketplace besides questions about
+// bids: its lists, the balance, a few machines one by one, a write or two.
+const otherRequests = 6
 
 // rounds decides and acts. A refusal does not cost the cycle: what it taught
 // joins the input, and the plan is made again.

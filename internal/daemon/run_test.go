@@ -231,14 +231,14 @@ func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
 	if len(bids) < 2 || !slices.IsSorted(bids) || len(slices.Compact(slices.Clone(bids))) != len(bids) || bids[len(bids)-1] > market.USD(0, 80) {
 		t.Fatalf("bids of %v", bids)
 	}
-	each, tried := len(bids), 0
+	tried := 0
 	for range 60 {
 		before := len(bids)
 		rep := r.turn()
 		if len(bids) > before {
 			tried++
 		}
-		if len(bids)-before > each || len(rep.Plan.Holds) == 0 {
+		if len(bids)-before > maxRounds || len(rep.Plan.Holds) == 0 {
 			t.Fatalf("a cycle sent %v, holds %+v", bids[before:], rep.Plan.Holds)
 		}
 	}

@@ -75,6 +75,10 @@ func lists() []list {
 			"records", func(r *R) *[]plan.HostRecord { return &r.Input.History.Hosts },
 			hostKey, equal[plan.HostRecord],
 		},
+		listOf[plan.Bracket, plan.Bracket]{
+			"brackets", func(r *R) *[]plan.Bracket { return &r.Input.History.Brackets },
+			func(b *plan.Bracket) plan.Bracket { return *b }, equal[plan.Bracket],
+		},
 		listOf[plan.Spend, string]{
 			"spend", func(r *R) *[]plan.Spend { return &r.Input.History.Spend },
 			spendKey, equal[plan.Spend],

@@ -78,6 +78,8 @@ func bookKind(list string) string {
 		return "total"
 	case bookLevels:
 		return "level"
+	case bookBrackets:
+		return "bracket"
 	}
 	return list
 }

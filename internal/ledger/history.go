@@ -35,6 +35,7 @@ const (
 	bookAccount      = "account"
 	bookClock        = "clock"
 	bookGap          = "gap"
+	bookBrackets     = "brackets"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -60,6 +61,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Progress = slices.Clone(h.Progress)
 	c.Known = slices.Clone(h.Known)
 	c.Hosts = slices.Clone(h.Hosts)
+	c.Brackets = slices.Clone(h.Brackets)
 	return c
 }
 
@@ -122,6 +124,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookAccount, valueList(old.Account), valueList(h.Account)),
 		saveList(w, bookClock, valueList(old.Clock), valueList(h.Clock)),
 		saveList(w, bookGap, maybeList(old.Gap), maybeList(h.Gap)),
+		saveList(w, bookBrackets, old.Brackets, h.Brackets),
 	)
 }
 
@@ -268,6 +271,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookAccount, &account),
 		loadList(tx, bookClock, &mark),
 		loadList(tx, bookGap, &gap),
+		loadList(tx, bookBrackets, &h.Brackets),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {

@@ -380,12 +380,13 @@ func (m *Machine) Burn() market.Rate {
 // is not asked about the same bids again for a while.
 func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time) {
 	worst := map[backoffKey]market.Rate{}
-	for k, b := range brackets(verdicts) {
+	for k, b := range brackets(map[bracketKey]bracket{}, verdicts) {
 		if b.hi == 0 && b.lo > 0 {
 			k := backoffKey{k.host, k.model, k.shape.GPUs}
 			worst[k] = max(worst[k], b.lo)
 		}
 	}
+	h.remember(verdicts, now)
 	for k, lo := range worst {
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}

@@ -521,7 +521,7 @@ func TestABackoffHoldsForItsBidsOnly(t *testing.T) {
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")} // accepted below what failed: not to be trusted
 	plan := Compute(in)
 	wantActions(t, plan)
-	if len(plan.Questions) != 1 || plan.Questions[0].Bid != usd("0.29") {
+	if len(plan.Questions) != 1 || plan.Questions[0].Bid != usd("0.39") {
 		t.Fatalf("questions %+v", plan.Questions)
 	}
 	in.History.Backoffs[0].Bid = market.MaxRate
@@ -566,12 +566,12 @@ func TestFourGPUsArePaidPerMachineAndCappedPerGPU(t *testing.T) {
 	}
 	_, plan = converse(in, func(q market.Question) bool { return q.Bid >= usd("0.95") })
 	wantActions(t, plan, "deploy a below_target")
-	if a := plan.Actions[0]; a.Bid != usd("1.05") || a.Storage != usd("0.01") || a.Rate != usd("1.06") || a.Reserve != usd("1.20") {
+	if a := plan.Actions[0]; a.Bid != usd("0.96") || a.Storage != usd("0.01") || a.Rate != usd("0.97") || a.Reserve != usd("1.20") {
 		t.Fatalf("%+v", a)
 	}
 }
 
-func TestTheLadderFollowsTheMarketsHint(t *testing.T) {
+func TestTheSearchFollowsTheMarketsHint(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
 	v := refused(p, "a", "0.20")
@@ -800,7 +800,7 @@ func TestNoRaiseDisplacesAnotherMachineOfOurs(t *testing.T) {
 	out, running := newMachine(p, 1, "a", "0.20"), newMachine(p, 2, "a", "0.30")
 	out.Status = market.StatusOutbid
 	in.History.Machines = []Machine{out, running}
-	in.Verdicts = []market.Verdict{accepted(p, "a", "0.32")}
+	in.Verdicts = []market.Verdict{won(p, "a", "0.32")}
 	wantActions(t, Compute(in)) // 0.32 would beat our own 0.30; bids up to 0.29 are still open
 	if q := Compute(in).Questions; len(q) != 1 || q[0].Bid > usd("0.29") {
 		t.Fatalf("%+v", q)
@@ -1037,6 +1037,7 @@ func TestRefusalsOfACycleAreLearntOncePerHost(t *testing.T) {
 
 func TestTheFunnelTellsWhereEveryOfferFellOut(t *testing.T) {
 	p := newPolicy("p", 1)
+	q := newPolicy("q", 1)
 	p.Match = policy.Match{GPUModels: []string{"*4090*"}, Countries: []string{"NO"}, MinUptime: 0.9}
 	offer := func(id string, change func(*market.Host)) market.Host {
 		h := newHost(id, 4, "0.35")
@@ -1051,7 +1052,8 @@ func TestTheFunnelTellsWhereEveryOfferFellOut(t *testing.T) {
 		offer("i", func(*market.Host) {}), offer("j", func(*market.Host) {}), offer("k", func(h *market.Host) {
 			h.Limits = map[int]market.Restriction{1: {Storage: market.Some(market.Bounds{Min: 200, Max: 500})}}
 		}),
-	}, p)
+	}, p, q)
+	in.History.Machines = []Machine{newMachine(q, 1, "e", "0.20")} // where one of ours stands, taken is taken
 	in.History.Backoffs = []Backoff{{Host: "i", Model: rtx4090, GPUs: 1, Bid: market.MaxRate, Until: t0.Add(time.Hour)}}
 	in.Verdicts = []market.Verdict{refused(p, "j", "0.39")}
 	plan := Compute(in)

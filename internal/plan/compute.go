@@ -70,6 +70,7 @@ type world struct {
 	ofPolicy map[string]market.Rate // the same per policy
 	going    map[string]bool        // machines that this plan deletes
 	probes   int
+	crowd    *int // questions left for hosts whose GPUs are shown as taken; nil until asked for
 	asked    map[market.Question]bool
 	raising  map[string]bool // hosts where this plan raises a bid, or asks to
 	renamed  map[string]bool // machines reported as renamed
@@ -107,7 +108,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.CeilingOf(m.Capacity
 
 func newWorld(in *Input) *world {
 	w := &world{
-		in: in, brackets: brackets(in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
+		in: in, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
 		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {

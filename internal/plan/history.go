@@ -273,6 +273,8 @@ type History struct {
 	// RebidApplies is whether the market applies a new bid to a machine we have;
 	// unknown until a read-back has shown it.
 	RebidApplies market.Maybe[Lesson] `json:"rebid_applies,omitzero"`
+	// Brackets are what is known of the lowest winning bids, per host and shape.
+	Brackets []Bracket `json:"brackets,omitempty"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }

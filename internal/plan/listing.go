@@ -194,6 +194,10 @@ func inText(l *Listing) string {
 	switch {
 	case l.Bid == 0:
 		return fmt.Sprintf("%s fit", machinesText(l.Fits))
+	case l.Free == 0 && l.Verified:
+		return fmt.Sprintf("its GPUs are shown as taken; a bid of %s wins", l.Bid)
+	case l.Free == 0:
+		return fmt.Sprintf("its GPUs are shown as taken; a bid of %s would be asked about next", l.Bid)
 	case l.Verified:
 		return fmt.Sprintf("%s fit; a bid of %s wins", machinesText(l.Fits), l.Bid)
 	}

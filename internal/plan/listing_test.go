@@ -90,7 +90,7 @@ func TestAListingSaysWhyInWords(t *testing.T) {
 	want := []string{
 		"b-wins in: 4 machines would fit; a bid of $0.0800/h wins",
 		"a-in in: 4 machines would fit; a bid of $0.1300/h would be asked about next",
-		"d-full capacity: 0 GPUs are free, a machine needs 1",
+		"d-full in: its GPUs are shown as taken; a bid of $0.1300/h would be asked about next",
 		"e-away place: the policy wants another place or host",
 		"f-off offline: the host is offline",
 		"g-flaky uptime: its uptime is 0.5, min_uptime is 0.9",

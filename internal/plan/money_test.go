@@ -729,7 +729,7 @@ func TestANewcomerNeverBidsAboveOneOfOursOnTheSameHost(t *testing.T) {
 	p := newPolicy("p", 2)
 	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
 	in.History.Machines = []Machine{newMachine(p, 1, "a", "0.20")}
-	in.Verdicts = []market.Verdict{accepted(p, "a", "0.25")}
+	in.Verdicts = []market.Verdict{won(p, "a", "0.25")}
 	plan := Compute(in)
 	if len(plan.Actions) > 0 || len(plan.Questions) != 1 || plan.Questions[0].Bid > usd("0.20") {
 		t.Errorf("%+v %+v", plan.Actions, plan.Questions)

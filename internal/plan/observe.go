@@ -633,6 +633,7 @@ func (o *observer) expire() {
 	if l, ok := o.h.RebidApplies.Get(); ok && !l.Holds && now.Sub(l.At) > lessonLasts {
 		o.h.RebidApplies = market.Maybe[Lesson]{}
 	}
+	o.h.forget(now)
 	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
 	o.tidyRecords()
 }

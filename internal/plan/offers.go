@@ -22,6 +22,8 @@ type shelf struct {
 	models []market.HostGPU  // model and memory only
 	taken  map[string]*taken // per host
 	backed map[backoffKey]*Backoff
+	// homeless: there is a machine of ours of which we do not know where it stands.
+	homeless bool
 }
 
 // offer is one GPU model on one host.
@@ -123,6 +125,7 @@ func (s *shelf) on(host string) *taken {
 // need not: one of ours is never asked for twice.
 func (s *shelf) occupy(in *Input, m *Machine) {
 	if m.Host == "" {
+		s.homeless = true
 		return
 	}
 	t := s.on(m.Host)
@@ -175,6 +178,10 @@ type candidate struct {
 	price    market.Rate // all-in, whole machine, at that bid
 	weighted market.Rate // price, made a little dearer by every machine we have there
 	verified bool        // may be deployed without another question
+	refused  market.Rate // the highest bid known to lose
+	won      market.Rate // a bid that has won in this cycle; 0 if none did
+	climb    bool        // bid asks whether it is to be had at all
+	crowded  bool        // its GPUs are shown as taken
 	slots    int         // machines that still fit
 }
 
@@ -307,7 +314,7 @@ func (w *world) sift(d *desk, o *offer, rank int, place bool, f *Funnel) (c cand
 func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	shape := d.p.Shape
 	t := w.shelf.taken[o.host.ID]
-	slots := w.shares(d.p, o, t)
+	slots := w.shares(d, o, t)
 	if slots <= 0 {
 		f.Capacity++
 		return candidate{}, false
@@ -321,7 +328,7 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 		return candidate{}, false
 	}
 	compute := o.gpuRate.Mul(shape.GPUs).Add(o.cpu.Mul(shape.VCPUs)).Add(o.ram.Mul(shape.RAM))
-	c := candidate{offer: o, storage: o.disk.Mul(shape.Storage), slots: slots}
+	c := candidate{offer: o, storage: o.disk.Mul(shape.Storage), slots: slots, crowded: freeGPUs(o, t) < shape.GPUs}
 	if !w.price(d, &c, compute, f) {
 		return candidate{}, false
 	}
@@ -331,11 +338,15 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 
 // shares counts the machines that the free GPUs and the policy's spread allow on
 // a host; none where a machine of ours is dead or leaving.
-func (w *world) shares(p *policy.Policy, o *offer, t *taken) int {
+func (w *world) shares(d *desk, o *offer, t *taken) int {
+	p := d.p
 	if t != nil && t.blocked {
 		return 0
 	}
 	n := max(freeGPUs(o, t), 0) / p.Shape.GPUs
+	if n == 0 && w.mayCrowd(d, t) {
+		n = 1
+	}
 	if share := p.Spread.MaxShare; share > 0 {
 		n = min(n, maxOnHost(share, p.Target)-ours(t, p.Name))
 	}
@@ -411,7 +422,8 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 			passes(&f.Backoff, back != nil && back.Bid == market.MaxRate) && passes(&f.Refused, b.refused)
 	}
 	limit := d.p.BidCeiling(c.storage)
-	if !passes(&f.Ceiling, limit == 0 || limit < compute.Scale(lowestFloor, 100)) ||
+	_, named := d.p.Bidding.Named(d.p.Shape.GPUs, compute)
+	if !passes(&f.Ceiling, limit == 0 || !named && limit < compute.Scale(lowestFloor, 100)) ||
 		!passes(&f.Backoff, back != nil && limit <= back.Bid) {
 		return false
 	}
@@ -427,21 +439,13 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 		sibling = false
 	}
 	if back != nil {
-		b.lo = max(b.lo, back.Bid)
-		if b.hi <= b.lo {
-			b.hi = 0
-		}
+		b.loses(back.Bid)
 	}
-	if b.hi != 0 && b.hi <= limit {
-		c.bid, c.verified = b.hi, true
-	} else {
-		var ok bool
-		c.bid, ok = b.next(opening(compute), limit)
-		if !passes(&f.Sibling, !ok && sibling) || !passes(&f.Refused, !ok || b.silent) {
-			return false
-		}
+	next, ok := b.search(w.lane(d.p, b, compute, limit))
+	if !passes(&f.Sibling, !ok && sibling) || !passes(&f.Refused, !ok || b.silent) {
+		return false
 	}
-	c.price = c.bid.Add(c.storage)
+	c.seek(b, next)
 	return true
 }
 
@@ -470,6 +474,7 @@ type growth struct {
 }
 
 func (g *growth) run() {
+	g.bound()
 	heap.Init(&g.cands)
 	for g.left > 0 && g.cands.Len() > 0 {
 		g.take(&g.cands.list[0])
@@ -484,7 +489,7 @@ func (g *growth) take(c *candidate) {
 	}
 	// Another model of the same host may have been taken since it was counted.
 	t := g.w.shelf.taken[c.host.ID]
-	c.slots = min(c.slots, g.w.shares(g.d.p, c.offer, t), fits(g.d.p, c.offer, t))
+	c.slots = min(c.slots, g.w.shares(g.d, c.offer, t), fits(g.d.p, c.offer, t))
 	switch {
 	case c.slots <= 0:
 		g.cands.drop()
@@ -496,8 +501,12 @@ func (g *growth) take(c *candidate) {
 		heap.Fix(&g.cands, 0)
 	case c.verified:
 		g.cands.drop()
+	case g.w.probes <= 0 && !g.w.asked[g.question(c)] && g.settle(c):
+		heap.Fix(&g.cands, 0)
 	case g.w.probes <= 0 && !g.w.asked[g.question(c)]:
 		g.unasked++
+		g.cands.drop()
+	case c.crowded && !g.w.mayAskCrowded() || !g.affordable(c):
 		g.cands.drop()
 	default:
 		// A yes would serve for every machine that fits here.

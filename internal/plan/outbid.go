@@ -71,20 +71,24 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	room, why := bound.room, bound.why
 	top := min(limit, m.Reserved.Add(room).Sub(storage).FloorCent())
 	b := w.brackets[bracketKey{m.Host, m.Model, m.Shape}]
-	b.lo = max(b.lo, bid) // it is outbid at its own bid: that much is known without asking
-	if b.hi <= b.lo {
-		b.hi = 0
+	b.loses(bid) // it is outbid at its own bid: that much is known without asking
+	l := w.raiseLane(d, m, bid, top)
+	next, ok := b.search(l)
+	if ok && !next.settled && b.fresh && w.probes <= 0 {
+		next = probe{bid: b.hi, settled: true}
 	}
-	next, ok := b.next(bid, top)
+	if ok && next.settled {
+		next.bid = min(top, next.bid.Add(market.Rate(market.Cent).Mul(w.behind(d, m))))
+	}
 	switch {
-	case b.hi != 0 && b.hi <= top:
-		w.reserve(d, max(b.hi.Add(storage).Sub(m.Reserved), 0))
+	case ok && next.settled:
+		w.reserve(d, max(next.bid.Add(storage).Sub(m.Reserved), 0))
 		d.busy, w.raising[m.Host], w.rescued[m.Name] = true, true, true
 		w.plan.Actions = append(w.plan.Actions, Action{
 			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
-			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: b.hi, Storage: storage, Rate: b.hi.Add(storage),
-			Reserve: b.hi.Add(storage),
-			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s wins, the ceiling allows %s", bid, b.hi, top)},
+			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: next.bid, Storage: storage, Rate: next.bid.Add(storage),
+			Reserve: next.bid.Add(storage),
+			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s wins, the ceiling allows %s", bid, next.bid, top)},
 		})
 	case b.silent:
 		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)
@@ -99,8 +103,8 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		w.hold(d, m, HoldProbes, "outbid at %s; no questions left in this cycle", bid)
 	default:
 		w.raising[m.Host], w.rescued[m.Name] = true, true
-		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next})
-		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next)
+		w.ask(d, market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: next.bid})
+		w.hold(d, m, HoldAsking, "outbid at %s; asking whether %s wins", bid, next.bid)
 	}
 }
 
@@ -142,6 +146,19 @@ func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate
 		}
 	}
 	return limit
+}
+
+// behind counts the machines of the same size on the same host that are to be raised
+// after this one: each of them has to stay a cent below the one before it, so the first
+// leaves them room.
+func (w *world) behind(d *desk, m *Machine) int {
+	n := 0
+	for _, o := range d.kept {
+		if o != m && o.Host == m.Host && o.Phase == PhaseLive && o.Status == market.StatusOutbid && o.Rebid == nil && !w.going[o.Name] && d.gpus(o) == d.gpus(m) {
+			n++
+		}
+	}
+	return n
 }
 
 // freeOn is how many GPUs of the machine's model its host is known to have free.

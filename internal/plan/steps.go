@@ -111,6 +111,10 @@ func (h *History) shift(step time.Duration) {
 	for i := range h.Breakers {
 		move(&h.Breakers[i].Since, &h.Breakers[i].Until)
 	}
+	for i := range h.Brackets {
+		b := &h.Brackets[i]
+		move(&b.LoAt, &b.HiAt, &b.HiSince, &b.At)
+	}
 	for i := range h.Failures {
 		move(&h.Failures[i])
 	}

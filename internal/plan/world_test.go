@@ -96,14 +96,23 @@ func shown(m Machine) market.Instance {
 	}
 }
 
-// accepted is the market's yes to a bid of the policy on a host.
+// accepted is the market's yes to a bid of the policy on a host, and its word that no
+// lower one would do.
 func accepted(p policy.Policy, host, bid string) market.Verdict {
-	return market.Verdict{Question: market.Question{Host: host, Model: rtx4090, Shape: p.Shape, Bid: usd(bid)}, Answer: market.Accepted, At: t0}
+	q := market.Question{Host: host, Model: rtx4090, Shape: p.Shape, Bid: usd(bid)}
+	return market.Verdict{Question: q, Answer: market.Accepted, Hint: market.Some(q.Bid), At: t0}
+}
+
+// won is accepted without that word.
+func won(p policy.Policy, host, bid string) market.Verdict {
+	v := accepted(p, host, bid)
+	v.Hint = market.Maybe[market.Rate]{}
+	return v
 }
 
 func refused(p policy.Policy, host, bid string) market.Verdict {
 	v := accepted(p, host, bid)
-	v.Answer = market.Refused
+	v.Answer, v.Hint = market.Refused, market.Maybe[market.Rate]{}
 	return v
 }
 
@@ -447,6 +456,7 @@ func drawInput(t *rapid.T) Input {
 		Balance: drawMaybe(t, "balance", func() market.Amount { return market.Amount(drawRate(t, "balance", -1000, 200000)) }),
 		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),
 	}
+	in.History.Brackets = drawBrackets(t, in)
 	in.Verdicts = drawVerdicts(t, in)
 	if chance(t, "growing", 60) {
 		grown(t, &in)
@@ -465,7 +475,7 @@ func grown(t *rapid.T, in *Input) {
 		for _, h := range in.Snapshot.Hosts.Value {
 			for _, g := range h.GPUs {
 				q := market.Question{Host: h.ID, Model: g.Model, Shape: p.Shape, Bid: drawRate(t, "winning bid", 500, 3000).CeilCent()}
-				in.Verdicts = append(in.Verdicts, market.Verdict{Question: q, Answer: market.Accepted, At: t0.Add(time.Minute)})
+				in.Verdicts = append(in.Verdicts, market.Verdict{Question: q, Answer: market.Accepted, Hint: market.Some(q.Bid), At: t0.Add(time.Minute)})
 			}
 		}
 	}
@@ -477,7 +487,8 @@ func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
 	for _, m := range in.History.Machines {
 		if m.Status == market.StatusOutbid && chance(t, "raise asked", 70) {
 			bid := m.Bid.Or(0).Add(drawRate(t, "raise", 0, 1500)).CeilCent()
-			out = append(out, market.Verdict{Question: market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: bid}, Answer: market.Accepted, At: t0})
+			q := market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: bid}
+			out = append(out, market.Verdict{Question: q, Answer: market.Accepted, Hint: market.Some(bid), At: t0})
 		}
 	}
 	for _, h := range in.Snapshot.Hosts.Value {
@@ -494,7 +505,33 @@ func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
 				if v.Answer == market.Refused && chance(t, "hint", 30) {
 					v.Hint = market.Some(drawRate(t, "hint", 500, 9000))
 				}
+				if v.Answer == market.Accepted && chance(t, "least named", 70) {
+					v.Hint = market.Some(v.Bid)
+				}
 				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// drawBrackets is what earlier cycles may have left behind.
+func drawBrackets(t *rapid.T, in Input) (out []Bracket) {
+	at := func(label string) time.Time { return t0.Add(-time.Duration(upTo(t, label, 30)) * time.Minute) }
+	for _, h := range in.Snapshot.Hosts.Value {
+		for _, g := range h.GPUs {
+			for _, p := range in.Policies {
+				if !chance(t, "remembered", 30) {
+					continue
+				}
+				b := Bracket{Host: h.ID, Model: g.Model, Shape: p.Shape, Floor: drawRate(t, "floor", 500, 4000).CeilCent(), At: at("last word")}
+				if chance(t, "won once", 70) {
+					b.Hi, b.HiAt, b.HiSince = drawRate(t, "hi", 500, 4500).CeilCent(), b.At, at("since")
+				}
+				if chance(t, "lost once", 70) {
+					b.Lo, b.LoAt = drawRate(t, "lo", 500, 4500).CeilCent(), b.At
+				}
+				out = append(out, b)
 			}
 		}
 	}
@@ -518,6 +555,7 @@ func shuffled(in Input, seed int64) Input {
 	h := &in.History
 	h.Machines, h.Backoffs, h.Pauses, h.Breakers = mix(r, h.Machines), mix(r, h.Backoffs), mix(r, h.Pauses), mix(r, h.Breakers)
 	h.Spend, h.Scaled, h.Known, h.Hosts = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known), mix(r, h.Hosts)
+	h.Brackets = mix(r, h.Brackets)
 	return in
 }
 
@@ -547,5 +585,6 @@ func clone(h History) History {
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
 	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
 	h.Totals, h.Levels, h.Hosts = slices.Clone(h.Totals), slices.Clone(h.Levels), slices.Clone(h.Hosts)
+	h.Brackets = slices.Clone(h.Brackets)
 	return h
 }

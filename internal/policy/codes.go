@@ -57,6 +57,7 @@ const (
 	CodeNoOrder      = "TD418"
 	CodeProtected    = "TD419"
 	CodeLabel        = "TD420"
+	CodeBidding      = "TD421"
 )
 
 // CodeInfo explains one code to the person who meets it.
@@ -374,6 +375,12 @@ func Codes() []CodeInfo {
 			"A label's name is a letter or `_`, then letters, digits and `_`, at most 63 characters; its value has at most 256 characters.",
 			"labels: {\"cost centre\": research}",
 			"Rename it, for example `cost_centre`.",
+		},
+		{
+			CodeBidding, "A bidding strategy without its number, or with another's",
+			"`bidding.strategy: fixed` needs a `price` below `max_gpu_hour`; `fraction` and `max_step` belong to the strategies `fraction` and `discover`. A number that does nothing may be one that somebody counts on.",
+			"bidding: {strategy: discover, price: 0.30}",
+			"Set the strategy that the number belongs to, or remove the number.",
 		},
 	}
 }

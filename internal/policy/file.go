@@ -103,6 +103,7 @@ type filePolicy struct {
 	PasswordFile  text             `yaml:"password_file" jsonschema_description:"Path of a file with the machines' password."`
 	CloudInit     text             `yaml:"cloud_init" jsonschema_description:"A cloud-init script that runs at the first boot."`
 	CloudInitFile text             `yaml:"cloud_init_file" jsonschema_description:"Path of a file with a cloud-init script."`
+	Bidding       fileBidding      `yaml:"bidding" jsonschema_description:"How bids on spot machines are found. Nothing of it needs to be set."`
 	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How the machines are spread over hosts."`
 	Budget        filePolicyBudget `yaml:"budget" jsonschema_description:"Caps on this policy, within the global ones."`
 	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
@@ -156,6 +157,14 @@ type fileShape struct {
 	VCPUs   integer `yaml:"vcpus" jsonschema:"minimum=2,maximum=1024" jsonschema_description:"vCPUs per machine, an even number. Default: 4 per GPU."`
 	RAM     integer `yaml:"ram_gb" jsonschema:"minimum=1,maximum=16384" jsonschema_description:"GB of memory per machine. Default: 16 per GPU."`
 	Storage integer `yaml:"storage_gb" jsonschema:"minimum=1,maximum=65536,default=100" jsonschema_description:"GB of disk per machine; billed even while outbid."`
+}
+
+type fileBidding struct {
+	at
+	Strategy text   `yaml:"strategy" jsonschema:"enum=discover,enum=fixed,enum=fraction,default=discover" jsonschema_description:"discover asks the market for the lowest bid that wins and adds a margin that it has learnt; fixed bids price everywhere; fraction bids a share of each host's on-demand price. None of them goes above the ceiling."`
+	Price    money  `yaml:"price" jsonschema:"exclusiveMinimum=0" jsonschema_description:"For strategy fixed: dollars per GPU-hour, without storage."`
+	Fraction number `yaml:"fraction" jsonschema:"exclusiveMinimum=0,maximum=1,default=0.6" jsonschema_description:"For strategy fraction: the share of the on-demand price of GPU, vCPUs and RAM."`
+	MaxStep  number `yaml:"max_step" jsonschema:"minimum=0,maximum=0.9,default=0.2" jsonschema_description:"For strategy discover: the greatest share by which the bid of a running machine is lowered within ten minutes. 0 lowers none."`
 }
 
 type fileSpread struct {

@@ -151,6 +151,7 @@ type Policy struct {
 	Image      string        `json:"image"`        // v0 name, e.g. "Ubuntu 22.04 LTS"
 	Ports      []int         `json:"ports,omitempty"`
 	Spread     Spread        `json:"spread,omitzero"`
+	Bidding    Bidding       `json:"bidding,omitzero"`
 	Budget     Budget        `json:"budget,omitzero"`
 	Cooldown   time.Duration `json:"cooldown,omitempty"`
 	// MinLifetime protects young machines from voluntary removal.
