@@ -517,13 +517,15 @@ func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
 
 // drawBrackets is what earlier cycles may have left behind.
 func drawBrackets(t *rapid.T, in Input) (out []Bracket) {
+	had := map[bracketKey]bool{}
 	at := func(label string) time.Time { return t0.Add(-time.Duration(upTo(t, label, 30)) * time.Minute) }
 	for _, h := range in.Snapshot.Hosts.Value {
 		for _, g := range h.GPUs {
 			for _, p := range in.Policies {
-				if !chance(t, "remembered", 30) {
+				if k := (bracketKey{h.ID, g.Model, p.Shape}); had[k] || !chance(t, "remembered", 30) {
 					continue
 				}
+				had[bracketKey{h.ID, g.Model, p.Shape}] = true
 				b := Bracket{Host: h.ID, Model: g.Model, Shape: p.Shape, Floor: drawRate(t, "floor", 500, 4000).CeilCent(), At: at("last word")}
 				if chance(t, "won once", 70) {
 					b.Hi, b.HiAt, b.HiSince = drawRate(t, "hi", 500, 4500).CeilCent(), b.At, at("since")
