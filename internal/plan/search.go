@@ -265,7 +265,9 @@ func (g *growth) settle(c *candidate) bool {
 		return false
 	}
 	c.bid, c.verified = c.won, true
-	c.price = c.bid.Add(c.storage)
+	price := c.bid.Add(c.storage)
+	c.weighted = c.weighted.Add(price.Sub(c.price))
+	c.price = price
 	return true
 }
 
