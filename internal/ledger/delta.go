@@ -75,6 +75,10 @@ func lists() []list {
 			"records", func(r *R) *[]plan.HostRecord { return &r.Input.History.Hosts },
 			hostKey, equal[plan.HostRecord],
 		},
+		listOf[plan.Rise, plan.Rise]{
+			"rises", func(r *R) *[]plan.Rise { return &r.Input.History.Rises },
+			func(r *plan.Rise) plan.Rise { return *r }, equal[plan.Rise],
+		},
 		listOf[plan.Bracket, plan.Bracket]{
 			"brackets", func(r *R) *[]plan.Bracket { return &r.Input.History.Brackets },
 			func(b *plan.Bracket) plan.Bracket { return *b }, equal[plan.Bracket],

@@ -80,6 +80,8 @@ func bookKind(list string) string {
 		return "level"
 	case bookBrackets:
 		return "bracket"
+	case bookRises:
+		return "rise"
 	}
 	return list
 }

@@ -36,6 +36,7 @@ const (
 	bookClock        = "clock"
 	bookGap          = "gap"
 	bookBrackets     = "brackets"
+	bookRises        = "rises"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -62,6 +63,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Known = slices.Clone(h.Known)
 	c.Hosts = slices.Clone(h.Hosts)
 	c.Brackets = slices.Clone(h.Brackets)
+	c.Rises = slices.Clone(h.Rises)
 	return c
 }
 
@@ -125,6 +127,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookClock, valueList(old.Clock), valueList(h.Clock)),
 		saveList(w, bookGap, maybeList(old.Gap), maybeList(h.Gap)),
 		saveList(w, bookBrackets, old.Brackets, h.Brackets),
+		saveList(w, bookRises, old.Rises, h.Rises),
 	)
 }
 
@@ -272,6 +275,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookClock, &mark),
 		loadList(tx, bookGap, &gap),
 		loadList(tx, bookBrackets, &h.Brackets),
+		loadList(tx, bookRises, &h.Rises),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {

@@ -387,6 +387,7 @@ func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time
 		}
 	}
 	h.remember(verdicts, now)
+	h.measure(verdicts, now)
 	for k, lo := range worst {
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}

@@ -60,8 +60,9 @@ type world struct {
 	deskOf   map[string]*desk // the same by the policy's name
 	machines []*Machine
 	brackets map[bracketKey]bracket
-	records  *Records // of hosts
-	shelf    *shelf   // offers, made when the first policy needs them
+	rises    map[market.GPUModel][]Rise // by size, made when a margin is first asked for
+	records  *Records                   // of hosts
+	shelf    *shelf                     // offers, made when the first policy needs them
 
 	caps     Caps                   // those of the fleet; a policy's are put in where they are asked for
 	spent    map[string]Spent       // by policy
@@ -108,7 +109,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.CeilingOf(m.Capacity
 
 func newWorld(in *Input) *world {
 	w := &world{
-		in: in, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
+		in: in, rises: map[market.GPUModel][]Rise{}, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
 		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {

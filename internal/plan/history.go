@@ -275,6 +275,8 @@ type History struct {
 	RebidApplies market.Maybe[Lesson] `json:"rebid_applies,omitzero"`
 	// Brackets are what is known of the lowest winning bids, per host and shape.
 	Brackets []Bracket `json:"brackets,omitempty"`
+	// Rises are the times that prices rose above our bids.
+	Rises []Rise `json:"rises,omitempty"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }

@@ -337,6 +337,9 @@ func (o *observer) status(m *Machine, s market.Status) {
 	if s == m.Status && !m.StatusAt.IsZero() {
 		return
 	}
+	if s == market.StatusOutbid {
+		o.rose(m)
+	}
 	o.moved(m, s)
 	was := m.Status
 	m.Status, m.StatusAt = s, o.l.Now
@@ -634,6 +637,7 @@ func (o *observer) expire() {
 		o.h.RebidApplies = market.Maybe[Lesson]{}
 	}
 	o.h.forget(now)
+	o.h.tidyRises(now)
 	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
 	o.tidyRecords()
 }

@@ -180,6 +180,9 @@ type candidate struct {
 	verified bool        // may be deployed without another question
 	refused  market.Rate // the highest bid known to lose
 	won      market.Rate // a bid that has won in this cycle; 0 if none did
+	margin   market.Rate // of bid, above that
+	onDemand market.Rate // compute
+	top      market.Rate // the highest bid that may be made
 	climb    bool        // bid asks whether it is to be had at all
 	crowded  bool        // its GPUs are shown as taken
 	slots    int         // machines that still fit
@@ -441,7 +444,8 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 	if back != nil {
 		b.loses(back.Bid)
 	}
-	next, ok := b.search(w.lane(d.p, b, compute, limit))
+	c.onDemand, c.top = compute, limit
+	next, ok := b.search(w.lane(d.p, c, b))
 	if !passes(&f.Sibling, !ok && sibling) || !passes(&f.Refused, !ok || b.silent) {
 		return false
 	}
@@ -565,6 +569,9 @@ func (g *growth) reason(c *candidate) Reason {
 		d.st.Target-g.left*n, d.st.Target, c.price.PerGPU(n), d.p.CeilingOf(d.buying, n).PerGPU(n))
 	if d.p.Capacity == policy.SpotWithFallback && d.buying == market.OnDemand {
 		return Reason{ReasonFallback, text + "; on spot, " + d.spotSays}
+	}
+	if c.won != 0 {
+		text += "; " + wonText(c.won, c.margin)
 	}
 	return Reason{ReasonBelowTarget, text}
 }

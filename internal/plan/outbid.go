@@ -75,7 +75,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	l := w.raiseLane(d, m, bid, top)
 	next, ok := b.search(l)
 	if ok && !next.settled && b.fresh && w.probes <= 0 {
-		next = probe{bid: b.hi, settled: true}
+		next = b.made(l)
 	}
 	if ok && next.settled {
 		next.bid = min(top, next.bid.Add(market.Rate(market.Cent).Mul(w.behind(d, m))))
@@ -88,7 +88,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 			Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
 			Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: next.bid, Storage: storage, Rate: next.bid.Add(storage),
 			Reserve: next.bid.Add(storage),
-			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s wins, the ceiling allows %s", bid, next.bid, top)},
+			Reason:  Reason{ReasonOutbid, fmt.Sprintf("outbid at %s; %s, the ceiling allows %s", bid, wonText(next.won, next.bid.Sub(next.won)), top)},
 		})
 	case b.silent:
 		w.hold(d, m, HoldNoAnswer, "outbid at %s; the market did not answer what would win", bid)

@@ -63,6 +63,11 @@ type lane struct {
 	top    market.Rate // the highest bid that may be made
 	enough market.Rate // what is left between loss and win that is not worth a question
 	named  bool        // top is the only bid that the policy makes
+	// What the margin follows from; of no policy, there is none.
+	w        *world
+	host     string
+	model    market.GPUModel
+	onDemand market.Rate
 }
 
 // probe is the next step of a search.
@@ -71,7 +76,9 @@ type probe struct {
 	// hope is the least that may turn out to win: offers are compared by it.
 	hope    market.Rate
 	settled bool
-	climb   bool // bid is as much as is allowed: a cheaper alternative bounds it
+	won     market.Rate // the bid that has won in this cycle; 0 if none did
+	margin  market.Rate // what it pays to bid above that, as far as is allowed
+	climb   bool        // bid is as much as is allowed: a cheaper alternative bounds it
 }
 
 // settleShare is the share of a price, in percent, that is not searched for.
@@ -92,7 +99,11 @@ func (b bracket) search(l lane) (probe, bool) {
 		return probe{}, false
 	}
 	if l.named {
-		return probe{bid: l.top, hope: l.top, settled: b.fresh && b.hi <= l.top}, true
+		p := probe{bid: l.top, hope: l.top}
+		if b.fresh && b.hi <= l.top {
+			p.settled, p.won = true, l.top
+		}
+		return p, true
 	}
 	if b.hi != 0 && b.hi <= l.top {
 		return b.narrow(l), true
@@ -116,9 +127,18 @@ func (b bracket) narrow(l lane) probe {
 	gap := b.hi.Sub(lo)
 	bid := between(lo, b.hi)
 	if gap <= max(market.Cent, b.hi.Scale(settleShare, 100), l.enough) || b.moves >= 2 || bid <= lo || bid >= b.hi {
-		return probe{bid: b.hi, hope: b.hi, settled: true}
+		return b.made(l)
 	}
-	return probe{bid: bid, hope: bid}
+	return probe{bid: bid, hope: bid, won: b.hi}
+}
+
+// made is the bid to make, now that one has won: that, and the margin.
+func (b bracket) made(l lane) probe {
+	bid := min(l.top, b.hi.Add(l.margin(b.hi)).CeilCent())
+	if l.named {
+		bid = l.top
+	}
+	return probe{bid: bid, hope: bid, settled: true, won: b.hi, margin: bid.Sub(b.hi)}
 }
 
 // between is the geometric mean in whole cents.
@@ -129,8 +149,12 @@ func between(lo, hi market.Rate) market.Rate {
 
 // lane is where bids for a machine of the policy lie on a host with that on-demand
 // compute price: from the least that hosts are known to take to the top.
-func (w *world) lane(p *policy.Policy, b bracket, onDemand, top market.Rate) lane {
-	l := lane{open: opening(onDemand), least: onDemand.Scale(lowestFloor, 100), top: top, enough: worthless(onDemand)}
+func (w *world) lane(p *policy.Policy, c *candidate, b bracket) lane {
+	onDemand, top := c.onDemand, c.top
+	l := lane{
+		open: opening(onDemand), least: onDemand.Scale(lowestFloor, 100), top: top, enough: worthless(onDemand),
+		w: w, host: c.host.ID, model: c.gpu.Model, onDemand: onDemand,
+	}
 	if b.floor != 0 {
 		l.open, l.least = b.floor, min(l.least, b.floor)
 	}
@@ -253,9 +277,7 @@ func ProbesWithin(interval time.Duration, perSecond float64, others int) int {
 // seek takes over what a search says of an offer.
 func (c *candidate) seek(b bracket, next probe) {
 	c.bid, c.verified, c.climb, c.refused = next.bid, next.settled, next.climb, b.lo
-	if b.fresh {
-		c.won = b.hi
-	}
+	c.won, c.margin = next.won, next.margin
 	c.price = next.hope.Add(c.storage)
 }
 
@@ -264,7 +286,9 @@ func (g *growth) settle(c *candidate) bool {
 	if c.won == 0 {
 		return false
 	}
-	c.bid, c.verified = c.won, true
+	b := bracket{hi: c.won}
+	made := b.made(g.w.lane(g.d.p, c, b))
+	c.bid, c.verified, c.margin = made.bid, true, made.margin
 	price := c.bid.Add(c.storage)
 	c.weighted = c.weighted.Add(price.Sub(c.price))
 	c.price = price
@@ -355,7 +379,10 @@ func (w *world) countCrowded() *int {
 // cent is.
 func (w *world) raiseLane(d *desk, m *Machine, bid, top market.Rate) lane {
 	onDemand := w.onDemand(m).Or(bid.Mul(2))
-	l := lane{open: bid.Scale(100+firstStep, 100).CeilCent(), top: top, enough: worthless(onDemand)}
+	l := lane{
+		open: bid.Scale(100+firstStep, 100).CeilCent(), top: top, enough: worthless(onDemand),
+		w: w, host: m.Host, model: m.Model, onDemand: onDemand,
+	}
 	if bid, named := d.p.Bidding.Named(d.gpus(m), onDemand); named {
 		l.top, l.named = min(top, bid), true
 	}

@@ -111,6 +111,9 @@ func (h *History) shift(step time.Duration) {
 	for i := range h.Breakers {
 		move(&h.Breakers[i].Since, &h.Breakers[i].Until)
 	}
+	for i := range h.Rises {
+		move(&h.Rises[i].At)
+	}
 	for i := range h.Brackets {
 		b := &h.Brackets[i]
 		move(&b.LoAt, &b.HiAt, &b.HiSince, &b.At)

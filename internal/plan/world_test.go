@@ -457,6 +457,7 @@ func drawInput(t *rapid.T) Input {
 		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),
 	}
 	in.History.Brackets = drawBrackets(t, in)
+	in.History.Rises = drawRises(t, in)
 	in.Verdicts = drawVerdicts(t, in)
 	if chance(t, "growing", 60) {
 		grown(t, &in)
@@ -515,6 +516,19 @@ func drawVerdicts(t *rapid.T, in Input) (out []market.Verdict) {
 	return out
 }
 
+// drawRises is how prices may have moved.
+func drawRises(t *rapid.T, in Input) (out []Rise) {
+	for i := range upTo(t, "rises", 6) {
+		r := Rise{
+			Host: fmt.Sprintf("host-%02d", upTo(t, "rose on", 6)), Model: pick(t, "rose", rtx4090, rtx3090), Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 8, Storage: 100},
+			At: t0.Add(-time.Duration(i) * time.Hour), From: drawRate(t, "rose from", 500, 3000),
+		}
+		r.To = r.From.Add(drawRate(t, "rose by", 1, 1500))
+		out = append(out, r)
+	}
+	return out
+}
+
 // drawBrackets is what earlier cycles may have left behind.
 func drawBrackets(t *rapid.T, in Input) (out []Bracket) {
 	had := map[bracketKey]bool{}
@@ -557,7 +571,7 @@ func shuffled(in Input, seed int64) Input {
 	h := &in.History
 	h.Machines, h.Backoffs, h.Pauses, h.Breakers = mix(r, h.Machines), mix(r, h.Backoffs), mix(r, h.Pauses), mix(r, h.Breakers)
 	h.Spend, h.Scaled, h.Known, h.Hosts = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known), mix(r, h.Hosts)
-	h.Brackets = mix(r, h.Brackets)
+	h.Brackets, h.Rises = mix(r, h.Brackets), mix(r, h.Rises)
 	return in
 }
 
@@ -587,6 +601,6 @@ func clone(h History) History {
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
 	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
 	h.Totals, h.Levels, h.Hosts = slices.Clone(h.Totals), slices.Clone(h.Levels), slices.Clone(h.Hosts)
-	h.Brackets = slices.Clone(h.Brackets)
+	h.Brackets, h.Rises = slices.Clone(h.Brackets), slices.Clone(h.Rises)
 	return h
 }
