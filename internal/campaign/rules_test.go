@@ -39,7 +39,7 @@ const (
 	ruleIntent
 	// every report: what counts as ready has run at the market, what is confirmed as bought was bought
 	ruleConfirmed
-	// every deploy and rebid as it takes effect: bids only go up, and never above the ceiling in force
+	// every deploy and rebid as it takes effect: bids go up, never above the ceiling in force, and down by at most a fifth in ten minutes
 	ruleBids
 	// every report: what is outbid is not ready; the books reserve for each machine all that it may cost
 	ruleOutbid
@@ -122,7 +122,7 @@ func (w *world) observe(e simulator.Event) {
 		w.bought(e)
 	case simulator.Rebid:
 		if known {
-			w.holds(ruleBids, e.Rate >= before.Rate, "the bid for %s went from %s to %s", e.Name, before.Rate, e.Rate)
+			w.rebid(e, before.Rate)
 		}
 	case simulator.Outbid:
 		w.displaced(e)
@@ -130,6 +130,21 @@ func (w *world) observe(e simulator.Event) {
 	if !w.handing && (e.Kind == simulator.Deployed || e.Kind == simulator.Rebid) {
 		w.grown(e)
 	}
+}
+
+// rebid: a bid goes up, or down by at most a fifth in ten minutes, of a machine that runs.
+func (w *world) rebid(e simulator.Event, was market.Rate) {
+	if e.Rate >= was {
+		w.holds(ruleBids, true, "")
+		return
+	}
+	w.cuts++
+	w.holds(ruleBids, e.Rate >= was.Scale(4, 5) && (w.cutAt[e.Machine].IsZero() || e.At.Sub(w.cutAt[e.Machine]) >= 9*time.Minute),
+		"the bid for %s went from %s to %s, last lowered at %s", e.Name, was, e.Rate, w.cutAt[e.Machine])
+	if w.cutAt == nil {
+		w.cutAt = map[string]time.Time{}
+	}
+	w.cutAt[e.Machine] = e.At
 }
 
 // untouched: of what is not ours nothing changes but by itself or by its owner's hand.

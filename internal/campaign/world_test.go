@@ -86,6 +86,8 @@ type world struct {
 	called     map[string]string    // what it was bought as
 	ran        map[string]bool      // by name: what was ever running
 	everBought map[string]bool      // names that were ever bought
+	cuts       int                  // bids that were lowered
+	cutAt      map[string]time.Time // and when last, of each machine
 	hand       map[string]bool      // machines made or renamed by hand
 	renamed    map[string]time.Time // machines renamed by hand, and when
 	handing    bool                 // somebody's hand is at the market

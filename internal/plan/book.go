@@ -111,6 +111,9 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	if m == nil || m.Phase != PhaseLive || m.Rebid != nil || m.Leaving != nil {
 		return fmt.Errorf("rebid %s: %w", a.Machine, ErrStale)
 	}
+	if a.Reason.Code == ReasonPriceFell {
+		return beginCut(m, a, in)
+	}
 	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
 		return fmt.Errorf("rebid %s: %s is not above the present bid %s", a.Machine, a.Bid, bid)
 	}
@@ -205,6 +208,9 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 	case Deploy:
 		h.drop(in.Machine)
 	case Rebid:
+		if m.cuts() && class != market.ClassUnavailable { // it bids what it did
+			m.SureBid = m.Bid
+		}
 		m.Rebid = nil
 		m.Reserved = m.rate()
 		switch class {
@@ -381,7 +387,7 @@ func (m *Machine) Burn() market.Rate {
 func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time) {
 	worst := map[backoffKey]market.Rate{}
 	for k, b := range brackets(map[bracketKey]bracket{}, verdicts) {
-		if b.hi == 0 && b.lo > 0 {
+		if b.hi == 0 && b.lo > 0 && !h.outbids(k, b.lo) {
 			k := backoffKey{k.host, k.model, k.shape.GPUs}
 			worst[k] = max(worst[k], b.lo)
 		}

@@ -23,6 +23,7 @@ import (
 //	outbid, nothing allowed wins          -> delete
 //	fewer GPUs than the target          -> questions and deploys, cheapest first
 //	spot falls short, with a fallback   -> on-demand as well, until spot is ready
+//	a bid has become too high           -> rebid, lower
 //
 // A machine that is to go keeps its place in target and budget until a look has
 // confirmed that it is gone: its replacement comes after that.
@@ -50,6 +51,10 @@ func Compute(in Input) Plan {
 	for i := range w.desks {
 		w.grow(&w.desks[i])
 	}
+	w.calm = len(w.plan.Actions)+len(w.plan.Questions) == 0
+	for i := range w.desks {
+		w.shadeAll(&w.desks[i])
+	}
 	return w.finish()
 }
 
@@ -71,6 +76,7 @@ type world struct {
 	ofPolicy map[string]market.Rate // the same per policy
 	going    map[string]bool        // machines that this plan deletes
 	probes   int
+	calm     bool // nothing else is to be done or asked: there is time to ask about what runs
 	crowd    *int // questions left for hosts whose GPUs are shown as taken; nil until asked for
 	asked    map[market.Question]bool
 	raising  map[string]bool // hosts where this plan raises a bid, or asks to
@@ -265,7 +271,13 @@ func (w *world) reserve(d *desk, r market.Rate) {
 // finish puts the plan in order, cuts it to what one cycle may do, and adds up.
 func (w *world) finish() Plan {
 	order := map[ActionKind]int{Delete: 0, Rebid: 1, Deploy: 2}
-	slices.SortStableFunc(w.plan.Actions, func(a, b Action) int { return cmp.Compare(order[a.Kind], order[b.Kind]) })
+	rank := func(a *Action) int {
+		if a.Reason.Code == ReasonPriceFell { // it can wait
+			return len(order)
+		}
+		return order[a.Kind]
+	}
+	slices.SortStableFunc(w.plan.Actions, func(a, b Action) int { return cmp.Compare(rank(&a), rank(&b)) })
 	most := max(w.in.Limits.MaxActions, 0)
 	for i := most; i < len(w.plan.Actions); i++ {
 		a := w.plan.Actions[i]

@@ -92,6 +92,8 @@ type Machine struct {
 	// outbid without ever showing that bid. Cleared when it runs again.
 	RebidIgnored bool `json:"rebid_ignored,omitempty"`
 	Outbids      int  `json:"outbids,omitempty"`
+	// NoCutBefore is until when its bid is not lowered (again).
+	NoCutBefore time.Time `json:"no_cut_before,omitzero"`
 	// Dear counts the lists in a row that showed it dearer than it was sold.
 	Dear int `json:"dear,omitempty"`
 }
@@ -102,6 +104,8 @@ type PendingRebid struct {
 	Bid    market.Rate `json:"bid_usd_hour"`
 	At     time.Time   `json:"at"`
 	Looks  int         `json:"looks"` // complete looks since
+	// Shown counts the looks in a row that showed it, where it is a lower bid.
+	Shown int `json:"shown,omitempty"`
 	// Accepted: the market said yes. Only then does an unchanged bid prove that
 	// the market does not apply rebids: a lost request proves nothing.
 	Accepted bool `json:"accepted,omitempty"`

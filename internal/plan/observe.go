@@ -373,7 +373,10 @@ func bidText(m *Machine) string {
 // rebid by it: the read-back is the only proof that a bid was applied.
 func (o *observer) prices(m *Machine, inst *market.Instance) {
 	shown, known := shownBid(m, inst)
-	if m.Rebid != nil {
+	switch {
+	case m.cuts():
+		o.judgeCut(m, inst.Status, shown, known)
+	case m.Rebid != nil:
 		o.judgeRebid(m, inst.Status, shown, known)
 	}
 	total, ok := shownTotal(m, inst)
@@ -387,6 +390,9 @@ func (o *observer) prices(m *Machine, inst *market.Instance) {
 		m.Bid = market.Some(max(shown, m.Bid.Or(0))) // bids go up: a list that shows less is an old one
 		if inst.Status.BillsCompute() {
 			m.SureBid = market.Some(shown)
+			if m.cuts() { // it may be in force, and the list an old one
+				m.SureBid = market.Some(min(shown, m.Rebid.Bid))
+			}
 		}
 	}
 	switch {

@@ -5,6 +5,7 @@ const (
 	// Actions.
 	ReasonBelowTarget   = "below_target"
 	ReasonOutbid        = "outbid"
+	ReasonPriceFell     = "price_fell"
 	ReasonOverTarget    = "over_target"
 	ReasonPolicyRemoved = "policy_removed"
 	ReasonOverCeiling   = "over_ceiling"

@@ -349,7 +349,7 @@ func TestNoActionNamesAMachineThatIsNotOurs(t *testing.T) {
 	})
 }
 
-func TestBidsOnlyMoveUpAndNeverAboveTheCeiling(t *testing.T) {
+func TestBidsMoveUpNeverAboveTheCeilingAndDownInSteps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		p := Compute(in)
@@ -365,6 +365,13 @@ func TestBidsOnlyMoveUpAndNeverAboveTheCeiling(t *testing.T) {
 				}
 			case Rebid:
 				m := in.History.Machine(a.Machine)
+				if a.Reason.Code == ReasonPriceFell {
+					if a.Bid >= m.Bid.Or(0) || a.Bid < m.Bid.Or(0).Scale(4, 5) || a.Bid%market.Cent != 0 || a.Reserve != m.Reserved ||
+						!m.Ready() || m.Rebid != nil || in.Now.Before(m.NoCutBefore) || pol.Bidding.MaxStep == 0 {
+						t.Fatalf("cuts %+v to %s", m, a.Bid)
+					}
+					continue
+				}
 				if a.Bid <= m.Bid.Or(market.MaxRate) || a.Bid%market.Cent != 0 || a.Bid.Add(m.Storage.Or(market.MaxRate)) > pol.MaxGPUHour.Mul(m.Shape.GPUs) {
 					t.Fatalf("raise from %v to %s under a ceiling of %s", m.Bid, a.Bid, pol.Ceiling())
 				}

@@ -202,8 +202,22 @@ func (h *History) remember(verdicts []market.Verdict, now time.Time) {
 		}
 		h.Brackets[i].take(v)
 	}
-	h.Brackets = slices.DeleteFunc(h.Brackets, func(b Bracket) bool { return b.Hi == 0 && b.Floor == 0 })
+	h.Brackets = slices.DeleteFunc(h.Brackets, func(b Bracket) bool { return b.Hi == 0 && b.Floor == 0 && !h.standsOn(b.Host) })
 	h.forget(now)
+}
+
+// standsOn says whether a machine of ours is on a host: what is asked there is asked
+// about its bid.
+func (h *History) standsOn(host string) bool {
+	return slices.ContainsFunc(h.Machines, func(m Machine) bool { return m.Host == host })
+}
+
+// outbids says whether a machine of ours there bids more than that: then the question
+// was about lowering its bid, and a no keeps nobody away.
+func (h *History) outbids(k bracketKey, bid market.Rate) bool {
+	return slices.ContainsFunc(h.Machines, func(m Machine) bool {
+		return m.Host == k.host && m.Model == k.model && m.Shape == k.shape && m.Bid.Or(0) > bid
+	})
 }
 
 func (b *Bracket) take(v market.Verdict) {

@@ -282,6 +282,8 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 			Deny: policy.Deny{Hosts: pick(t, "deny", nil, nil, []string{"host-00"})},
 		},
 	}
+	p.Bidding = pick(t, "bidding", policy.Bidding{}, policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}, policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2},
+		policy.Bidding{Strategy: policy.Fixed, Price: usd("0.25")}, policy.Bidding{Strategy: policy.Fraction, Fraction: 0.6})
 	p.Budget = drawBudget(t, true)
 	p.Surge = pick(t, "surge", 0, 0, 1)
 	if p.Capacity == policy.SpotWithFallback {

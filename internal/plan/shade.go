@@ -1,0 +1,215 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+)
+
+const (
+	// cutEvery is the least time between two cuts of one bid.
+	cutEvery = 10 * time.Minute
+	// cutProof is for how long, at least, a lower bid must be known to win before it is
+	// relied upon.
+	cutProof = 5 * time.Minute
+	// cutRetry is for how long a lower bid that was refused is not asked about again; a
+	// higher one, still below ours, may be.
+	cutRetry = time.Hour
+	// cutIgnored is for how long a machine's bid is left alone after a cut that the
+	// market accepted and never showed.
+	cutIgnored = 6 * time.Hour
+	// cutLooks is how many looks in a row must show a lower bid: one list may be an old
+	// one, from before the bid was raised.
+	cutLooks = 2
+	// watchTakes is the pace of questions about machines that run: with more of them,
+	// each is asked about less often.
+	watchTakes = 2 * time.Second
+)
+
+// shadeAll lowers the bids of a policy's running machines that the market has fallen
+// away from.
+func (w *world) shadeAll(d *desk) {
+	for _, m := range d.kept {
+		if w.mayShade(d, m) {
+			w.shade(d, m)
+		}
+	}
+}
+
+// mayShade says whether the bid of a machine can be lowered at all: by policy, by what
+// is known of the market and of the machine, and because nothing else of ours stands on its
+// host. A lower bid there could let a large rival win that needs the GPUs of
+// both.
+func (w *world) mayShade(d *desk, m *Machine) bool {
+	applies, known := w.in.History.RebidApplies.Get()
+	now := w.in.Now
+	switch {
+	case d.p.Bidding.MaxStep <= 0 || !known || !applies.Holds || w.pausedBy(d.p.Name) != nil || w.in.History.OpenBreaker(now) != nil:
+	case !m.Ready() || m.Capacity != market.Spot || m.API == market.V2 || m.Renamed != "" || m.ID == "" || w.going[m.Name] || m.Leaving != nil:
+	case m.Rebid != nil || m.RebidIgnored || now.Before(m.NoCutBefore) || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
+	case !m.Bid.Known() || !m.Storage.Known() || m.sureBid() != m.Bid || !w.onDemand(m).Known():
+	default:
+		return !w.accompanied(m)
+	}
+	return false
+}
+
+// accompanied says whether another machine of ours stands, or may stand, on the host.
+func (w *world) accompanied(m *Machine) bool {
+	for _, o := range w.machines {
+		if o != m && (o.Host == m.Host || o.Host == "") {
+			return true
+		}
+	}
+	for _, a := range w.plan.Actions {
+		if a.Kind == Deploy && a.Host == m.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// shade lowers a bid towards the lowest that wins and its margin.
+//
+//	the lowest bid that may win, and its margin,
+//	  are within a cent or 2 % of ours          -> nothing to gain: nothing is asked
+//	it is not known whether a lower one wins      -> ask, at most every five minutes
+//	it was refused within the hour                -> ask about one between it and ours
+//	it won, less than five minutes ago            -> wait, and ask again
+//	it won then, and wins now                     -> a lower bid, by at most max_step
+//
+// What validation says of a host where we run is said of a newcomer beside our machine: where
+// that would win below our bid, ours would not be the one to fall. Nothing follows where it would not.
+func (w *world) shade(d *desk, m *Machine) {
+	k := bracketKey{m.Host, m.Model, m.Shape}
+	c := w.newCut(d, m, w.remembered(k))
+	if c.to == 0 {
+		return
+	}
+	b := w.brackets[k]
+	switch {
+	case b.fresh && b.hi <= c.wins && !c.since.IsZero() && w.in.Now.Sub(c.since) >= cutProof:
+		w.cut(d, m, c)
+	case !w.calm || b.fresh || b.silent || b.lo >= c.wins || w.in.Now.Before(c.askAfter) || w.probes <= 0:
+	default:
+		w.watch(market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: c.wins})
+	}
+}
+
+// cut is a lower bid under consideration.
+type cut struct {
+	wins     market.Rate // the bid whose winning it rests on
+	margin   market.Rate
+	to       market.Rate // the bid to make; 0 if there is nothing to gain
+	since    time.Time   // since when wins is known to win; zero if it is not
+	askAfter time.Time
+}
+
+// newCut finds the next lower bid that is worth making: what is known to win where that
+// is low enough, else what would have to win for a whole step.
+func (w *world) newCut(d *desk, m *Machine, k *Bracket) cut {
+	bid, onDemand := m.Bid.Or(0), w.onDemand(m).Or(0)
+	loss := w.lossOf(m.Host, m.Model, onDemand, bid)
+	margin := func(hi market.Rate) market.Rate {
+		delta, _ := w.marginOn(m.Host, m.Model, hi, loss)
+		return delta.CeilCent()
+	}
+	worth := bid.Sub(max(market.Cent, bid.Scale(settleShare, 100))) // a bid from here on is left as it is
+	lowest := max(bid.Sub(bid.Scale(int64(d.p.Bidding.MaxStep*1e6), 1e6)).CeilCent(), market.MinBid)
+	pace := max(cutProof, watchTakes*time.Duration(len(w.machines)))
+	c := cut{wins: k.Hi, since: k.HiSince, askAfter: k.HiAt.Add(pace)}
+	if k.Hi == 0 || k.Hi.Add(margin(k.Hi)) >= worth || w.in.Now.Sub(k.HiAt) > cutRetry {
+		least := max(onDemand.Scale(lowestFloor, 100).CeilCent(), market.MinBid)
+		c = cut{wins: max(lowest.Sub(margin(lowest)).FloorCent(), least), askAfter: later(k.HiAt, k.LoAt).Add(pace)}
+		if k.Lo >= c.wins && w.in.Now.Sub(k.LoAt) < cutRetry {
+			c.wins = between(k.Lo, worth.Sub(margin(worth)))
+		}
+		if c.wins <= k.Lo && w.in.Now.Sub(k.LoAt) < cutRetry {
+			return cut{}
+		}
+	}
+	c.margin = margin(c.wins)
+	if to := max(c.wins.Add(c.margin).CeilCent(), lowest); to < worth {
+		c.to = to
+	}
+	return c
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// remembered is the bracket as earlier cycles left it.
+func (w *world) remembered(k bracketKey) *Bracket {
+	for i := range w.in.History.Brackets {
+		if b := &w.in.History.Brackets[i]; b.key() == k {
+			return b
+		}
+	}
+	return &Bracket{}
+}
+
+// watch asks about a machine that runs: no policy waits for the answer.
+func (w *world) watch(q market.Question) {
+	if !w.asked[q] {
+		w.asked[q] = true
+		w.probes--
+		w.plan.Questions = append(w.plan.Questions, q)
+	}
+}
+
+func (w *world) cut(d *desk, m *Machine, c cut) {
+	storage := m.Storage.Or(0)
+	d.busy, w.raising[m.Host] = true, true
+	w.plan.Actions = append(w.plan.Actions, Action{
+		Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+		Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: c.to, Storage: storage, Rate: c.to.Add(storage), Reserve: m.Reserved,
+		Reason: Reason{ReasonPriceFell, fmt.Sprintf("bids %s; for %s, %s", m.Bid.Or(0), w.in.Now.Sub(c.since).Round(time.Second), wonText(c.wins, c.margin))},
+	})
+}
+
+// beginCut books a lower bid. Nothing comes free before looks have shown it, and beside
+// the machine it counts as if it were in force.
+func beginCut(m *Machine, a Action, in *Intent) error {
+	if bid, ok := m.Bid.Get(); !ok || a.Bid >= bid || m.Capacity != market.Spot {
+		return fmt.Errorf("rebid %s: %s is not below the present bid: %w", a.Machine, a.Bid, ErrStale)
+	}
+	in.Reserved = m.Reserved
+	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At}
+	m.SureBid = market.Some(min(m.sureBid().Or(0), a.Bid))
+	m.NoCutBefore = in.At.Add(cutEvery)
+	return nil
+}
+
+// cuts says whether the pending bid is a lower one.
+func (m *Machine) cuts() bool { return m.Rebid != nil && m.Rebid.Bid < m.Bid.Or(0) }
+
+// judgeCut judges a pending lower bid by what a look shows.
+//
+//	the lower bid, twice in a row          it is in force
+//	outbid, or not charged in full         not known: the higher bid stays reserved, the lower is what it bids at least
+//	for long enough, the bid it had        the market ignores it
+func (o *observer) judgeCut(m *Machine, now market.Status, shown market.Rate, known bool) {
+	r := m.Rebid
+	r.Looks++
+	lower := known && now.BillsCompute() && shown <= r.Bid+rebidTolerance && shown >= r.Bid-rebidTolerance
+	if r.Shown++; !lower {
+		r.Shown = 0
+	}
+	old := r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge
+	switch {
+	case r.Shown >= cutLooks:
+		m.Rebid, m.Bid, m.SureBid = nil, market.Some(r.Bid), market.Some(r.Bid)
+		o.h.RebidApplies = market.Some(Lesson{true, o.l.Now})
+		e := o.emit(EventRebidApplied, m, "the market shows the lower bid of %s", r.Bid)
+		e.Intent, e.State = r.Intent, IntentConfirmed
+	case !lower && (old || !now.BillsCompute()):
+		m.Rebid, m.NoCutBefore = nil, o.l.Now.Add(cutIgnored)
+		e := o.emit(EventRebidIgnored, m, "after %d looks the market does not show the lower bid of %s", r.Looks, r.Bid)
+		e.Intent, e.State = r.Intent, IntentFailed
+	}
+}

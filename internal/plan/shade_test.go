@@ -1,0 +1,187 @@
+package plan
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// tooHigh is a market where one machine bids 0.40 and 0.20 would win.
+func tooHigh() *bazaar {
+	p := newPolicy("p", 1)
+	p.MaxGPUHour, p.Bidding = usd("0.60"), policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
+	b := newBazaar(newInput([]market.Host{newHost("a", 3, "0.35")}, p))
+	b.theta["a"] = usd("0.20")
+	m := newMachine(p, 1, "a", "0.40")
+	b.in.History.Machines = []Machine{m}
+	inst := shown(m)
+	b.machines[m.ID] = &inst
+	b.in.History.RebidApplies = market.Some(Lesson{true, t0})
+	return b
+}
+
+// minute lets the daemon live through one, and returns what it did.
+func (b *bazaar) minute(t *testing.T) Plan {
+	t.Helper()
+	b.in.Now = b.in.Now.Add(time.Minute)
+	b.look(b.list(), true)
+	in, p := converse(b.in, b.wins)
+	b.in = in
+	b.all(t, p)
+	Learn(&b.in.History, b.in.Safety, b.in.Verdicts, b.in.Now)
+	return p
+}
+
+func TestABidIsLoweredInStepsOnTwoWordsFiveMinutesApart(t *testing.T) {
+	b := tooHigh()
+	bids, last, asked := []market.Rate{usd("0.40")}, t0, 0
+	for range 240 {
+		p := b.minute(t)
+		asked += len(b.in.Verdicts)
+		for _, a := range p.Actions {
+			was := bids[len(bids)-1]
+			if a.Kind != Rebid || a.Reason.Code != ReasonPriceFell || a.Bid >= was || a.Bid < was.Scale(4, 5) || a.Bid < usd("0.20") {
+				t.Fatalf("from %s: %+v", was, a)
+			}
+			if len(bids) > 1 && b.in.Now.Sub(last) < cutEvery {
+				t.Errorf("lowered to %s after %s", a.Bid, b.in.Now.Sub(last))
+			}
+			bids, last = append(bids, a.Bid), b.in.Now
+		}
+	}
+	if end := bids[len(bids)-1]; end > usd("0.21") || len(bids) < 4 {
+		t.Errorf("bids went %v", bids)
+	}
+	if asked > 30 {
+		t.Errorf("%d questions in four hours", asked)
+	}
+}
+
+func TestALowerBidFreesNothingBeforeTwoLooksShowIt(t *testing.T) {
+	b := tooHigh()
+	m := func() *Machine { return &b.in.History.Machines[0] }
+	for range 30 {
+		p := b.minute(t)
+		if len(p.Actions) == 0 {
+			continue
+		}
+		low := p.Actions[0].Bid
+		if m().Reserved != usd("0.405") || m().sureBid().Or(0) != low {
+			t.Fatalf("submitted: %+v", m())
+		}
+		b.in.Now = b.in.Now.Add(time.Minute)
+		b.look(b.list(), true)
+		if m().Reserved != usd("0.405") || m().Bid.Or(0) != usd("0.40") || m().sureBid().Or(0) != low || m().Rebid == nil {
+			t.Fatalf("shown once: %+v", m())
+		}
+		b.in.Now = b.in.Now.Add(time.Minute)
+		b.look(b.list(), true)
+		if m().Reserved != low.Add(usd("0.005")) || m().Bid.Or(0) != low || m().Rebid != nil {
+			t.Fatalf("shown twice: %+v", m())
+		}
+		return
+	}
+	t.Fatal("never lowered")
+}
+
+func TestNoBidIsLoweredWhereItIsNotKnownToWorkOrOursStandBeside(t *testing.T) {
+	for name, change := range map[string]func(b *bazaar){
+		"whether new bids apply is not known": func(b *bazaar) { b.in.History.RebidApplies = market.Maybe[Lesson]{} },
+		"they do not":                         func(b *bazaar) { b.in.History.RebidApplies = market.Some(Lesson{false, t0}) },
+		"the policy forbids it":               func(b *bazaar) { b.in.Policies[0].Bidding.MaxStep = 0 },
+		"another of ours is there": func(b *bazaar) {
+			o := newMachine(b.in.Policies[0], 2, "a", "0.41")
+			inst := shown(o)
+			b.in.History.Machines, b.machines[o.ID] = append(b.in.History.Machines, o), &inst
+			b.in.Policies[0].Target = 2
+		},
+		"the lower bid would lose":  func(b *bazaar) { b.theta["a"] = usd("0.40") },
+		"a breaker is open":         func(b *bazaar) { b.in.History.Breakers = []Breaker{{Code: BreakerFailures, Since: t0, Reason: "x"}} },
+		"the policy is paused":      func(b *bazaar) { b.in.History.Pauses = []Pause{{Policy: "p", Since: t0}} },
+		"a raise is not yet proven": func(b *bazaar) { b.in.History.Machines[0].NoCutBefore = t0.Add(2 * time.Hour) },
+	} {
+		b := tooHigh()
+		change(b)
+		for range 60 {
+			if p := b.minute(t); len(p.Actions) != 0 {
+				t.Errorf("%s: %+v", name, p.Actions)
+				break
+			}
+		}
+	}
+}
+
+// Other work comes first, and what runs is asked about when there is none.
+func TestQuestionsAboutWhatRunsWaitForAllOthers(t *testing.T) {
+	b := tooHigh()
+	q := newPolicy("q", 1)
+	b.in.Policies = append(b.in.Policies, q)
+	b.in.Snapshot.Hosts.Value = append(b.in.Snapshot.Hosts.Value, newHost("b", 4, "0.35"))
+	b.theta["b"], b.in.HourlyCap = usd("0.90"), usd("2")
+	b.in.Now = b.in.Now.Add(time.Minute)
+	b.look(b.list(), true)
+	if p := Compute(b.in); len(p.Questions) != 1 || p.Questions[0].Host != "b" && p.Questions[0].Host != "a" || p.Questions[0].Bid > usd("0.20") {
+		t.Errorf("%+v", p.Questions)
+	}
+}
+
+func TestWhatBecomesOfALowerBidThatIsNotShown(t *testing.T) {
+	pending := func() *bazaar {
+		b := tooHigh()
+		b.rebids = false
+		for range 30 {
+			if p := b.minute(t); len(p.Actions) > 0 {
+				return b
+			}
+		}
+		t.Fatal("never lowered")
+		return nil
+	}
+	b := pending()
+	for range 60 {
+		if p := b.minute(t); len(p.Actions) > 0 {
+			t.Fatalf("tried again after it was ignored: %+v", p.Actions)
+		}
+	}
+	if m := b.in.History.Machines[0]; m.Rebid != nil || m.Bid.Or(0) != usd("0.40") || m.sureBid().Or(0) != usd("0.40") || m.Reserved != usd("0.405") {
+		t.Errorf("ignored: %+v", m)
+	}
+	if l, _ := b.in.History.RebidApplies.Get(); !l.Holds {
+		t.Error("a cut that was ignored says nothing about raises")
+	}
+	b = pending()
+	low := b.in.History.Machines[0].Rebid.Bid
+	for _, inst := range b.machines {
+		inst.Status, inst.Compute = market.StatusOutbid, market.Some(market.Rate(0))
+	}
+	b.in.Now = b.in.Now.Add(time.Minute)
+	b.look(b.list(), true)
+	// It may win again at either of the two.
+	if m := b.in.History.Machines[0]; m.Rebid != nil || m.Reserved != usd("0.405") || m.Bid.Or(0) != usd("0.40") || m.sureBid().Or(0) != low {
+		t.Errorf("outbid meanwhile: %+v", m)
+	}
+}
+
+func TestOnlyALowerBidIsBookedAsOne(t *testing.T) {
+	b := tooHigh()
+	a := Action{Kind: Rebid, Policy: "p", Machine: b.in.History.Machines[0].Name, Bid: usd("0.40"), Rate: usd("0.405"), Reason: Reason{ReasonPriceFell, "x"}}
+	if _, err := Begin(&b.in.History, a, b.in.CapsFor("p"), 1, 1, "", t0); !errors.Is(err, ErrStale) {
+		t.Errorf("%v", err)
+	}
+	a.Bid, a.Reason.Code = usd("0.30"), ReasonOutbid
+	if _, err := Begin(&b.in.History, a, b.in.CapsFor("p"), 1, 1, "", t0); err == nil {
+		t.Error("a raise went down")
+	}
+	a.Reason.Code = ReasonPriceFell
+	in, err := Begin(&b.in.History, a, b.in.CapsFor("p"), 1, 1, "", t0)
+	if m := b.in.History.Machines[0]; err != nil || m.Reserved != usd("0.405") || in.Reserved != usd("0.405") || m.sureBid().Or(0) != usd("0.30") {
+		t.Fatalf("%v %+v", err, m)
+	}
+	Refuse(&b.in.History, &in, market.ClassBidRefused, "too low", t0)
+	if m := b.in.History.Machines[0]; m.Rebid != nil || m.Reserved != usd("0.405") || m.sureBid().Or(0) != usd("0.40") || m.NoCutBefore.Before(t0.Add(cutEvery)) {
+		t.Errorf("%+v", m)
+	}
+}
