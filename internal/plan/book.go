@@ -211,7 +211,7 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 		if m.cuts() && class != market.ClassUnavailable { // it bids what it did
 			m.SureBid = m.Bid
 		}
-		m.Rebid = nil
+		m.Rebid, m.NoCutBefore = nil, now.Add(cutEvery)
 		m.Reserved = m.rate()
 		switch class {
 		case market.ClassBidRefused, market.ClassNoCapacity, market.ClassRateLimited, market.ClassUnauthorized, market.ClassUnavailable:

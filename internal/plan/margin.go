@@ -165,6 +165,9 @@ func (l *lane) margin(hi market.Rate) market.Rate {
 	if l.w == nil || l.named {
 		return 0
 	}
+	if share, ok := l.share.Get(); ok {
+		return hi.Scale(int64(share*1e6), 1e6)
+	}
 	delta, _ := l.w.marginOn(l.host, l.model, hi, l.w.lossOf(l.host, l.model, l.onDemand, hi))
 	return delta
 }

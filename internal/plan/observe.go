@@ -456,6 +456,7 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		// request. That the market takes no bids at all is learnt only where it said
 		// yes: one that runs may be shown with a price that leaves something out.
 		m.RebidIgnored = now == market.StatusOutbid
+		m.NoCutBefore = o.l.Now.Add(cutIgnored)
 		if known && r.Accepted && m.RebidIgnored {
 			o.h.RebidApplies = market.Some(Lesson{false, o.l.Now})
 		}

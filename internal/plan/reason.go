@@ -6,6 +6,7 @@ const (
 	ReasonBelowTarget   = "below_target"
 	ReasonOutbid        = "outbid"
 	ReasonPriceFell     = "price_fell"
+	ReasonRebidProof    = "rebid_proof"
 	ReasonOverTarget    = "over_target"
 	ReasonPolicyRemoved = "policy_removed"
 	ReasonOverCeiling   = "over_ceiling"

@@ -65,6 +65,7 @@ type lane struct {
 	named  bool        // top is the only bid that the policy makes
 	// What the margin follows from; of no policy, there is none.
 	w        *world
+	share    market.Maybe[float64] // the margin, where the policy fixes it
 	host     string
 	model    market.GPUModel
 	onDemand market.Rate
@@ -153,7 +154,7 @@ func (w *world) lane(p *policy.Policy, c *candidate, b bracket) lane {
 	onDemand, top := c.onDemand, c.top
 	l := lane{
 		open: opening(onDemand), least: onDemand.Scale(lowestFloor, 100), top: top, enough: worthless(onDemand),
-		w: w, host: c.host.ID, model: c.gpu.Model, onDemand: onDemand,
+		w: w, share: p.Bidding.Margin, host: c.host.ID, model: c.gpu.Model, onDemand: onDemand,
 	}
 	if b.floor != 0 {
 		l.open, l.least = b.floor, min(l.least, b.floor)
@@ -395,7 +396,7 @@ func (w *world) raiseLane(d *desk, m *Machine, bid, top market.Rate) lane {
 	onDemand := w.onDemand(m).Or(bid.Mul(2))
 	l := lane{
 		open: bid.Scale(100+firstStep, 100).CeilCent(), top: top, enough: worthless(onDemand),
-		w: w, host: m.Host, model: m.Model, onDemand: onDemand,
+		w: w, share: d.p.Bidding.Margin, host: m.Host, model: m.Model, onDemand: onDemand,
 	}
 	if bid, named := d.p.Bidding.Named(d.gpus(m), onDemand); named {
 		l.top, l.named = min(top, bid), true

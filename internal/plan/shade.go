@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -37,35 +38,20 @@ func (w *world) shadeAll(d *desk) {
 	}
 }
 
-// mayShade says whether the bid of a machine can be lowered at all: by policy, by what
-// is known of the market and of the machine, and because nothing else of ours stands on its
-// host. A lower bid there could let a large rival win that needs the GPUs of
-// both.
+// mayShade says whether the bid of a machine can be lowered at all: by policy, and by
+// what is known of the market and of the machine. Others of ours on its host do not
+// matter: a lower bid of one that stays takes the same from all that hold
+// GPUs together with it, so they stay too; and one that would not stay is refused.
 func (w *world) mayShade(d *desk, m *Machine) bool {
 	applies, known := w.in.History.RebidApplies.Get()
 	now := w.in.Now
 	switch {
-	case d.p.Bidding.MaxStep <= 0 || !known || !applies.Holds || w.pausedBy(d.p.Name) != nil || w.in.History.OpenBreaker(now) != nil:
+	case d.p.Bidding.MaxStep <= 0 || known && !applies.Holds || w.pausedBy(d.p.Name) != nil || w.in.History.OpenBreaker(now) != nil:
 	case !m.Ready() || m.Capacity != market.Spot || m.API == market.V2 || m.Renamed != "" || m.ID == "" || w.going[m.Name] || m.Leaving != nil:
 	case m.Rebid != nil || m.RebidIgnored || now.Before(m.NoCutBefore) || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
 	case !m.Bid.Known() || !m.Storage.Known() || m.sureBid() != m.Bid || !w.onDemand(m).Known():
 	default:
-		return !w.accompanied(m)
-	}
-	return false
-}
-
-// accompanied says whether another machine of ours stands, or may stand, on the host.
-func (w *world) accompanied(m *Machine) bool {
-	for _, o := range w.machines {
-		if o != m && (o.Host == m.Host || o.Host == "") {
-			return true
-		}
-	}
-	for _, a := range w.plan.Actions {
-		if a.Kind == Deploy && a.Host == m.Host {
-			return true
-		}
+		return !w.raising[m.Host]
 	}
 	return false
 }
@@ -90,7 +76,7 @@ func (w *world) shade(d *desk, m *Machine) {
 	b := w.brackets[k]
 	switch {
 	case b.fresh && b.hi <= c.wins && !c.since.IsZero() && w.in.Now.Sub(c.since) >= cutProof:
-		w.cut(d, m, c)
+		w.lower(d, m, c)
 	case !w.calm || b.fresh || b.silent || b.lo >= c.wins || w.in.Now.Before(c.askAfter) || w.probes <= 0:
 	default:
 		w.watch(market.Question{Host: m.Host, Model: m.Model, Shape: m.Shape, Bid: c.wins})
@@ -110,11 +96,8 @@ type cut struct {
 // is low enough, else what would have to win for a whole step.
 func (w *world) newCut(d *desk, m *Machine, k *Bracket) cut {
 	bid, onDemand := m.Bid.Or(0), w.onDemand(m).Or(0)
-	loss := w.lossOf(m.Host, m.Model, onDemand, bid)
-	margin := func(hi market.Rate) market.Rate {
-		delta, _ := w.marginOn(m.Host, m.Model, hi, loss)
-		return delta.CeilCent()
-	}
+	l := w.raiseLane(d, m, bid, bid)
+	margin := func(hi market.Rate) market.Rate { return l.margin(hi).CeilCent() }
 	worth := bid.Sub(max(market.Cent, bid.Scale(settleShare, 100))) // a bid from here on is left as it is
 	lowest := max(bid.Sub(bid.Scale(int64(d.p.Bidding.MaxStep*1e6), 1e6)).CeilCent(), market.MinBid)
 	pace := max(cutProof, watchTakes*time.Duration(len(w.machines)))
@@ -162,13 +145,35 @@ func (w *world) watch(q market.Question) {
 	}
 }
 
-func (w *world) cut(d *desk, m *Machine, c cut) {
+// lower asks for a lower bid. Where nobody knows yet whether the market applies new
+// bids at all, that is found out first, with a bid a cent higher: it can do no harm.
+func (w *world) lower(d *desk, m *Machine, c cut) {
 	storage := m.Storage.Or(0)
+	if !w.in.History.RebidApplies.Known() {
+		w.prove(d, m, storage)
+		return
+	}
 	d.busy, w.raising[m.Host] = true, true
 	w.plan.Actions = append(w.plan.Actions, Action{
 		Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
 		Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: c.to, Storage: storage, Rate: c.to.Add(storage), Reserve: m.Reserved,
 		Reason: Reason{ReasonPriceFell, fmt.Sprintf("bids %s; for %s, %s", m.Bid.Or(0), w.in.Now.Sub(c.since).Round(time.Second), wonText(c.wins, c.margin))},
+	})
+}
+
+// prove asks for a cent more, one machine at a time.
+func (w *world) prove(d *desk, m *Machine, storage market.Rate) {
+	to := m.Bid.Or(0).Add(market.Cent).CeilCent()
+	proving := slices.ContainsFunc(w.machines, func(o *Machine) bool { return o.Rebid != nil })
+	if proving || w.proving || to > w.raiseLimit(d, m, storage) || to.Add(storage).Sub(m.Reserved) > w.room(d).room {
+		return
+	}
+	w.reserve(d, max(to.Add(storage).Sub(m.Reserved), 0))
+	d.busy, w.raising[m.Host], w.proving = true, true, true
+	w.plan.Actions = append(w.plan.Actions, Action{
+		Kind: Rebid, Policy: m.Policy, Machine: m.Name, Instance: m.ID, Host: m.Host, Location: m.Location,
+		Model: m.Model, Shape: m.Shape, Capacity: m.Capacity, Bid: to, Storage: storage, Rate: to.Add(storage), Reserve: to.Add(storage),
+		Reason: Reason{ReasonRebidProof, fmt.Sprintf("bids %s, and could bid less: a cent more shows whether the market applies new bids", m.Bid.Or(0))},
 	})
 }
 

@@ -87,17 +87,10 @@ func TestALowerBidFreesNothingBeforeTwoLooksShowIt(t *testing.T) {
 	t.Fatal("never lowered")
 }
 
-func TestNoBidIsLoweredWhereItIsNotKnownToWorkOrOursStandBeside(t *testing.T) {
+func TestNoBidIsLoweredWhereThatWouldNotWorkOrMustNotBe(t *testing.T) {
 	for name, change := range map[string]func(b *bazaar){
-		"whether new bids apply is not known": func(b *bazaar) { b.in.History.RebidApplies = market.Maybe[Lesson]{} },
-		"they do not":                         func(b *bazaar) { b.in.History.RebidApplies = market.Some(Lesson{false, t0}) },
-		"the policy forbids it":               func(b *bazaar) { b.in.Policies[0].Bidding.MaxStep = 0 },
-		"another of ours is there": func(b *bazaar) {
-			o := newMachine(b.in.Policies[0], 2, "a", "0.41")
-			inst := shown(o)
-			b.in.History.Machines, b.machines[o.ID] = append(b.in.History.Machines, o), &inst
-			b.in.Policies[0].Target = 2
-		},
+		"they do not":               func(b *bazaar) { b.in.History.RebidApplies = market.Some(Lesson{false, t0}) },
+		"the policy forbids it":     func(b *bazaar) { b.in.Policies[0].Bidding.MaxStep = 0 },
 		"the lower bid would lose":  func(b *bazaar) { b.theta["a"] = usd("0.40") },
 		"a breaker is open":         func(b *bazaar) { b.in.History.Breakers = []Breaker{{Code: BreakerFailures, Since: t0, Reason: "x"}} },
 		"the policy is paused":      func(b *bazaar) { b.in.History.Pauses = []Pause{{Policy: "p", Since: t0}} },
@@ -110,6 +103,27 @@ func TestNoBidIsLoweredWhereItIsNotKnownToWorkOrOursStandBeside(t *testing.T) {
 				t.Errorf("%s: %+v", name, p.Actions)
 				break
 			}
+		}
+	}
+}
+
+// Whether the market applies new bids is found out with a cent more, once.
+func TestACentMoreShowsWhetherNewBidsApply(t *testing.T) {
+	for _, applies := range []bool{true, false} {
+		b := tooHigh()
+		b.in.History.RebidApplies, b.rebids = market.Maybe[Lesson]{}, applies
+		var did []Action
+		for range 60 {
+			did = append(did, b.minute(t).Actions...)
+		}
+		if len(did) == 0 || did[0].Reason.Code != ReasonRebidProof || did[0].Bid != usd("0.41") || did[0].Rate > usd("0.60") {
+			t.Fatalf("%+v", did)
+		}
+		if !applies && len(did) > 1 {
+			t.Errorf("it does nothing, and yet: %+v", did[1:])
+		}
+		if applies && (len(did) < 3 || did[1].Reason.Code != ReasonPriceFell || did[1].Bid != usd("0.33")) {
+			t.Errorf("%+v", did)
 		}
 	}
 }

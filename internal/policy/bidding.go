@@ -20,6 +20,9 @@ type Bidding struct {
 	Strategy Strategy    `json:"strategy,omitempty"`
 	Price    market.Rate `json:"price_usd_gpu_hour,omitempty"` // fixed: compute only, per GPU
 	Fraction float64     `json:"fraction,omitempty"`           // fraction: of the on-demand compute price
+	// Margin is what is added to the lowest bid that wins, as a share of it; learnt where
+	// it is not known. Discover only.
+	Margin market.Maybe[float64] `json:"margin,omitzero"`
 	// MaxStep is the greatest share by which a bid is lowered at once; 0 lowers none.
 	MaxStep float64 `json:"max_step,omitempty"`
 }
@@ -52,6 +55,8 @@ func (d *decoder) checkBidding(p *filePolicy) {
 		d.fail(CodeBidding, b.Price.at, "set strategy: fixed, or remove price", "price has no meaning for strategy %s", s)
 	case s != Fraction && b.Fraction.set:
 		d.fail(CodeBidding, b.Fraction.at, "set strategy: fraction, or remove fraction", "fraction has no meaning for strategy %s", s)
+	case s != Discover && b.Margin.set:
+		d.fail(CodeBidding, b.Margin.at, "set strategy: discover, or remove margin", "margin has no meaning for strategy %s", s)
 	case s != Discover && b.MaxStep.set:
 		d.fail(CodeBidding, b.MaxStep.at, "set strategy: discover, or remove max_step", "max_step has no meaning for strategy %s", s)
 	case b.Price.ok && p.MaxGPUHour.ok && b.Price.v >= p.MaxGPUHour.v:
@@ -69,6 +74,9 @@ func (p *filePolicy) bidding() Bidding {
 		b.Fraction = f.Fraction.v
 	default:
 		b.MaxStep = f.MaxStep.v
+		if f.Margin.ok {
+			b.Margin = market.Some(f.Margin.v)
+		}
 	}
 	return b
 }

@@ -378,7 +378,7 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodeBidding, "A bidding strategy without its number, or with another's",
-			"`bidding.strategy: fixed` needs a `price` below `max_gpu_hour`; `fraction` and `max_step` belong to the strategies `fraction` and `discover`. A number that does nothing may be one that somebody counts on.",
+			"`bidding.strategy: fixed` needs a `price` below `max_gpu_hour`; `fraction` belongs to the strategy `fraction`, `margin` and `max_step` to `discover`. A number that does nothing may be one that somebody counts on.",
 			"bidding: {strategy: discover, price: 0.30}",
 			"Set the strategy that the number belongs to, or remove the number.",
 		},

@@ -164,6 +164,7 @@ type fileBidding struct {
 	Strategy text   `yaml:"strategy" jsonschema:"enum=discover,enum=fixed,enum=fraction,default=discover" jsonschema_description:"discover asks the market for the lowest bid that wins and adds a margin that it has learnt; fixed bids price everywhere; fraction bids a share of each host's on-demand price. None of them goes above the ceiling."`
 	Price    money  `yaml:"price" jsonschema:"exclusiveMinimum=0" jsonschema_description:"For strategy fixed: dollars per GPU-hour, without storage."`
 	Fraction number `yaml:"fraction" jsonschema:"exclusiveMinimum=0,maximum=1,default=0.6" jsonschema_description:"For strategy fraction: the share of the on-demand price of GPU, vCPUs and RAM."`
+	Margin   number `yaml:"margin" jsonschema:"minimum=0,maximum=1" jsonschema_description:"For strategy discover: what is added to the lowest bid that wins, as a share of it. Without it, the margin is learnt from how far and how often prices rose; better leave it out."`
 	MaxStep  number `yaml:"max_step" jsonschema:"minimum=0,maximum=0.9,default=0.2" jsonschema_description:"For strategy discover: the greatest share by which the bid of a running machine is lowered within ten minutes. 0 lowers none."`
 }
 

@@ -61,7 +61,7 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 			MaxGPUHour: market.USD(0, 40), Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: 20 * time.Minute, Bidding: Bidding{Strategy: Discover, MaxStep: 0.2},
 		}},
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Budget) bool { return reflect.DeepEqual(a, b) })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Budget) bool { return reflect.DeepEqual(a, b) }), cmp.Comparer(func(a, b Bidding) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -203,6 +203,28 @@ func (e *Engine) ThresholdFor(hostID string, model market.GPUModel, gpus int) (m
 	return p.threshold(gpus, nil)
 }
 
+// Room is how many GPUs of a pool are not held on demand: those that the auction is
+// about.
+func (e *Engine) Room(hostID string, model market.GPUModel) int {
+	defer e.lock()()
+	p := e.pool(hostID, model)
+	if p == nil {
+		return 0
+	}
+	return max(p.total-p.held, 0)
+}
+
+// Needs is the least bid, in whole cents, with which a spot machine of the account
+// would hold its GPUs now; ok is false where none would do.
+func (e *Engine) Needs(id string) (market.Rate, bool) {
+	defer e.lock()()
+	m := e.machine[id]
+	if m == nil || m.bidder == nil {
+		return 0, false
+	}
+	return m.pool.threshold(m.order.Shape.GPUs, m.bidder)
+}
+
 func (e *Engine) pool(hostID string, model market.GPUModel) *pool {
 	h := e.hostByID[hostID]
 	if h == nil {

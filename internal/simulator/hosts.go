@@ -264,7 +264,8 @@ func (e *Engine) repriceSometimes(h *host, rng *rand.Rand) {
 }
 
 func (e *Engine) newHost(rng *rand.Rand, i int, locations map[string]string) *host {
-	kind := catalogue[pickWeighted(rng, catalogue)]
+	kinds := e.kinds()
+	kind := kinds[pickWeighted(rng, kinds)]
 	at := places[rng.IntN(len(places))]
 	if kind.dear { // dear GPUs stand in data centres
 		for at.tier < 2 {
@@ -290,6 +291,14 @@ func (e *Engine) newHost(rng *rand.Rand, i int, locations map[string]string) *ho
 	}
 	e.equip(h, rng, i, kind)
 	return h
+}
+
+// kinds are those of the catalogue that are wanted.
+func (e *Engine) kinds() []gpuKind {
+	if len(e.opts.Models) == 0 {
+		return catalogue
+	}
+	return slices.DeleteFunc(slices.Clone(catalogue), func(k gpuKind) bool { return !slices.Contains(e.opts.Models, k.model) })
 }
 
 func (e *Engine) equip(h *host, rng *rand.Rand, i int, kind gpuKind) {

@@ -13,14 +13,15 @@ import (
 // Options of New. The zero value is a running market with the default regime on
 // the system's clock.
 type Options struct {
-	Clock   clock.Clock   // default clock.System{}
-	Seed    uint64        // of everything random
-	Start   time.Time     // default Clock.Now()
-	Hosts   int           // number of generated hosts, default 60
-	Balance market.Amount // prepaid, default $500; negative starts overdrawn
-	Boot    BootModel     // zero: median 180 s, sigma 0.5, 3 % never come up
-	Regime  Regime        // default Reactive
-	Replay  []Series      // prices for the Replay regime, see ReadSeries
+	Clock   clock.Clock       // default clock.System{}
+	Seed    uint64            // of everything random
+	Start   time.Time         // default Clock.Now()
+	Hosts   int               // number of generated hosts, default 60
+	Models  []market.GPUModel // of the generated hosts; none: all of the catalogue
+	Balance market.Amount     // prepaid, default $500; negative starts overdrawn
+	Boot    BootModel         // zero: median 180 s, sigma 0.5, 3 % never come up
+	Regime  Regime            // default Reactive
+	Replay  []Series          // prices for the Replay regime, see ReadSeries
 	// RebidApplies says which call changes a running machine's bid.
 	RebidApplies RebidMode
 	// SpotShownFree is the share of hosts whose advertised amounts count GPUs held
@@ -147,6 +148,9 @@ func (o *Options) check() error {
 	}
 	if o.Boot.Median < 0 || o.Boot.Sigma < 0 || o.Boot.Fails < 0 || o.Boot.Fails > 1 {
 		return fmt.Errorf("%w: a boot model needs a median and sigma of at least 0 and fails within 0 to 1", errOptions)
+	}
+	if e := (&Engine{opts: *o}); o.Hosts > 0 && len(e.kinds()) == 0 {
+		return fmt.Errorf("%w: none of the models is in the catalogue", errOptions)
 	}
 	if o.Regime == Replay && len(o.Replay) == 0 {
 		return fmt.Errorf("%w: the replay regime needs a price file", errOptions)

@@ -1,0 +1,478 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/backtest/optimum"
+	"github.com/tdscaler/tdscaler/internal/backtest/tape"
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/secret"
+	"github.com/tdscaler/tdscaler/internal/simulator"
+)
+
+// The auction benchmark: the daemon, with every real part but HTTP, on a market of
+// rivals, floors and tenants that tells nobody its prices. It is compared with itself at
+// fixed margins, and, where no bid of ours moves a price, with a buyer who knows them all.
+//
+// Tuned on seeds 1 to 10; what is reported is 11 to 30.
+
+const (
+	auctionHosts  = 40 // about 125 GPUs, three quarters of which can be had
+	auctionTarget = 16
+	auctionModel  = market.GPUModel("geforcertx4090-pcie-24gb")
+)
+
+var auctionStart = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// room is the simulator as the daemon's market, a request a second, with the time that
+// its answers take.
+type room struct {
+	engine   *simulator.Engine
+	clock    *clock.Virtual
+	rng      *rand.Rand
+	next     time.Time // before which no request may leave
+	requests []time.Time
+	writing  string // the machine that a write under way is about; "new" for an order
+	fallen   int    // machines of ours that fell to a bid of ours
+}
+
+// request waits for its turn; the answer takes between from and to.
+func (r *room) request(ctx context.Context, from, to time.Duration) error {
+	now := r.clock.Now()
+	if wait := r.next.Sub(now); wait > 0 {
+		if err := r.clock.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+	now = r.clock.Now()
+	r.next = now.Add(time.Second)
+	r.requests = append(r.requests, now)
+	return r.clock.Sleep(ctx, from+time.Duration(r.rng.Int64N(int64(to-from)+1)))
+}
+
+func (r *room) read(ctx context.Context) error {
+	return r.request(ctx, 300*time.Millisecond, time.Second)
+}
+
+// write lets everything happen that is due before the write takes effect, so that who
+// falls then falls to it.
+func (r *room) write(ctx context.Context, about string, do func() error) error {
+	if err := r.request(ctx, 2*time.Second, 12*time.Second); err != nil {
+		return err
+	}
+	r.engine.Now()
+	r.writing = about
+	defer func() { r.writing = "" }()
+	return do()
+}
+
+func (r *room) observe(e simulator.Event) {
+	if e.Kind == simulator.Outbid && r.writing != "" && r.writing != e.Machine {
+		r.fallen++
+	}
+}
+
+func (r *room) AuthTest(context.Context) error { return nil }
+
+func (r *room) Hosts(ctx context.Context) ([]market.Host, error) {
+	err := r.read(ctx)
+	return r.engine.Hosts(), err
+}
+
+func (r *room) Instances(ctx context.Context) ([]market.Instance, error) {
+	err := r.read(ctx)
+	return r.engine.Instances(), err
+}
+
+func (r *room) InstancesV2(context.Context) ([]market.Instance, error) { // another API, another pace
+	return r.engine.Instances(), nil
+}
+
+func (r *room) Instance(ctx context.Context, id string) (market.Instance, error) {
+	if err := r.read(ctx); err != nil {
+		return market.Instance{}, err
+	}
+	for _, i := range r.engine.Instances() {
+		if i.ID == id {
+			return i, nil
+		}
+	}
+	return market.Instance{}, &market.Error{Op: "get machine", Class: market.ClassNotFound, Detail: "no such machine"}
+}
+
+func (r *room) InstanceV2(ctx context.Context, id string) (market.Instance, error) {
+	return r.Instance(ctx, id)
+}
+
+func (r *room) Balance(ctx context.Context) (market.Balance, error) {
+	err := r.read(ctx)
+	return r.engine.Balance(), err
+}
+
+func (r *room) ValidateNew(ctx context.Context, q market.Question) (market.Verdict, error) {
+	err := r.read(ctx)
+	return r.engine.Validate(q), err
+}
+
+func (r *room) Deploy(ctx context.Context, o market.Order) (d market.Deployed, err error) {
+	err = r.write(ctx, "new", func() error { d, err = r.engine.Deploy(o); return err })
+	return d, err
+}
+
+func (r *room) Delete(ctx context.Context, id string) error {
+	return r.write(ctx, id, func() error { return r.engine.Delete(id) })
+}
+
+func (r *room) DeleteInstance(ctx context.Context, id string) error { return r.Delete(ctx, id) }
+
+func (r *room) ValidateExisting(ctx context.Context, id string, bid market.Rate) (v market.Verdict, err error) {
+	err = r.write(ctx, id, func() error { v, err = r.engine.ValidateExisting(id, bid); return err })
+	return v, err
+}
+
+func (r *room) ModifyBid(ctx context.Context, id string, _ market.GPUModel, _ market.Shape, bid market.Rate) error {
+	return r.write(ctx, id, func() error { return r.engine.Rebid(id, bid) })
+}
+
+// auction is one run.
+type auction struct {
+	seed    uint64
+	regime  simulator.Regime
+	series  []simulator.Series // for the replay regime
+	length  time.Duration
+	bidding policy.Bidding
+}
+
+// outcome is what it came to.
+type outcome struct {
+	j, cost, delivered float64 // $, $, GPU-hours
+	overpay            float64 // GPU-hour weighted, of what was needed
+	outbids, cuts      int
+	requests, busiest  int // in all, and within any ten seconds
+	fallen, rebids     int
+	probes, bought     int
+	onDemand           market.Rate // all-in, of the mean host
+	needed, paid       float64
+}
+
+func (a *auction) options(c *clock.Virtual) simulator.Options {
+	o := simulator.Options{
+		Clock: c, Start: auctionStart, Seed: a.seed, Hosts: auctionHosts, Models: []market.GPUModel{auctionModel}, Balance: 1_000_000 * market.Dollar, Regime: a.regime,
+	}
+	if a.series != nil {
+		o.Regime, o.Replay = simulator.Replay, a.series
+	}
+	return o
+}
+
+func (a *auction) set(onDemand market.Rate) policy.Set {
+	return policy.Set{
+		Version: 1, Daemon: policy.Daemon{Schedule: "@every 1m", Mode: policy.Live, Owner: "main"},
+		TensorDock: policy.TensorDock{MarketplaceRPS: 1, InstancesRPM: 100},
+		Limits:     policy.Limits{MaxActions: 20, MaxProbes: 40},
+		Safety: policy.Safety{
+			UnknownLooks: 3, UnknownAge: 10 * time.Minute, AbsentLooks: 3, AbsentAge: 2 * time.Minute, BackoffMin: 30 * time.Second, BackoffMax: time.Hour,
+			BreakerFailures: 5, BreakerWindow: 10 * time.Minute, BreakerCooldown: 15 * time.Minute, BreakerNeverUp: 5, PriceOutlier: 3, BillTolerance: 0.1, BillStop: 0.3,
+		},
+		Ledger: policy.Ledger{Retention: 24 * time.Hour, MaxSize: 1 << 30},
+		Policies: []policy.Policy{{
+			Name: "train", Kind: policy.VM, Capacity: market.Spot, Target: auctionTarget, Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100},
+			MaxGPUHour: onDemand, Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: 20 * time.Minute, Bidding: a.bidding,
+		}},
+	}
+}
+
+// onDemand is what a machine costs on the mean host, all-in.
+func onDemandOf(e *simulator.Engine) market.Rate {
+	var sum market.Rate
+	n := 0
+	for _, h := range e.Hosts() {
+		if g, ok := h.GPU(auctionModel); ok {
+			s := market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100}
+			sum = sum.Add(h.OnDemandCompute(g, s).Or(0)).Add(h.StorageRate(s).Or(0))
+			n++
+		}
+	}
+	return sum.Scale(1, int64(n))
+}
+
+func (a *auction) run(t testing.TB) outcome {
+	t.Helper()
+	virtual := clock.NewVirtual(auctionStart)
+	r := &room{clock: virtual, rng: rand.New(rand.NewPCG(a.seed, 77))}
+	o := a.options(virtual)
+	o.Observe = r.observe
+	engine, err := simulator.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.engine = engine
+	out := outcome{onDemand: onDemandOf(engine)}
+	dir := t.TempDir()
+	l, err := ledger.Open(ledger.Options{Path: filepath.Join(dir, "a.db"), NoSync: true, Volatile: true, ID: "auction", Retention: 24 * time.Hour, MaxSize: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	end := auctionStart.Add(a.length)
+	d, err := daemon.New(daemon.Options{
+		Config: daemon.Config{
+			Path: filepath.Join(dir, "a.yaml"), Set: a.set(out.onDemand), Materials: map[string]daemon.Material{"train": {SSHKey: "ssh-ed25519 none"}},
+			Key: secret.New("none"), Token: secret.New("none"),
+		},
+		Ledger: l, Credentials: credentials.New(filepath.Join(dir, "credentials")), Clock: virtual, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
+		Connect: func(daemon.Config) (daemon.Market, error) { return daemon.Market{Reader: r, Writer: r}, nil },
+		Report: func(rep plan.Report) {
+			out.sample(r, &rep)
+			if !virtual.Now().Before(end) {
+				stop()
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out.add(r)
+	return out
+}
+
+// sample weighs once a cycle what running machines pay against what they need.
+func (o *outcome) sample(r *room, rep *plan.Report) {
+	for _, in := range rep.Intents {
+		switch {
+		case in.Kind == plan.Deploy:
+			o.bought++
+		case in.Kind == plan.Rebid && in.Reason.Code == plan.ReasonPriceFell:
+			o.cuts++
+		case in.Kind == plan.Rebid:
+			o.rebids++
+		}
+	}
+	for _, i := range r.engine.Instances() {
+		if need, ok := r.engine.Needs(i.ID); ok && i.Status == market.StatusRunning {
+			o.needed += need.Float()
+			o.paid += i.Compute.Or(0).Float()
+		}
+	}
+	o.probes += len(rep.Input.Verdicts)
+}
+
+func (o *outcome) add(r *room) {
+	now := r.clock.Now()
+	for _, m := range r.engine.Fleet() {
+		o.cost += m.Compute.Float() + m.Storage.Float()
+		o.delivered += m.Running.Hours() * float64(m.Shape.GPUs)
+		o.outbids += m.Outbids
+	}
+	wanted := float64(auctionTarget) * now.Sub(auctionStart).Hours()
+	o.j = o.cost + 2*o.onDemand.Float()*max(wanted-o.delivered, 0)
+	o.overpay = o.paid/max(o.needed, 1e-9) - 1
+	o.fallen, o.requests = r.fallen, len(r.requests)
+	for i, at := range r.requests {
+		j := i
+		for j < len(r.requests) && r.requests[j].Sub(at) < 10*time.Second {
+			j++
+		}
+		o.busiest = max(o.busiest, j-i)
+	}
+}
+
+// star is J*: the least that somebody pays who knows all prices and boots to come, and who
+// pays at each moment just what wins then, whatever that takes in new bids. The prices
+// are those of the same market without us: in the price-path regime no bid moves them, so that
+// they are exact; with rivals, they are those of the first GPU of each host, so that it is a lower bound but
+// for the rare bundle of GPUs that is dearer one by one.
+func (a *auction) star(t testing.TB) float64 {
+	t.Helper()
+	virtual := clock.NewVirtual(auctionStart)
+	e, err := simulator.New(a.options(virtual))
+	if err != nil {
+		t.Fatal(err)
+	}
+	onDemand := onDemandOf(e)
+	film := &tape.Tape{Start: auctionStart, Length: a.length, Boot: 3 * time.Minute, Penalty: onDemand.Mul(2)}
+	index := map[string]int{}
+	for at := time.Duration(0); at < a.length; at += 10 * time.Minute {
+		virtual.Set(auctionStart.Add(at))
+		for _, h := range e.Hosts() {
+			i, ok := index[h.ID]
+			if !ok {
+				if !h.Online || !h.Listed || h.Reserved || len(h.Ports.Or(nil)) == 0 {
+					continue
+				}
+				i = len(film.Pools)
+				index[h.ID] = i
+				film.Pools = append(film.Pools, tape.Pool{Name: h.ID, Model: auctionModel})
+			}
+			p := &film.Pools[i]
+			free, price := e.Room(h.ID, auctionModel), market.Rate(0)
+			if need, ok := e.ThresholdFor(h.ID, auctionModel, 1); ok {
+				price = need.Add(h.StorageRate(market.Shape{Storage: 100}).Or(0))
+			} else {
+				free = 0
+			}
+			if n := len(p.Free); n == 0 || p.Free[n-1].Value != free {
+				p.Free = append(p.Free, tape.Step[int]{At: at, Value: free})
+			}
+			if n := len(p.Price); n == 0 || price != 0 && p.Price[n-1].Value != price {
+				p.Price = append(p.Price, tape.Step[market.Rate]{At: at, Value: price})
+			}
+		}
+	}
+	slices.SortFunc(film.Pools, func(a, b tape.Pool) int { return strings.Compare(a.Name, b.Name) })
+	w := optimum.Wish{Units: auctionTarget, GPUs: 1, Limits: optimum.Limits{Spot: true, Ceiling: onDemand}}
+	return optimum.Star(film, w).J.Float()
+}
+
+var fixedMargins = []float64{0, 0.01, 0.02, 0.05, 0.10, 0.20}
+
+// figures are the ratios of all seeds.
+type figures []float64
+
+// mean and half of its 95 % interval.
+func (f figures) mean() (mean, half float64) {
+	for _, x := range f {
+		mean += x / float64(len(f))
+	}
+	for _, x := range f {
+		half += (x - mean) * (x - mean)
+	}
+	if len(f) < 2 {
+		return mean, 0
+	}
+	return mean, 1.96 * math.Sqrt(half/float64(len(f)-1)/float64(len(f)))
+}
+
+func (f figures) String() string {
+	m, h := f.mean()
+	return fmt.Sprintf("%.3f ± %.3f", m, h)
+}
+
+func number(t *testing.T, name string, without int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return without
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestBenchAuction is `make bench-auction`: AUCTION=n seeds from FROM on, DAYS days each.
+func TestBenchAuction(t *testing.T) {
+	seeds := number(t, "TDSCALER_BENCH_AUCTION", 0)
+	if seeds == 0 {
+		t.Skip("minutes: set TDSCALER_BENCH_AUCTION to a number of seeds, or run make bench-auction")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	first, days := number(t, "TDSCALER_BENCH_AUCTION_FROM", 11), number(t, "TDSCALER_BENCH_AUCTION_DAYS", 3)
+	learnt := policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
+	regimes := []auction{{regime: simulator.Quiet}, {regime: simulator.TraceDriven}, {regime: simulator.Reactive}}
+	if dir := os.Getenv("TDSCALER_TRACES"); dir != "" {
+		regimes = append(regimes, auction{regime: simulator.Replay, series: recorded(t, dir)})
+	}
+	for _, a := range regimes {
+		a.length = time.Duration(days) * 24 * time.Hour
+		var star, best, overpay, delivered figures
+		sums := make([]float64, len(fixedMargins))
+		var all outcome
+		for seed := range seeds {
+			a.seed, a.bidding = uint64(first+seed), learnt
+			ours := a.run(t)
+			if a.regime != simulator.Reactive {
+				star = append(star, ours.j/a.star(t))
+			}
+			least := math.Inf(1)
+			for i, m := range fixedMargins {
+				a.bidding.Margin = market.Some(m)
+				j := a.run(t).j
+				sums[i] += j / ours.j / float64(seeds)
+				least = min(least, j)
+			}
+			best = append(best, ours.j/least)
+			overpay = append(overpay, ours.overpay)
+			delivered = append(delivered, ours.delivered/(auctionTarget*a.length.Hours()))
+			all.fallen += ours.fallen
+			all.outbids += ours.outbids
+			all.rebids += ours.rebids
+			all.cuts += ours.cuts
+			all.bought += ours.bought
+			all.probes += ours.probes
+			all.busiest = max(all.busiest, ours.busiest)
+		}
+		name := string(a.regime)
+		t.Logf("%-9s J/J* %v; J over the best fixed margin of the seed %v; overpay %v; delivered %v", name, star, best, overpay, delivered)
+		for i, m := range fixedMargins {
+			t.Logf("%-9s a fixed margin of %2.0f %%: J %.3f of ours", name, 100*m, sums[i])
+		}
+		t.Logf("%-9s a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions; self-displacements %d; at most %d requests in ten seconds", name,
+			per(all.bought, seeds, days), per(all.outbids, seeds, days), per(all.rebids, seeds, days), per(all.cuts, seeds, days), per(all.probes, seeds, days), all.fallen, all.busiest)
+		if all.fallen > 0 || all.busiest > 10 {
+			t.Errorf("%s: %d self-displacements, %d requests in ten seconds", name, all.fallen, all.busiest)
+		}
+	}
+}
+
+func per(n, seeds, days int) float64 { return float64(n) / float64(seeds*days) }
+
+// recorded are the moving pools of a price record.
+func recorded(t *testing.T, dir string) (out []simulator.Series) {
+	files, err := filepath.Glob(filepath.Join(dir, "price", "*.csv"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no price records in %s: %v", dir, err)
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := simulator.ReadSeries(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if different(s) >= 20 {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func different(s simulator.Series) int {
+	seen := map[market.Rate]bool{}
+	for _, p := range s.Points {
+		seen[p.Price] = true
+	}
+	return len(seen)
+}
