@@ -141,7 +141,13 @@ func (w *world) giveUp(d *desk, m *Machine, format string, args ...any) bool {
 // growBoth buys spot for the whole target, and on-demand for what neither of them
 // delivers or will deliver soon.
 func (w *world) growBoth(d *desk) {
-	need, lack := d.need+w.surge(d), d.st.Target
+	need, lack := d.need+w.surge(d), d.st.Target // of spot, and of what delivers or will
+	places := d.st.Target                        // on demand, where what leaves still has its own
+	for _, m := range d.machines {
+		if d.covers(m) {
+			places -= d.gpus(m)
+		}
+	}
 	for _, m := range d.kept {
 		if !w.going[m.Name] && (m.Ready() || w.onItsWay(m)) {
 			lack -= d.gpus(m)
@@ -172,6 +178,10 @@ func (w *world) growBoth(d *desk) {
 	}
 	if !d.behind {
 		w.hold(d, nil, HoldFallback, "%d GPUs are not covered, and need not be yet: %s; on spot, %s", lack, d.st.Work, text)
+		return
+	}
+	if lack = min(lack, places); lack < d.p.Shape.GPUs {
+		w.hold(d, nil, HoldFallback, "what covers on demand is not ready, or leaves; on spot, %s", text)
 		return
 	}
 	w.cover(d, lack, text)
