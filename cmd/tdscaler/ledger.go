@@ -24,7 +24,7 @@ func ledgerCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(ledgerListCommand(), ledgerShowCommand(), ledgerCyclesCommand(), ledgerCycleCommand(),
-		ledgerVerifyCommand(), ledgerBackupCommand(), ledgerExportCommand(), ledgerCompactCommand())
+		ledgerVerifyCommand(), ledgerBackupCommand(), ledgerExportCommand(), ledgerCompactCommand(), ledgerHostsCommand())
 	return cmd
 }
 

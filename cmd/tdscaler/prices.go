@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -220,7 +221,8 @@ func chartOf(p *control.Prices) *plot.Chart {
 	c := &plot.Chart{From: p.Since, To: p.Until, Title: fmt.Sprintf(
 		"Lowest all-in price, $ per GPU-hour (%d GPUs, %s)", p.Shape.GPUs, p.Until.UTC().Format(time.DateOnly))}
 	for i := range p.Groups {
-		if g := &p.Groups[i]; g.Min.Known() && len(c.Lines) < plotLines {
+		g := &p.Groups[i]
+		if slices.ContainsFunc(g.Trend, market.Maybe[market.Rate].Known) && len(c.Lines) < plotLines {
 			c.Lines = append(c.Lines, plot.Line{Name: clean(string(g.Model) + " " + g.Country), Values: floats(g.Trend)})
 		}
 	}

@@ -146,6 +146,16 @@ func (c *Client) Machines(ctx context.Context, r MachinesRequest) ([]Machine, er
 	return call[[]Machine](ctx, c, "machines", quick, r)
 }
 
+// Hosts implements Desk.
+func (c *Client) Hosts(ctx context.Context, r HostsRequest) ([]plan.HostView, error) {
+	return call[[]plan.HostView](ctx, c, "hosts", quick, r)
+}
+
+// ImportHosts implements Desk.
+func (c *Client) ImportHosts(ctx context.Context, r ImportRequest) (Imported, error) {
+	return call[Imported](ctx, c, "import_hosts", quick, r)
+}
+
 // Destroy implements Desk.
 func (c *Client) Destroy(ctx context.Context, r DestroyRequest) (Destruction, error) {
 	return call[Destruction](ctx, c, "destroy", patient, r)

@@ -39,6 +39,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"explain has a funnel also for a policy that needs nothing", explain},
 				{"the market is listed, as a policy sees it and as it is", offers},
 				{"prices are summed up for a policy's machine, or any", summedUp},
+				{"records of hosts are listed, and taken in once", hostRecords},
 				{"a pause holds until it is resumed", pause},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
@@ -276,6 +277,28 @@ func summedUp(t *testing.T, w world) {
 	}
 	r.Since = time.Now().Add(time.Hour)
 	_, err := w.Prices(t.Context(), r)
+	if control.ClassOf(err) != control.Usage {
+		t.Error(err)
+	}
+}
+
+func hostRecords(t *testing.T, w world) {
+	list := []plan.HostRecord{{Host: "a", Model: "l40-pcie-48gb", At: time.Now().Add(-time.Minute), Hours: 48 * plan.Once, Losses: 4 * plan.Once}}
+	for _, want := range []int{1, 0} {
+		got := must[control.Imported](t)(w.ImportHosts(t.Context(), control.ImportRequest{Hosts: list}))
+		if got.Read != 1 || got.Taken != want || got.Known < 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+	found := false
+	for _, h := range must[[]plan.HostView](t)(w.Hosts(t.Context(), control.HostsRequest{})) {
+		found = found || h.Host == "a" && h.Losses == 4*plan.Once && h.Hazard > 1.0/24 && h.Seconds == 180
+	}
+	if !found {
+		t.Error("what was taken in is not listed")
+	}
+	list[0].Losses = 1e6 * plan.Once * 2
+	_, err := w.ImportHosts(t.Context(), control.ImportRequest{Hosts: list})
 	if control.ClassOf(err) != control.Usage {
 		t.Error(err)
 	}

@@ -38,6 +38,10 @@ type Desk interface {
 	Backup(context.Context, BackupRequest) (ledger.Contents, error)
 	// Machines lists the machines in the books, by name.
 	Machines(context.Context, MachinesRequest) ([]Machine, error)
+	// Hosts lists the records of hosts.
+	Hosts(context.Context, HostsRequest) ([]plan.HostView, error)
+	// ImportHosts takes records of hosts in that another ledger has made.
+	ImportHosts(context.Context, ImportRequest) (Imported, error)
 	// Destroy deletes machines, once; Teardown repeats it until they are gone.
 	Destroy(context.Context, DestroyRequest) (Destruction, error)
 	// Pause stops writes until resumed, and says what pauses there are now.

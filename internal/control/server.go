@@ -41,6 +41,8 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "verify", patient, d.Verify)
 	route(mux, clk, "backup", slow, d.Backup)
 	route(mux, clk, "machines", quick, d.Machines)
+	route(mux, clk, "hosts", quick, d.Hosts)
+	route(mux, clk, "import_hosts", quick, d.ImportHosts)
 	route(mux, clk, "destroy", patient, d.Destroy)
 	route(mux, clk, "pause", quick, d.Pause)
 	route(mux, clk, "resume", quick, d.Resume)
