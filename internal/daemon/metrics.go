@@ -26,6 +26,8 @@ type metrics struct {
 	gpus      *prometheus.GaugeVec
 	satisfied *prometheus.GaugeVec
 	offers    *prometheus.GaugeVec
+	lowest    *prometheus.GaugeVec
+	avoided   prometheus.Gauge
 	policyUSD *prometheus.GaugeVec
 	reserved  prometheus.Gauge
 	burn      prometheus.Gauge
@@ -78,6 +80,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gpus:      gauges("policy_gpus", "GPUs of the policy by state: ready, booting (ordered or starting), dead (outbid or stopped: a bill without capacity), leaving.", "policy", "state"),
 		satisfied: gauges("policy_satisfied", "Whether the policy has exactly what it wants and nothing to do: 1 or 0.", "policy"),
 		offers:    gauges("policy_candidate_offers", "Offers that passed every filter of the policy when it last looked for machines.", "policy"),
+		lowest:    gauges("policy_lowest_price_dollars_per_gpu_hour", "The lowest all-in on-demand price per GPU of an offer that the policy matches and that has enough GPUs free; none where there is no such offer.", "policy"),
+		avoided:   gauge("hosts_quarantined", "Host and GPU model pairs on which nothing is bought because of failures in a row."),
 		policyUSD: gauges("policy_reserved_dollars_per_hour", "What the policy's machines, real and possible, may cost per hour.", "policy"),
 		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour: the figure that the hourly cap bounds."),
 		burn:      gauge("burn_dollars_per_hour", "What all machines cost per hour in the state last seen."),
@@ -113,7 +117,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
 	})
 	build.Set(1)
-	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.policyUSD,
+	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.start()
@@ -183,7 +187,7 @@ func (m *metrics) configure(s *policy.Set) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused} {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused} {
 		v.Reset()
 	}
 }
@@ -220,6 +224,7 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	m.snapshot(&r.Input.Snapshot)
 	m.history(r)
 	m.forgetPolicies()
+	m.prices(r)
 	spent := r.Input.History.SpentBy(r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	for i := range r.Plan.Standings {
 		m.standing(r, &r.Plan.Standings[i], spent[r.Plan.Standings[i].Policy])
@@ -255,6 +260,19 @@ func (m *metrics) snapshot(s *market.Snapshot) {
 	if h, ok := s.Balance.Value.Hourly.Get(); ok {
 		m.account.Set(h.Float())
 	}
+}
+
+func (m *metrics) prices(r *plan.Report) {
+	for name, rate := range plan.LowestPrices(r.Input.Snapshot.Hosts.Value, r.Input.Policies) {
+		m.lowest.WithLabelValues(name).Set(rate.Float())
+	}
+	n := 0
+	for i := range r.Input.History.Hosts {
+		if r.FinishedAt.Before(r.Input.History.Hosts[i].Quarantine) {
+			n++
+		}
+	}
+	m.avoided.Set(float64(n))
 }
 
 func (m *metrics) history(r *plan.Report) {

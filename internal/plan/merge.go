@@ -14,7 +14,7 @@ const (
 )
 
 // MergeHosts takes records from elsewhere into the books. Where there is one of the
-// same host and model, the one that has seen more stays, and the longer quarantine:
+// same host and model, the one that has seen more stays, with the longer quarantine:
 // taking the same twice changes nothing. A record that cannot be true is an error,
 // and then none is taken. It says how many were.
 func (h *History) MergeHosts(list []HostRecord, now time.Time) (taken int, err error) {
@@ -39,8 +39,12 @@ func (h *History) MergeHosts(list []HostRecord, now time.Time) (taken int, err e
 		if r.seen() > own.seen() {
 			merged[i], taken = r, taken+1
 		}
-		if r.Quarantine.After(merged[i].Quarantine) {
-			merged[i].Quarantine, merged[i].Strikes = r.Quarantine, max(r.Strikes, merged[i].Strikes)
+		m := &merged[i]
+		if m.Strikes = max(own.Strikes, r.Strikes); own.Quarantine.After(m.Quarantine) {
+			m.Quarantine = own.Quarantine
+		}
+		if r.Quarantine.After(m.Quarantine) {
+			m.Quarantine = r.Quarantine
 		}
 	}
 	if len(merged) > maxRecords {
