@@ -161,7 +161,7 @@ func (t *turn) record(tx *ledger.Tx) error {
 	if err := t.book(tx); err != nil {
 		return err
 	}
-	plan.Learn(tx.History(), t.c.Set.Safety, t.r.Input.Verdicts, t.r.FinishedAt)
+	plan.Learn(tx.History(), t.c.Set.Safety, t.r.Input.Snapshot.Hosts.Value, t.r.Input.Verdicts, t.r.FinishedAt)
 	if hosts := &t.look.Snapshot.Hosts; hosts.Complete {
 		if err := tx.PutQuotes(hosts.Value, hosts.At); err != nil {
 			return err

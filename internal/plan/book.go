@@ -274,7 +274,7 @@ func Penalise(h *History, s policy.Safety, host string, model market.GPUModel, g
 		bid = max(bid, b.Bid) // what still holds is not weakened
 	}
 	b.Failures++
-	b.Bid, b.Reason = bid, why
+	b.Bid, b.Reason, b.Taken = bid, why, false
 	b.Until = now.Add(backoffFor(s, b))
 }
 
@@ -382,9 +382,32 @@ func (m *Machine) Burn() market.Rate {
 	return m.Storage.Or(m.Reserved)
 }
 
+// taken notes which of these refusals came from hosts that list too few free GPUs.
+func (h *History) taken(hosts []market.Host, refused map[backoffKey]market.Rate) {
+	free := map[backoffKey]int{}
+	for k := range refused {
+		free[backoffKey{k.host, k.model, 0}] = 0
+	}
+	for i := range hosts {
+		for _, g := range hosts[i].GPUs {
+			k := backoffKey{hosts[i].ID, g.Model, 0}
+			if _, asked := free[k]; asked {
+				free[k] = g.Free
+			}
+		}
+	}
+	for i := range h.Backoffs {
+		b := &h.Backoffs[i]
+		if _, now := refused[backoffKey{b.Host, b.Model, b.GPUs}]; now {
+			b.Taken = free[backoffKey{b.Host, b.Model, 0}] < b.GPUs
+		}
+	}
+}
+
 // Learn keeps the refusals of a cycle: a host that refused every bid asked about
-// is not asked about the same bids again for a while.
-func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time) {
+// is not asked about the same bids again for a while, or until it lists GPUs that it
+// did not.
+func Learn(h *History, s policy.Safety, hosts []market.Host, verdicts []market.Verdict, now time.Time) {
 	worst := map[backoffKey]market.Rate{}
 	for k, b := range brackets(map[bracketKey]bracket{}, verdicts) {
 		if b.hi == 0 && b.lo > 0 && !h.outbids(k, b.lo) {
@@ -397,6 +420,7 @@ func Learn(h *History, s policy.Safety, verdicts []market.Verdict, now time.Time
 	for k, lo := range worst {
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}
+	h.taken(hosts, worst)
 	slices.SortFunc(h.Backoffs, func(a, b Backoff) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model), cmp.Compare(a.GPUs, b.GPUs))
 	})

@@ -1029,7 +1029,7 @@ func TestRefusalsOfACycleAreLearntOncePerHost(t *testing.T) {
 	p, big := newPolicy("p", 1), newPolicy("p", 1)
 	big.Shape.Storage = 500
 	var h History
-	Learn(&h, testSafety(), []market.Verdict{refused(p, "a", "0.20"), refused(p, "a", "0.23"), refused(big, "a", "0.21"), refused(p, "b", "0.20"), accepted(p, "b", "0.25")}, t0)
+	Learn(&h, testSafety(), []market.Host{newHost("a", 8, "0.40"), newHost("b", 8, "0.40")}, []market.Verdict{refused(p, "a", "0.20"), refused(p, "a", "0.23"), refused(big, "a", "0.21"), refused(p, "b", "0.20"), accepted(p, "b", "0.25")}, t0)
 	if len(h.Backoffs) != 1 || h.Backoffs[0].Host != "a" || h.Backoffs[0].Bid != usd("0.23") || h.Backoffs[0].Failures != 1 {
 		t.Fatalf("%+v", h.Backoffs)
 	}

@@ -139,7 +139,10 @@ type Backoff struct {
 	Bid      market.Rate     `json:"bid_usd_hour"` // holds for bids up to this; MaxRate for all
 	Failures int             `json:"failures"`
 	Until    time.Time       `json:"until"`
-	Reason   string          `json:"reason"`
+	// Taken: the list showed too few free GPUs when it refused; it holds no longer than
+	// they are taken.
+	Taken  bool   `json:"taken,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // Pause stops every write for one policy, or for all where Policy is empty.

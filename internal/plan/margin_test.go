@@ -91,7 +91,7 @@ func TestRisesAreLearntFromBeingOutbidAndPaidForInTheNextBid(t *testing.T) {
 		m.Status = market.StatusOutbid
 		observed(&in, shown(m))
 		in, _ = converse(in, at("0.23"))
-		Learn(&in.History, in.Safety, in.Verdicts, in.Now)
+		Learn(&in.History, in.Safety, in.Snapshot.Hosts.Value, in.Verdicts, in.Now)
 		in.History.Brackets = nil
 	}
 	if n := len(in.History.Rises); n != 12 {

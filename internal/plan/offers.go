@@ -419,6 +419,9 @@ func within(l market.Restriction, s market.Shape) bool {
 func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) bool {
 	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
 	back := w.shelf.backed[backoffKey{c.host.ID, c.gpu.Model, d.p.Shape.GPUs}]
+	if back != nil && back.Taken && freeGPUs(c.offer, w.shelf.taken[c.host.ID]) >= d.p.Shape.GPUs {
+		back = nil // what was taken is free
+	}
 	if d.buying == market.OnDemand {
 		c.price, c.verified = compute.Add(c.storage), true
 		return passes(&f.Ceiling, c.price > d.p.CeilingOf(market.OnDemand, d.p.Shape.GPUs)) &&

@@ -43,14 +43,14 @@ func TestWhatWonBeforeIsAskedAboutAgainAndThenUsed(t *testing.T) {
 	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
 	wins := func(q market.Question) bool { return q.Bid >= usd("0.18") }
 	in, first := converse(in, wins)
-	Learn(&in.History, in.Safety, in.Verdicts, in.Now)
+	Learn(&in.History, in.Safety, in.Snapshot.Hosts.Value, in.Verdicts, in.Now)
 	in.Verdicts, in.Now = nil, in.Now.Add(time.Minute)
 	in, again := converse(in, wins)
 	if len(in.Verdicts) != 1 || again.Actions[0].Bid != first.Actions[0].Bid || again.Actions[0].Bid != usd("0.18") {
 		t.Errorf("asked %+v, then %+v after %+v", in.Verdicts, again.Actions, first.Actions)
 	}
 	// The market has moved up: the old yes is void, and the search goes on above it.
-	Learn(&in.History, in.Safety, in.Verdicts, in.Now)
+	Learn(&in.History, in.Safety, in.Snapshot.Hosts.Value, in.Verdicts, in.Now)
 	in.Verdicts, in.Now = nil, in.Now.Add(time.Minute)
 	_, moved := converse(in, func(q market.Question) bool { return q.Bid >= usd("0.26") })
 	if len(moved.Actions) != 1 || moved.Actions[0].Bid < usd("0.26") || moved.Actions[0].Bid > usd("0.27") {
@@ -207,6 +207,23 @@ func TestProbesTakeAtMostHalfOfThePaceThatIsLeft(t *testing.T) {
 	} {
 		if n := ProbesWithin(c.interval, c.rps, 6); n != c.want {
 			t.Errorf("%s at %g a second: %d, want %d", c.interval, c.rps, n, c.want)
+		}
+	}
+}
+
+func TestAHostThatRefusedWhileItsGPUsWereTakenIsAskedAgainWhenTheyAreFree(t *testing.T) {
+	for name, c := range map[string]struct {
+		then, now int // free GPUs
+		asks      bool
+	}{"taken, and free": {0, 1, true}, "taken, and still": {0, 0, false}, "free, and free": {1, 1, false}} {
+		p := newPolicy("p", 1)
+		in := newInput([]market.Host{newHost("a", c.then, "0.40")}, p)
+		in.Verdicts = []market.Verdict{refused(p, "a", "0.39")}
+		Learn(&in.History, in.Safety, in.Snapshot.Hosts.Value, in.Verdicts, in.Now)
+		in.Verdicts, in.Now = nil, in.Now.Add(10*time.Second)
+		in.Snapshot.Hosts.Value = []market.Host{newHost("a", c.now, "0.40")}
+		if got := Compute(in); (len(got.Questions) > 0) != c.asks {
+			t.Errorf("%s: %+v %+v", name, got.Questions, got.Holds)
 		}
 	}
 }

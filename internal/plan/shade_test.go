@@ -31,7 +31,7 @@ func (b *bazaar) minute(t *testing.T) Plan {
 	in, p := converse(b.in, b.wins)
 	b.in = in
 	b.all(t, p)
-	Learn(&b.in.History, b.in.Safety, b.in.Verdicts, b.in.Now)
+	Learn(&b.in.History, b.in.Safety, b.in.Snapshot.Hosts.Value, b.in.Verdicts, b.in.Now)
 	return p
 }
 
