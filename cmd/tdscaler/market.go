@@ -86,7 +86,7 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 		shown = shown[:limit]
 	}
 	if len(shown) > 0 {
-		t.row("EFFECTIVE", "PER GPU", "BID", "FREE", "GPU", "VCPU", "RAM", "DISK", "MODEL", "PLACE", "HOST", "LOSS/H", "BOOT", "OFFER", "WHY")
+		t.row("EFFECTIVE", "PER GPU", "BID", "FLOOR", "FREE", "GPU", "VCPU", "RAM", "DISK", "MODEL", "PLACE", "HOST", "LOSS/H", "BOOT", "OFFER", "WHY")
 	}
 	for i := range shown {
 		t.listing(&shown[i])
@@ -100,7 +100,7 @@ func (t *table) listing(l *plan.Listing) {
 	if l.In {
 		verdict = "in"
 	}
-	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), l.Model,
+	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), bid(l.Floor), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), l.Model,
 		cmp.Or(l.Location.String(), "-"), l.Host, strconv.FormatFloat(l.Hazard, 'f', 3, 64), seconds(l.Seconds), verdict, l.Reason.Code+": "+l.Reason.Text)
 }
 

@@ -57,6 +57,11 @@ type Listing struct {
 	// offers that are in, on spot.
 	Bid      market.Rate `json:"bid_usd_hour,omitempty"`
 	Verified bool        `json:"verified,omitempty"`
+	// What is remembered of bids for this shape: the highest that lost, the lowest above
+	// it that won, the least that was ever seen to win. 0 where nothing is.
+	LostAt market.Rate `json:"lost_at_usd_hour,omitempty"`
+	WonAt  market.Rate `json:"won_at_usd_hour,omitempty"`
+	Floor  market.Rate `json:"floor_usd_hour,omitempty"`
 	// Price is what the machine would cost all-in: at that bid, or on demand.
 	Price  market.Maybe[market.Rate] `json:"price_usd_hour,omitzero"`
 	PerGPU market.Maybe[market.Rate] `json:"price_per_gpu_usd_hour,omitzero"`
@@ -137,6 +142,8 @@ func (w *world) parts(d *desk, o *offer) Listing {
 	if !l.VRAM.Known() {
 		l.VRAM = g.Model.VRAM()
 	}
+	b := w.brackets[bracketKey{h.ID, g.Model, s}]
+	l.LostAt, l.WonAt, l.Floor = b.lo, b.hi, b.floor
 	r := w.records.Of(h.ID, g.Model)
 	l.Strikes, l.Quarantine = r.Strikes, w.records.Quarantined(h.ID, g.Model)
 	if t := w.shelf.taken[h.ID]; t != nil {

@@ -107,10 +107,10 @@ func (p *filePolicy) machines() int {
 func (p *filePolicy) shape() market.Shape {
 	s := market.Shape{GPUs: p.Shape.GPUs.v, VCPUs: p.Shape.VCPUs.v, RAM: p.Shape.RAM.v, Storage: p.Shape.Storage.v}
 	if !p.Shape.VCPUs.set {
-		s.VCPUs = 4 * s.GPUs
+		s.VCPUs = UsualShape(s.GPUs).VCPUs
 	}
 	if !p.Shape.RAM.set {
-		s.RAM = 16 * s.GPUs
+		s.RAM = UsualShape(s.GPUs).RAM
 	}
 	return s
 }
