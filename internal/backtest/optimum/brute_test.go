@@ -1,7 +1,6 @@
 package optimum
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -30,7 +29,7 @@ func TestNoSearchFindsLessThanTheOptimumOfOneUnitNorMissesIt(t *testing.T) {
 func TestTwoUnitsAgainstASearch(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	below := 0
-	for seed := range 12 {
+	for seed := range 10 {
 		tp := randomTape(r, 2, 7, 2)
 		tp.Boot = min(tp.Boot, 2*time.Minute)
 		got := int64(Star(tp, wish(2)).J)
@@ -46,7 +45,7 @@ func TestTwoUnitsAgainstASearch(t *testing.T) {
 			t.Fatalf("seed %d: J_nw %d, a search finds %d", seed, got, want)
 		}
 	}
-	t.Logf("J* is below what can be done on %d of 12 tapes of two units", below)
+	t.Logf("J* is below what can be done on %d of 10 tapes of two units", below)
 }
 
 // kind is a machine: where (the pool, or len(pools) for on-demand) and how many minutes
@@ -56,7 +55,14 @@ type kind struct{ where, boot int }
 // fleet holds machines, sorted.
 type fleet []kind
 
-func (f fleet) key() string { return fmt.Sprint([]kind(f)) }
+// key is one byte for each machine: there are few pools, and boots are short.
+func (f fleet) key() string {
+	b := make([]byte, len(f))
+	for i, k := range f {
+		b[i] = byte(k.where*8 + k.boot)
+	}
+	return string(b)
+}
 
 func (f fleet) with(k kind) fleet {
 	out := append(slices.Clone(f), k)
@@ -87,7 +93,7 @@ func (b *brute) least() int64 {
 		fleet fleet
 		cost  int64
 	}
-	now := map[string]reached{"[]": {}}
+	now := map[string]reached{"": {}}
 	for at := time.Duration(0); at < b.tape.Length; at += step {
 		next := map[string]reached{}
 		for _, from := range now {
@@ -115,10 +121,11 @@ func (b *brute) choices(f fleet, at time.Duration) []fleet {
 	seen := map[string]fleet{}
 	var add func(fleet)
 	add = func(f fleet) {
-		if seen[f.key()] != nil || len(f) > 0 && (!b.may(f) || !b.fits(f, at)) {
+		key := f.key()
+		if seen[key] != nil || len(f) > 0 && (!b.may(f) || !b.fits(f, at)) {
 			return
 		}
-		seen[f.key()] = append(fleet{}, f...)
+		seen[key] = append(fleet{}, f...)
 		for where := range len(b.tape.Pools) + 1 {
 			add(f.with(kind{where, boot}))
 		}
