@@ -33,6 +33,8 @@ const (
 	spares = 1
 	// bidShare is the share of the on-demand price that the fixed bid offers, in percent.
 	bidShare = 50
+	// moves is by how much cheaper another pool must be for the greedy to move, in percent.
+	moves = 10
 	// workShare is how much of the tape's length uniform progress must work for, in
 	// percent: its deadline is the end of the tape.
 	workShare = 95

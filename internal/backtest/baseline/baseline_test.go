@@ -116,6 +116,20 @@ func TestAPriceAboveTheLimitTakesTheMachine(t *testing.T) {
 	}
 }
 
+// The greedy leave a pool for one that is more than a tenth cheaper; who sticks to a
+// pool does not.
+func TestTheGreedyMoveToWhatIsATenthCheaper(t *testing.T) {
+	tp := tapeOf(30*min1, 10*unit/2, tape.Constant(1), steps(tape.Step[int]{At: 0, Value: 0}, tape.Step[int]{At: 10*min1 - 1, Value: 1}))
+	tp.Pools[1].Price = tape.Series[market.Rate]{{At: 0, Value: 45 * unit / 10}, {At: 20 * min1, Value: 45*unit/10 - 1}}
+	stay := []tape.Span{{Pool: 0, GPUs: 1, From: 0, Until: 30 * min1}}
+	move := []tape.Span{{Pool: 0, GPUs: 1, From: 0, Until: 20 * min1}, {Pool: 1, GPUs: 1, From: 20 * min1, Until: 30 * min1}}
+	for name, want := range map[string][]tape.Span{"greedy": move, "greedy_with_fallback": move, "one_fixed_host": stay} {
+		if got := Play(tp, name, options(1)).Machines; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestNothingIsBoughtThatIsNotAllowed(t *testing.T) {
 	tp := tapeOf(time.Hour, 3*unit, tape.Constant(4))
 	for _, name := range Names() {

@@ -26,10 +26,18 @@ func (p *oneFixedHost) decide(g *game) {
 	}
 }
 
-// greedy orders what is missing where spot is cheapest, and keeps it until it is lost.
+// greedy has spot where it is cheapest: it orders there what is missing, and moves a
+// ready machine to where a GPU costs a tenth less, at the price of a boot.
 type greedy struct{}
 
 func (greedy) decide(g *game) {
+	for i := len(g.running) - 1; i >= 0; i-- {
+		m := g.running[i]
+		if p := g.cheapest(0); m.Pool >= 0 && p != nowhere && g.ready(m) && g.priceIn(p) < g.priceIn(m.Pool).Scale(100-moves, 100) {
+			g.end(i, g.now, false)
+			g.order(p)
+		}
+	}
 	for all, _ := g.spot(); all < g.Units; all++ {
 		p := g.cheapest(0)
 		if p == nowhere {
@@ -49,8 +57,8 @@ func (greedyWithFallback) decide(g *game) {
 	g.keepOnDemand(g.Units-all, g.Units-ready)
 }
 
-// fixedBid is greedy with one bid for everything, which is what it pays where the
-// market takes bids at their word.
+// fixedBid orders what is missing where spot is cheapest, with one bid for everything,
+// which is what it pays where the market takes bids at their word.
 type fixedBid struct{}
 
 func (fixedBid) decide(g *game) {
