@@ -382,26 +382,32 @@ func (m *Machine) Burn() market.Rate {
 	return m.Storage.Or(m.Reserved)
 }
 
-// taken notes which of these refusals came from hosts that list too few free GPUs.
-func (h *History) taken(hosts []market.Host, refused map[backoffKey]market.Rate) {
-	free := map[backoffKey]int{}
-	for k := range refused {
-		free[backoffKey{k.host, k.model, 0}] = 0
+// freeAt is how many GPUs of each model each host lists as free, of those asked about.
+func freeAt(hosts []market.Host, verdicts []market.Verdict) map[recordKey]int {
+	out := map[recordKey]int{}
+	for i := range verdicts {
+		out[recordKey{verdicts[i].Host, verdicts[i].Model}] = 0
 	}
 	for i := range hosts {
 		for _, g := range hosts[i].GPUs {
-			k := backoffKey{hosts[i].ID, g.Model, 0}
-			if _, asked := free[k]; asked {
-				free[k] = g.Free
+			k := recordKey{hosts[i].ID, g.Model}
+			if _, asked := out[k]; asked {
+				out[k] = g.Free
 			}
 		}
 	}
-	for i := range h.Backoffs {
-		b := &h.Backoffs[i]
-		if _, now := refused[backoffKey{b.Host, b.Model, b.GPUs}]; now {
-			b.Taken = free[backoffKey{b.Host, b.Model, 0}] < b.GPUs
-		}
+	return out
+}
+
+// aboutPrice says whether a verdict tells of prices: a refusal by a host that lists too
+// few free GPUs need not, but for a machine of ours that is outbid there, or bids more.
+func (h *History) aboutPrice(v *market.Verdict, free map[recordKey]int) bool {
+	if v.Answer != market.Refused || free[recordKey{v.Host, v.Model}] >= v.Shape.GPUs || v.Hint.Or(0) > v.Bid {
+		return true
 	}
+	return slices.ContainsFunc(h.Machines, func(m Machine) bool {
+		return m.Host == v.Host && m.Model == v.Model && m.Shape == v.Shape && (m.Status == market.StatusOutbid || m.Bid.Or(0) > v.Bid)
+	})
 }
 
 // Learn keeps the refusals of a cycle: a host that refused every bid asked about
@@ -415,12 +421,19 @@ func Learn(h *History, s policy.Safety, hosts []market.Host, verdicts []market.V
 			worst[k] = max(worst[k], b.lo)
 		}
 	}
-	h.remember(verdicts, now)
-	h.measure(verdicts, now)
+	free := freeAt(hosts, verdicts)
+	told := slices.DeleteFunc(slices.Clone(verdicts), func(v market.Verdict) bool { return !h.aboutPrice(&v, free) })
+	h.remember(told, now)
+	h.measure(told, now)
 	for k, lo := range worst {
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}
-	h.taken(hosts, worst)
+	for i := range h.Backoffs {
+		b := &h.Backoffs[i]
+		if _, refused := worst[backoffKey{b.Host, b.Model, b.GPUs}]; refused {
+			b.Taken = free[recordKey{b.Host, b.Model}] < b.GPUs
+		}
+	}
 	slices.SortFunc(h.Backoffs, func(a, b Backoff) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model), cmp.Compare(a.GPUs, b.GPUs))
 	})
