@@ -64,26 +64,27 @@ func (f Faded) Float() float64 { return float64(f) / float64(Once) }
 // hourlyFade is 2^(-1h/RecordHalfLife) in units of 2^-32.
 const hourlyFade = 4277283299
 
-// fade is what is left after so many hours. It is made of integers: the same on every
-// machine, and in steps of hours the same as at once but for a billionth a step.
-func (f Faded) fade(hours int64) Faded {
+// fading is what is left of a count after some hours: halved so often, and then
+// multiplied by part / 2^32. It is made of integers: the same on every machine, and
+// in steps the same as at once but for a billionth a step.
+type fading struct{ halves, part int64 }
+
+func fadingOf(hours int64) fading {
 	const halfLife = int64(RecordHalfLife / time.Hour)
-	if hours >= 62*halfLife {
-		return 0
-	}
-	f >>= hours / halfLife
-	if f == 0 {
-		return 0
-	}
-	power := int64(hourlyFade) // of so many hours as the bit stands for
-	for h := hours % halfLife; h > 0; h >>= 1 {
-		if h&1 == 1 {
-			f = Faded(mulDiv(int64(f), power, 1<<32))
+	f, power := fading{min(hours/halfLife, 63), 1 << 32}, int64(hourlyFade)
+	for n := hours % halfLife; n > 0; n /= 2 {
+		if n%2 == 1 {
+			f.part = mulDiv(f.part, power, 1<<32)
 		}
 		power = mulDiv(power, power, 1<<32)
 	}
 	return f
 }
+
+func (f Faded) left(by fading) Faded { return Faded(mulDiv(int64(f>>by.halves), by.part, 1<<32)) }
+
+// fade is what is left after so many hours.
+func (f Faded) fade(hours int64) Faded { return f.left(fadingOf(hours)) }
 
 // HostRecord is what machines of ours have been through with one GPU model on one
 // host. Its counts fade with RecordHalfLife; Strikes and Quarantine do not.
@@ -129,8 +130,9 @@ func (r *HostRecord) age(now time.Time) {
 	if hours <= 0 {
 		return
 	}
+	by := fadingOf(hours)
 	for _, c := range r.counts() {
-		*c = c.fade(hours)
+		*c = c.left(by)
 	}
 	r.At = r.At.Add(time.Duration(hours) * time.Hour)
 }

@@ -349,3 +349,14 @@ func TestWhatHappensInAnHourMayHappenInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkRecords is what the records cost each plan.
+func BenchmarkRecords(b *testing.B) {
+	var h History
+	for i := range 1000 {
+		h.Hosts = append(h.Hosts, HostRecord{Host: nameOf("h", i), Model: rtx4090, At: t0.Add(-time.Duration(i) * time.Hour), Hours: 5 * Once})
+	}
+	for b.Loop() {
+		h.Records(t0)
+	}
+}
