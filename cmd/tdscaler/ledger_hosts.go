@@ -19,7 +19,7 @@ import (
 
 func ledgerHostsCommand() *cobra.Command {
 	var f deskFlags
-	var from, to string
+	var from, to, forget string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "hosts --config FILE",
@@ -34,12 +34,14 @@ one that rests on more stays, so importing the same twice changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case from != "" && to != "":
-				return usageError("--export and --import exclude each other")
+			case from != "" && to != "" || forget != "" && from+to != "":
+				return usageError("--export, --import and --forget exclude each other")
 			case force && to == "":
 				return usageError("--force is for --export")
 			case from != "":
 				return importHosts(cmd, &f, from)
+			case forget != "":
+				return f.at(cmd, func(s *session) error { return s.forgetHost(forget) })
 			}
 			return f.at(cmd, func(s *session) error {
 				found, err := s.desk.Hosts(s.Context(), control.HostsRequest{})
@@ -57,6 +59,7 @@ one that rests on more stays, so importing the same twice changes nothing.`,
 	fl := cmd.Flags()
 	fl.StringVar(&to, "export", "", "write them to this `FILE` (mode 0600), as JSON")
 	fl.StringVar(&from, "import", "", "take in those of this `FILE`")
+	fl.StringVar(&forget, "forget", "", "drop the records of this `HOST`, which ends its quarantine")
 	fl.BoolVar(&force, "force", false, "replace the exported file if it is there")
 	return cmd
 }
@@ -97,6 +100,14 @@ func (s *session) exportHosts(all []plan.HostView, path string, force bool) erro
 		return fmt.Errorf("export: %w", err)
 	}
 	return s.printed(map[string]int{"written": len(all)}, func(t *table) { t.line("%s written to %s", plural(len(all), "record"), path) })
+}
+
+func (s *session) forgetHost(host string) error {
+	got, err := s.desk.ImportHosts(s.Context(), control.ImportRequest{Forget: host})
+	if err != nil {
+		return err
+	}
+	return s.printed(got, func(t *table) { t.line("%s of %s dropped", plural(got.Forgotten, "record"), host) })
 }
 
 // maxHostsFile bounds what is read of a file of records, and so what the daemon is sent.

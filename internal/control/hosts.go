@@ -11,16 +11,18 @@ import (
 // HostsRequest asks for the records of hosts.
 type HostsRequest struct{}
 
-// ImportRequest takes records of hosts into the ledger.
+// ImportRequest drops the records of a host, and then takes others in.
 type ImportRequest struct {
-	Hosts []plan.HostRecord `json:"hosts"`
+	Hosts  []plan.HostRecord `json:"hosts"`
+	Forget string            `json:"forget,omitempty"` // a host; its quarantine ends with its records
 }
 
 // Imported says what became of the records that were to be taken in.
 type Imported struct {
-	Read  int `json:"read"`
-	Taken int `json:"taken"` // new, or resting on more than what was known
-	Known int `json:"known"` // on record now
+	Read      int `json:"read"`
+	Taken     int `json:"taken"` // new, or resting on more than what was known
+	Known     int `json:"known"` // on record now
+	Forgotten int `json:"forgotten"`
 }
 
 // Hosts implements Desk.
@@ -36,6 +38,7 @@ func (f *Office) ImportHosts(_ context.Context, r ImportRequest) (Imported, erro
 	err := f.b.change(func(l *ledger.Ledger) error {
 		return l.Update(func(tx *ledger.Tx) error {
 			h := tx.History()
+			out.Forgotten = h.ForgetHost(r.Forget)
 			out.Taken, bad = h.MergeHosts(r.Hosts, f.o.Clock.Now())
 			out.Known = len(h.Hosts)
 			return bad

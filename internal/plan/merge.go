@@ -55,6 +55,13 @@ func (h *History) MergeHosts(list []HostRecord, now time.Time) (taken int, err e
 	return taken, nil
 }
 
+// ForgetHost drops every record of a host, and says how many there were.
+func (h *History) ForgetHost(host string) int {
+	before := len(h.Hosts)
+	h.Hosts = slices.DeleteFunc(h.Hosts, func(r HostRecord) bool { return r.Host == host })
+	return before - len(h.Hosts)
+}
+
 // seen is how much a record rests on.
 func (r *HostRecord) seen() Faded { return r.Hours + r.Launches }
 
