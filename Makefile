@@ -15,6 +15,10 @@ CYCLES ?= 200000
 
 FUZZTIME  ?= 30s
 DURATION  ?= 10m
+
+AUCTION      ?= 20
+AUCTION_FROM ?= 11
+AUCTION_DAYS ?= 3
 CYCLES    ?= 5000
 BENCHTIME ?= 1s
 
@@ -23,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying lint fuzz chaos soak-real vulncheck check clean mutants
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +72,10 @@ TRACES ?= $(TDSCALER_TRACES)
 # What it prints is what docs/benchmarks.md shows.
 bench-buying: ## the daemon's buying against the optimum and published policies: TRACES=folder, BUYING=3 seeds
 	TDSCALER_BENCH_BUYING=$(BUYING) TDSCALER_TRACES=$(TRACES) $(GO) test ./internal/backtest -run '^TestBenchBuying$$' -count 1 -timeout 0 -v
+
+bench-auction: ## bids against rivals, fixed margins and all-knowing buyers: AUCTION=20 seeds from AUCTION_FROM=11, AUCTION_DAYS=3; TRACES=folder
+	TDSCALER_BENCH_AUCTION=$(AUCTION) TDSCALER_BENCH_AUCTION_FROM=$(AUCTION_FROM) TDSCALER_BENCH_AUCTION_DAYS=$(AUCTION_DAYS) TDSCALER_TRACES=$(TRACES) \
+		$(GO) test ./internal/bench -run '^TestBenchAuction$$' -count 1 -timeout 0 -v
 
 lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...

@@ -305,11 +305,12 @@ func (o *outcome) add(r *room) {
 	}
 }
 
-// star is J*: the least that somebody pays who knows all prices and boots to come, and who
-// pays at each moment just what wins then, whatever that takes in new bids. The prices
-// are those of the same market without us: in the price-path regime no bid moves them, so that
-// they are exact; with rivals, they are those of the first GPU of each host, so that it is a lower bound but
-// for the rare bundle of GPUs that is dearer one by one.
+// star is J*: the least that somebody pays who knows all prices to come, never fails to
+// boot, and pays at each moment just what wins then, whatever that takes in new bids.
+// The prices are those of the same market without us, every ten minutes: where they follow a
+// path no bid moves them, and J* is exact but for that; in a quiet market it is a
+// lower bound, since rivals that we displaced would have left later, and k machines pay more than
+// one of k GPUs. It may not replace a machine by on-demand: neither may ours.
 func (a *auction) star(t testing.TB) float64 {
 	t.Helper()
 	virtual := clock.NewVirtual(auctionStart)
@@ -323,33 +324,76 @@ func (a *auction) star(t testing.TB) float64 {
 	for at := time.Duration(0); at < a.length; at += 10 * time.Minute {
 		virtual.Set(auctionStart.Add(at))
 		for _, h := range e.Hosts() {
-			i, ok := index[h.ID]
-			if !ok {
-				if !h.Online || !h.Listed || h.Reserved || len(h.Ports.Or(nil)) == 0 {
-					continue
-				}
-				i = len(film.Pools)
-				index[h.ID] = i
-				film.Pools = append(film.Pools, tape.Pool{Name: h.ID, Model: auctionModel})
+			if !h.Online || !h.Listed || h.Reserved || len(h.Ports.Or(nil)) == 0 {
+				continue
 			}
-			p := &film.Pools[i]
-			free, price := e.Room(h.ID, auctionModel), market.Rate(0)
-			if need, ok := e.ThresholdFor(h.ID, auctionModel, 1); ok {
-				price = need.Add(h.StorageRate(market.Shape{Storage: 100}).Or(0))
-			} else {
-				free = 0
-			}
-			if n := len(p.Free); n == 0 || p.Free[n-1].Value != free {
-				p.Free = append(p.Free, tape.Step[int]{At: at, Value: free})
-			}
-			if n := len(p.Price); n == 0 || price != 0 && p.Price[n-1].Value != price {
-				p.Price = append(p.Price, tape.Step[market.Rate]{At: at, Value: price})
-			}
+			shoot(e, film, index, h, at)
 		}
 	}
 	slices.SortFunc(film.Pools, func(a, b tape.Pool) int { return strings.Compare(a.Name, b.Name) })
 	w := optimum.Wish{Units: auctionTarget, GPUs: 1, Limits: optimum.Limits{Spot: true, Ceiling: onDemand}}
 	return optimum.Star(film, w).J.Float()
+}
+
+// shoot puts on film what each GPU of a host costs beyond those before it, a pool of
+// its own: on the greatest convex curve below what one, two, three of them cost, so that nobody
+// gets the second without paying for the first.
+func shoot(e *simulator.Engine, film *tape.Tape, index map[string]int, h market.Host, at time.Duration) {
+	disk := h.StorageRate(market.Shape{Storage: 100}).Or(0)
+	steps := slopes(func(k int) (market.Rate, bool) { return e.ThresholdFor(h.ID, auctionModel, k) })
+	for k := range 8 {
+		name := fmt.Sprintf("%s/%d", h.ID, k)
+		i, known := index[name]
+		if !known {
+			i = len(film.Pools)
+			index[name] = i
+			film.Pools = append(film.Pools, tape.Pool{Name: name, Model: auctionModel, Free: tape.Constant(0), Price: tape.Constant(disk)})
+		}
+		p := &film.Pools[i]
+		free := 0
+		if k < len(steps) {
+			free = 1
+			p.Price = then(p.Price, at, steps[k].Add(disk))
+		}
+		p.Free = then(p.Free, at, free)
+	}
+}
+
+// slopes are those of the greatest convex curve from 0 below the prices of 1, 2, ... GPUs.
+func slopes(price func(k int) (market.Rate, bool)) (out []market.Rate) {
+	all := []market.Rate{0}
+	for k := 1; ; k++ {
+		p, ok := price(k)
+		if !ok {
+			break
+		}
+		all = append(all, p)
+	}
+	for i := 0; i < len(all)-1; {
+		best := i + 1
+		for j := i + 2; j < len(all); j++ {
+			if (all[j]-all[i])*market.Rate(best-i) <= (all[best]-all[i])*market.Rate(j-i) {
+				best = j
+			}
+		}
+		for range best - i {
+			out = append(out, (all[best]-all[i]).Scale(1, int64(best-i)))
+		}
+		i = best
+	}
+	return out
+}
+
+// then is a series that has another value from a moment on.
+func then[T comparable](s tape.Series[T], at time.Duration, v T) tape.Series[T] {
+	if s[len(s)-1].Value == v {
+		return s
+	}
+	if s[len(s)-1].At == at {
+		s[len(s)-1].Value = v
+		return s
+	}
+	return append(s, tape.Step[T]{At: at, Value: v})
 }
 
 var fixedMargins = []float64{0, 0.01, 0.02, 0.05, 0.10, 0.20}
