@@ -220,6 +220,31 @@ func list() []mutant {
 			plan, "TestNothingHappensWithoutAReasonAndNothingIsLeftOutWithoutOne", "",
 		},
 		{
+			7, "a lower bid is believed at its first sight", plan + "/shade.go",
+			"cutLooks = 2", "cutLooks = 1",
+			plan, "TestALowerBidFreesNothingBeforeTwoLooksShowIt", "shown once",
+		},
+		{
+			7, "a lower bid frees its money when it is asked for", plan + "/shade.go",
+			"	in.Reserved = m.Reserved\n", "	in.Reserved = m.Reserved\n	m.Reserved = a.Rate\n",
+			plan, "TestALowerBidFreesNothingBeforeTwoLooksShowIt", "submitted",
+		},
+		{
+			7, "a bid is lowered on one word of the market", plan + "/shade.go",
+			"w.in.Now.Sub(c.since) >= cutProof", "true",
+			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "known for",
+		},
+		{
+			7, "a bid falls by more than a step", plan + "/shade.go",
+			"max(c.wins.Add(c.margin).CeilCent(), lowest)", "c.wins.Add(c.margin).CeilCent()",
+			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "at once",
+		},
+		{
+			11, "hosts shown as full are tried although one of ours stands there", plan + "/search.go",
+			"t == nil && !w.shelf.homeless", "!w.shelf.homeless",
+			plan, "TestHostsShownAsTakenAreTriedWhereNoneOfOursStands", "",
+		},
+		{
 			11, "orders go where one of ours is dead and may win again", plan + "/offers.go",
 			"		t.blocked = true\n", "",
 			plan, "TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead", "",

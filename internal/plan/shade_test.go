@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,13 +39,23 @@ func (b *bazaar) minute(t *testing.T) Plan {
 func TestABidIsLoweredInStepsOnTwoWordsFiveMinutesApart(t *testing.T) {
 	b := tooHigh()
 	bids, last, asked := []market.Rate{usd("0.40")}, t0, 0
+	var words []market.Verdict
 	for range 240 {
 		p := b.minute(t)
 		asked += len(b.in.Verdicts)
+		words = append(words, b.in.Verdicts...)
 		for _, a := range p.Actions {
 			was := bids[len(bids)-1]
 			if a.Kind != Rebid || a.Reason.Code != ReasonPriceFell || a.Bid >= was || a.Bid < was.Scale(4, 5) || a.Bid < usd("0.20") {
 				t.Fatalf("from %s: %+v", was, a)
+			}
+			proven := func(since, until time.Time) bool {
+				return slices.ContainsFunc(words, func(v market.Verdict) bool {
+					return v.Answer == market.Accepted && v.Bid <= a.Bid && !v.At.Before(since) && !v.At.After(until)
+				})
+			}
+			if !proven(t0, b.in.Now.Add(-cutProof)) || !proven(b.in.Now, b.in.Now) {
+				t.Errorf("lowered to %s on no word, or on one: %+v", a.Bid, words)
 			}
 			if len(bids) > 1 && b.in.Now.Sub(last) < cutEvery {
 				t.Errorf("lowered to %s after %s", a.Bid, b.in.Now.Sub(last))
@@ -57,6 +68,29 @@ func TestABidIsLoweredInStepsOnTwoWordsFiveMinutesApart(t *testing.T) {
 	}
 	if asked > 30 {
 		t.Errorf("%d questions in four hours", asked)
+	}
+}
+
+// What others asked about counts too, and may be far below: one step at a time all the same.
+func TestOneWordIsNotEnoughAndNoStepIsTooGreat(t *testing.T) {
+	for since, want := range map[time.Duration]int{time.Minute: 0, cutProof - time.Second: 0, cutProof: 1, 50 * time.Minute: 1} {
+		b := tooHigh()
+		b.in.Now = b.in.Now.Add(time.Hour)
+		p := b.in.Policies[0]
+		b.in.History.remember([]market.Verdict{{Question: won(p, "a", "0.20").Question, Answer: market.Accepted, At: b.in.Now.Add(-since)}}, b.in.Now)
+		b.look(b.list(), true)
+		v := won(p, "a", "0.20")
+		v.At = b.in.Now
+		b.in.Verdicts = []market.Verdict{v}
+		plan := Compute(b.in)
+		if len(plan.Actions) != want {
+			t.Errorf("known for %s: %+v", since, plan.Actions)
+		}
+		for _, a := range plan.Actions {
+			if a.Bid != usd("0.32") {
+				t.Errorf("from 0.40 to %s at once", a.Bid)
+			}
+		}
 	}
 }
 
