@@ -88,7 +88,12 @@ func Sum(q Query, all []plan.Series) []Group {
 
 // quotes adds what a host offered.
 func (g *Group) quotes(q *Query, s *plan.Series) {
-	offered := false
+	offered, present := false, -1
+	for i := range s.Quotes {
+		if !s.Quotes[i].At.After(q.Until) {
+			present = i
+		}
+	}
 	for i := range s.Quotes {
 		x := &s.Quotes[i]
 		from, to := x.At, q.Until
@@ -99,8 +104,7 @@ func (g *Group) quotes(q *Query, s *plan.Series) {
 			from = q.Since
 		}
 		rate, priced := x.AllIn(q.Shape).Get()
-		last := i+1 == len(s.Quotes) || !s.Quotes[i+1].At.Before(q.Until)
-		if !x.Open || !priced || from.After(to) || from.Equal(to) && !last {
+		if !x.Open || !priced || from.After(to) || from.Equal(to) && i != present {
 			continue
 		}
 		offered = true
@@ -109,7 +113,7 @@ func (g *Group) quotes(q *Query, s *plan.Series) {
 		if x.Free >= q.Shape.GPUs {
 			g.trend(q, rate, from, to)
 		}
-		if last {
+		if i == present {
 			g.now(rate, x.Free >= q.Shape.GPUs)
 		}
 	}
