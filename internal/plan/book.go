@@ -96,7 +96,7 @@ func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
 	m := Machine{
 		Name: in.Machine, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
 		Capacity: a.Capacity, Host: a.Host, Location: a.Location, Model: a.Model, Shape: a.Shape,
-		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports,
+		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports, Replaces: a.Replaces,
 		OrderedAt: in.At, MeteredAt: in.At, DeployIntent: in.ID,
 	}
 	if a.Capacity == market.Spot {
@@ -163,7 +163,7 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		m.Phase = PhaseDeleting
 		m.Leaving = &PendingDelete{Intent: in.ID, At: now, Code: in.Reason.Code}
 		m.Missed, m.MissedAt = 0, time.Time{}
-		if in.Reason.Code == ReasonOverTarget || in.Reason.Code == ReasonSpotReady {
+		if in.Reason.Code == ReasonOverTarget || in.Reason.Code == ReasonSpotReady || in.Reason.Code == ReasonMigrated {
 			h.scaled(in.Policy, now)
 		}
 	case Rebid:

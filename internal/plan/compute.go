@@ -188,7 +188,7 @@ func (w *world) tend(d *desk) {
 	d.keep(w)
 	occupied := 0
 	for _, m := range d.machines {
-		if !d.covers(m) {
+		if !d.covers(m) && !w.overlaps(m) {
 			occupied += d.gpus(m)
 		}
 	}

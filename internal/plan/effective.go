@@ -24,11 +24,15 @@ func (w *world) effective(d *desk, c *candidate, demand market.Rate) market.Rate
 	if d.buying == market.OnDemand {
 		return c.price
 	}
-	boot := w.records.TimeToReady(c.host.ID, c.gpu.Model)
-	loss := demand.Mul(missing).For(boot + w.in.Interval)
-	loss = loss.Add(c.price.For(boot)).Add(c.storage.For(2 * w.in.Interval))
-	perHour := mulDiv(int64(loss), int64(w.records.hazard(c.host.ID, c.gpu.Model)), int64(Once))
-	return c.price.Add(market.Rate(perHour))
+	return c.price.Add(w.rework(c.host.ID, c.gpu.Model, c.price, c.storage, demand))
+}
+
+// rework is what losses on a host cost per hour, for a machine at that all-in price,
+// with that disk, that costs demand on demand.
+func (w *world) rework(host string, model market.GPUModel, price, storage, demand market.Rate) market.Rate {
+	boot := w.records.TimeToReady(host, model)
+	loss := demand.Mul(missing).For(boot + w.in.Interval).Add(price.For(boot)).Add(storage.For(2 * w.in.Interval))
+	return market.Rate(mulDiv(int64(loss), int64(w.records.hazard(host, model)), int64(Once)))
 }
 
 // Settling is a host that lost a spot machine of ours a while ago.

@@ -40,7 +40,7 @@ func (d *desk) keep(w *world) {
 			wanted = append(wanted, m)
 		}
 	}
-	wanted = w.removeSurplus(d, wanted)
+	wanted = w.removeSurplus(d, w.relocate(d, wanted))
 	d.kept = append(wanted, w.relieve(d, wanted, cover)...)
 }
 
@@ -153,7 +153,11 @@ func (w *world) growBoth(d *desk) {
 			lack -= d.gpus(m)
 		}
 	}
-	if need <= 0 && lack <= 0 || !w.mayGrow(d, max(need, lack)) {
+	if need <= 0 && lack <= 0 {
+		w.migrate(d)
+		return
+	}
+	if !w.mayGrow(d, max(need, lack)) {
 		return
 	}
 	code, text := "", "every GPU has its order"

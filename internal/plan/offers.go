@@ -205,7 +205,11 @@ func (w *world) grow(d *desk) {
 		return
 	}
 	need := d.need + w.surge(d)
-	if need <= 0 || !w.mayGrow(d, need) {
+	if need <= 0 {
+		w.migrate(d)
+		return
+	}
+	if !w.mayGrow(d, need) {
 		return
 	}
 	g := w.buy(d, d.p.Capacity, need)
@@ -478,6 +482,9 @@ type growth struct {
 	asked   int         // machines that a yes would bring
 	unasked int         // candidates that no question was left for
 	swap    *Machine    // on-demand that may make room for spot
+	// replaces is the machine that moves, worth what it really costs.
+	replaces *Machine
+	worth    market.Rate
 }
 
 func (g *growth) run() {
@@ -490,6 +497,10 @@ func (g *growth) run() {
 
 // take uses the best candidate once: deploys on it, or asks about it.
 func (g *growth) take(c *candidate) {
+	if !g.pays(c) {
+		g.cands.drop()
+		return
+	}
 	if c.price > g.room && !g.swaps(c) {
 		g.drop(g.room)
 		return
@@ -556,7 +567,7 @@ func (g *growth) deploy(c *candidate) bool {
 	g.w.plan.Actions = append(g.w.plan.Actions, Action{
 		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: p.Shape,
 		Capacity: g.d.buying, Bid: c.bid, Storage: c.storage, Ports: ports, Rate: c.price, Reserve: p.CeilingOf(g.d.buying, p.Shape.GPUs),
-		Reason: g.reason(c),
+		Reason: g.reason(c), Replaces: g.replaced(),
 	})
 	g.w.reserve(g.d, c.price)
 	g.room = g.room.Sub(c.price)
@@ -566,8 +577,20 @@ func (g *growth) deploy(c *candidate) bool {
 	return true
 }
 
+// replaced is the name of the machine that moves; "" if none does.
+func (g *growth) replaced() string {
+	if g.replaces == nil {
+		return ""
+	}
+	return g.replaces.Name
+}
+
 func (g *growth) reason(c *candidate) Reason {
 	d, n := g.d, g.d.p.Shape.GPUs
+	if g.replaces != nil {
+		return Reason{ReasonMigrate, fmt.Sprintf("%s a GPU instead of the %s of %s, which goes when this one runs",
+			c.price.PerGPU(n), g.replaces.Reserved.PerGPU(n), g.replaces.Name)}
+	}
 	text := fmt.Sprintf("%d of %d GPUs; %s a GPU, the ceiling is %s",
 		d.st.Target-g.left*n, d.st.Target, c.price.PerGPU(n), d.p.CeilingOf(d.buying, n).PerGPU(n))
 	if d.p.Capacity == policy.SpotWithFallback && d.buying == market.OnDemand {

@@ -55,6 +55,8 @@ type Action struct {
 	Capacity market.Capacity `json:"capacity,omitempty"`
 	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`     // spot: whole machine, compute only
 	Storage  market.Rate     `json:"storage_usd_hour,omitempty"` // whole machine
+	// Replaces is the machine whose place a deploy takes once it runs.
+	Replaces string `json:"replaces,omitempty"`
 	// Ports are the forwards to ask for; none where the host does not say which
 	// ports are free.
 	Ports []market.PortForward `json:"ports,omitempty"`

@@ -18,6 +18,8 @@ const (
 	ReasonBootTimeout   = "boot_timeout"
 	ReasonDestroy       = "destroy"
 	ReasonFallback      = "fallback"   // on-demand, because spot falls short
+	ReasonMigrate       = "migrate"    // a cheaper place for a machine that runs
+	ReasonMigrated      = "migrated"   // the old one, when the new one runs
 	ReasonSpotReady     = "spot_ready" // on-demand is not needed any more
 
 	// Holds.

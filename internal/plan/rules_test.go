@@ -397,7 +397,11 @@ func group(in Input, name string, c market.Capacity) string {
 // most is how many GPUs of a group there may be.
 func most(in Input, name string) int {
 	pol := find(in, name)
-	return pol.GPUs() + pol.Surge*pol.Shape.GPUs
+	beside := pol.Surge
+	if pol.Migrate.MaxPerHour > 0 {
+		beside++
+	}
+	return pol.GPUs() + beside*pol.Shape.GPUs
 }
 
 func find(in Input, name string) *policy.Policy {

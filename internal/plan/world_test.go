@@ -286,6 +286,7 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 		policy.Bidding{Strategy: policy.Fixed, Price: usd("0.25")}, policy.Bidding{Strategy: policy.Fraction, Fraction: 0.6})
 	p.Budget = drawBudget(t, true)
 	p.Surge = pick(t, "surge", 0, 0, 1)
+	p.Migrate = policy.Migrate{MaxPerHour: pick(t, "moves", 0, 0, 2), MinSaving: 0.1, Payback: time.Hour}
 	if p.Capacity == policy.SpotWithFallback {
 		p.Fallback = policy.Fallback{
 			After: pick(t, "after", 0, 0, 10*time.Minute), MaxPremium: pick(t, "premium", 0, 0.5), Settle: pick(t, "settle", 0, 15*time.Minute),

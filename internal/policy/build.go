@@ -50,7 +50,8 @@ func (p *filePolicy) build() Policy {
 	return Policy{
 		Name: p.Name.v, Kind: Kind(p.Kind.v), Capacity: market.Capacity(p.capacity()), Priority: p.Priority.v,
 		Fallback: Fallback{After: p.Fallback.After.v, MaxPremium: p.Fallback.MaxPremium.v, Settle: p.Fallback.Settle.v}, Surge: p.Surge.v,
-		Target: p.machines(), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
+		Migrate: Migrate{MaxPerHour: p.Migrate.MaxPerHour.v, MinSaving: p.Migrate.MinSaving.v, Payback: p.Migrate.Payback.v},
+		Target:  p.machines(), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
 		Image: p.image(), Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v}, Bidding: p.bidding(),
 		Budget: Budget{
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),

@@ -91,6 +91,7 @@ type filePolicy struct {
 	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback buys spot and covers with on-demand what spot cannot. Default: spot for kind vm, on_demand for the others."`
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
 	Fallback      fileFallback     `yaml:"fallback" jsonschema_description:"For capacity spot_with_fallback: when on-demand steps in, and when it goes."`
+	Migrate       fileMigrate      `yaml:"migrate" jsonschema_description:"When a running spot machine is replaced by a cheaper one."`
 	Surge         integer          `yaml:"surge" jsonschema:"minimum=0,maximum=1000,default=0" jsonschema_description:"Machines that may be ordered above the target, within the budget, in the place of lost ones whose deletion is not confirmed yet."`
 	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: gpus, instances or replicas; or gpu_hours and by."`
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
@@ -118,6 +119,13 @@ type fileFallback struct {
 	After      duration `yaml:"after" jsonschema:"default=0s" jsonschema_description:"How long spot must fall short before on-demand is ordered."`
 	MaxPremium number   `yaml:"max_premium" jsonschema:"minimum=0,maximum=100,default=0" jsonschema_description:"The share by which an on-demand machine may cost more than max_gpu_hour: 0.5 allows half as much again. 0 allows nothing above it."`
 	Settle     duration `yaml:"settle" jsonschema:"default=0s" jsonschema_description:"How long a host whose last offer was gone within half an hour must offer its GPUs again before running on-demand is given up for it. 0s costs least; 15m interrupts about a sixth less."`
+}
+
+type fileMigrate struct {
+	at
+	MaxPerHour integer  `yaml:"max_per_hour" jsonschema:"minimum=0,maximum=100,default=0" jsonschema_description:"Moves of this policy in an hour; 0 never moves. Until the new machine runs it stands beside the target."`
+	MinSaving  number   `yaml:"min_saving" jsonschema:"minimum=0,maximum=1,default=0.1" jsonschema_description:"The least share of its price that a move must save, losses counted."`
+	Payback    duration `yaml:"payback" jsonschema:"default=1h" min:"1m" jsonschema_description:"What a move saves in this time must be twice what the other boot costs."`
 }
 
 type fileTarget struct {

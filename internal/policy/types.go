@@ -136,6 +136,7 @@ type Policy struct {
 	Kind     Kind            `json:"kind"`
 	Capacity market.Capacity `json:"capacity"`
 	Fallback Fallback        `json:"fallback,omitzero"`
+	Migrate  Migrate         `json:"migrate,omitzero"`
 	// Surge is how many machines may stand above the target in the place of lost ones
 	// whose deletion is not confirmed yet.
 	Surge    int `json:"surge,omitempty"`
@@ -177,6 +178,13 @@ type Fallback struct {
 	After      time.Duration `json:"after,omitempty"`       // spot falls short for so long first
 	MaxPremium float64       `json:"max_premium,omitempty"` // share above MaxGPUHour that on-demand may cost
 	Settle     time.Duration `json:"settle,omitempty"`      // a host that lost a machine is trusted again after so long
+}
+
+// Migrate is when a running spot machine is replaced by a cheaper one.
+type Migrate struct {
+	MaxPerHour int           `json:"max_per_hour,omitempty"` // 0 is never
+	MinSaving  float64       `json:"min_saving,omitempty"`   // share of its price
+	Payback    time.Duration `json:"payback,omitempty"`
 }
 
 // Deadline is work to be delivered by a time; the zero value is none.
