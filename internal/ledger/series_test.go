@@ -179,17 +179,17 @@ func TestAnOfferThatFlickersIsThinnedBeforeItIsForgotten(t *testing.T) {
 }
 
 func TestTheHistoryOfPricesIsBoundedInAll(t *testing.T) {
-	const most = 2 << 20
+	const most = 256 << 10
 	l := mustOpen(t, Options{Path: tempPath(t), NoSync: true, MaxSize: most})
-	w := newWorld(300, 0, 0)
+	w := newWorld(100, 0, 0)
 	w.churn = 1
 	at := start
-	for range 60 {
+	for range 250 {
 		at = at.Add(time.Minute)
 		w.next()
 		putQuotes(t, l, at, w.hosts...)
 	}
-	if n := l.state.Load().counts.Sizes[bucketPrices]; n.Records != 300 || n.Bytes > most/seriesShare+300*(seriesIDLen+sealLen) {
+	if n := l.state.Load().counts.Sizes[bucketPrices]; n.Records != 100 || n.Bytes > most/seriesShare+100*(seriesIDLen+sealLen) || n.Bytes < most/seriesShare/4 {
 		t.Errorf("%+v", n)
 	}
 	must(t, l.Verify())
