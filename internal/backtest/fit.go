@@ -11,10 +11,12 @@ import (
 // Fit makes policies fit to play a tape. Its hosts match every policy: of the match,
 // only the GPU models are left, and only where models says that there are any to
 // tell apart. Spread is left out, because a tape's host is a whole zone, and so are
-// files, and deadlines, which are of another time. target, if it is not 0, replaces every policy's; it must be a multiple of
+// files, and deadlines, which are of another time. A cap that nobody wrote is left out,
+// too: the optimum knows none. target, if it is not 0, replaces every policy's; it must be a multiple of
 // each policy's shape.
 func Fit(s policy.Set, target int, models []market.GPUModel) (policy.Set, error) {
 	s.Policies = slices.Clone(s.Policies)
+	s.Budget.MaxHourly = market.Some(s.Budget.MaxHourly.Or(market.MaxRate))
 	for i := range s.Policies {
 		p := &s.Policies[i]
 		old := p.Match

@@ -331,3 +331,16 @@ func TestOnDemandNeverCoversMoreThanIsMissing(t *testing.T) {
 		}
 	})
 }
+
+func TestAnOutbidSpotMachineIsTendedWhileOnDemandCoversForIt(t *testing.T) {
+	p := both(1)
+	in := newInput([]market.Host{newHost("a", 0, "0.40")}, p)
+	in.HourlyCap = usd("9")
+	out := onSpot(p, 1)
+	out.Status = market.StatusOutbid
+	in.History.Machines = []Machine{out, demand(p, 2)}
+	_, got := converse(in, wins("0.25"))
+	wantTexts(t, "a higher bid wins", does(got), []string{"rebid spot"})
+	_, got = converse(in, never)
+	wantTexts(t, "none does", does(got), []string{"delete spot"})
+}

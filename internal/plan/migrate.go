@@ -68,6 +68,8 @@ func (w *world) migrate(d *desk) {
 	}
 	g := w.growth(d, market.Spot, d.p.Shape.GPUs)
 	g.replaces, g.worth = old, w.worth(old)
+	// Nobody asks about bids that would save too little.
+	g.room = min(g.room, market.Rate(float64(g.worth)*(1-d.p.Migrate.MinSaving)))
 	g.run()
 	if g.asked > 0 {
 		w.hold(d, old, HoldAsking, "asking whether it is to be had for less elsewhere")

@@ -13,7 +13,7 @@ import (
 func (w *world) raiseAll(d *desk) {
 	have := 0
 	for _, m := range d.kept {
-		if !w.going[m.Name] {
+		if !w.going[m.Name] && !d.covers(m) {
 			have += d.gpus(m)
 		}
 	}
