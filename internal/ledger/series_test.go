@@ -184,7 +184,7 @@ func TestTheHistoryOfPricesIsBoundedInAll(t *testing.T) {
 	w := newWorld(100, 0, 0)
 	w.churn = 1
 	at := start
-	for range 250 {
+	for range 500 {
 		at = at.Add(time.Minute)
 		w.next()
 		putQuotes(t, l, at, w.hosts...)
