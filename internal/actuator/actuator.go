@@ -157,6 +157,10 @@ func (a *Actuator) rebid(ctx context.Context, act plan.Action, in plan.Intent) (
 		r.Verdict = market.Some(v)
 		return r, err
 	}
+	if act.AskOnly {
+		in, err = a.book.Accept(in, market.Deployed{}, "validated, and not submitted")
+		return Result{Intent: in}, err
+	}
 	err = a.writer.ModifyBid(ctx, act.Instance, act.Model, act.Shape, act.Bid)
 	switch market.ClassOf(err) {
 	case market.ClassAmbiguous, market.ClassUnavailable, market.ClassRateLimited, market.ClassUnauthorized:

@@ -171,6 +171,7 @@ type outcome struct {
 	outbids, cuts      int
 	requests, busiest  int // in all, and within any ten seconds
 	fallen, rebids     int
+	asks               int // about bids of ours
 	probes, bought     int
 	onDemand           market.Rate // all-in, of the mean host
 	needed, paid       float64
@@ -270,6 +271,8 @@ func (o *outcome) sample(r *room, rep *plan.Report) {
 		switch {
 		case in.Kind == plan.Deploy:
 			o.bought++
+		case in.Kind == plan.Rebid && strings.Contains(in.Reason.Text, "asking whether"):
+			o.asks++
 		case in.Kind == plan.Rebid && in.Reason.Code == plan.ReasonPriceFell:
 			o.cuts++
 		case in.Kind == plan.Rebid:
@@ -440,6 +443,7 @@ func TestBenchAuction(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	first, days := number(t, "TDSCALER_BENCH_AUCTION_FROM", 11), number(t, "TDSCALER_BENCH_AUCTION_DAYS", 3)
+	fixedMargins := fixedMargins[:number(t, "TDSCALER_BENCH_AUCTION_MARGINS", len(fixedMargins))] // fewer, to see soon what a change does
 	learnt := policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
 	regimes := []auction{{regime: simulator.Quiet}, {regime: simulator.TraceDriven}, {regime: simulator.Reactive}}
 	if dir := os.Getenv("TDSCALER_TRACES"); dir != "" {
@@ -470,6 +474,7 @@ func TestBenchAuction(t *testing.T) {
 			all.outbids += ours.outbids
 			all.rebids += ours.rebids
 			all.cuts += ours.cuts
+			all.asks += ours.asks
 			all.bought += ours.bought
 			all.probes += ours.probes
 			all.busiest = max(all.busiest, ours.busiest)
@@ -479,8 +484,8 @@ func TestBenchAuction(t *testing.T) {
 		for i, m := range fixedMargins {
 			t.Logf("%-9s a fixed margin of %2.0f %%: J %.3f of ours", name, 100*m, sums[i])
 		}
-		t.Logf("%-9s a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions; self-displacements %d; at most %d requests in ten seconds", name,
-			per(all.bought, seeds, days), per(all.outbids, seeds, days), per(all.rebids, seeds, days), per(all.cuts, seeds, days), per(all.probes, seeds, days), all.fallen, all.busiest)
+		t.Logf("%-9s a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions and %.0f about our own bids; self-displacements %d; at most %d requests in ten seconds", name,
+			per(all.bought, seeds, days), per(all.outbids, seeds, days), per(all.rebids, seeds, days), per(all.cuts, seeds, days), per(all.probes, seeds, days), per(all.asks, seeds, days), all.fallen, all.busiest)
 		if all.fallen > 0 || all.busiest > 10 {
 			t.Errorf("%s: %d self-displacements, %d requests in ten seconds", name, all.fallen, all.busiest)
 		}

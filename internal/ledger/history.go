@@ -37,6 +37,7 @@ const (
 	bookGap          = "gap"
 	bookBrackets     = "brackets"
 	bookRises        = "rises"
+	bookAskApplies   = "ask_applies"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -128,6 +129,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookGap, maybeList(old.Gap), maybeList(h.Gap)),
 		saveList(w, bookBrackets, old.Brackets, h.Brackets),
 		saveList(w, bookRises, old.Rises, h.Rises),
+		saveList(w, bookAskApplies, maybeList(old.AskApplies), maybeList(h.AskApplies)),
 	)
 }
 
@@ -251,6 +253,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		return err
 	}
 	var rebid []plan.Lesson
+	var asks []plan.Lesson
 	var looked []time.Time
 	var duds []int
 	var account []plan.Account
@@ -276,10 +279,14 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookGap, &gap),
 		loadList(tx, bookBrackets, &h.Brackets),
 		loadList(tx, bookRises, &h.Rises),
+		loadList(tx, bookAskApplies, &asks),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {
 		h.RebidApplies = market.Some(rebid[0])
+	}
+	if err == nil && len(asks) > 0 {
+		h.AskApplies = market.Some(asks[0])
 	}
 	if err == nil && len(gap) > 0 {
 		h.Gap = market.Some(gap[0])

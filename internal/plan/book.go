@@ -123,7 +123,7 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	}
 	m.Reserved = max(m.Reserved, a.Rate)
 	in.Reserved = m.Reserved
-	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At}
+	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At, AskOnly: a.AskOnly}
 	return nil
 }
 
@@ -170,6 +170,9 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		// Accepted is not applied: a look must show the new bid.
 		if m.Rebid != nil && m.Rebid.Intent == in.ID {
 			m.Rebid.Accepted = true
+			if m.Rebid.AskOnly && m.cuts() {
+				m.Lower.Won, m.Lower.WonAt = in.Bid, now
+			}
 		}
 	}
 }
@@ -210,6 +213,7 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 	case Rebid:
 		if m.cuts() && class != market.ClassUnavailable { // it bids what it did
 			m.SureBid = m.Bid
+			m.Lower = Lower{Lost: in.Bid, LostAt: now}
 		}
 		m.Rebid, m.NoCutBefore = nil, now.Add(cutEvery)
 		m.Reserved = m.rate()

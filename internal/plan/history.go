@@ -94,6 +94,8 @@ type Machine struct {
 	// outbid without ever showing that bid. Cleared when it runs again.
 	RebidIgnored bool `json:"rebid_ignored,omitempty"`
 	Outbids      int  `json:"outbids,omitempty"`
+	// Lower is what the market said of lower bids for this very machine.
+	Lower Lower `json:"lower,omitzero"`
 	// NoCutBefore is until when its bid is not lowered (again).
 	NoCutBefore time.Time `json:"no_cut_before,omitzero"`
 	// Dear counts the lists in a row that showed it dearer than it was sold.
@@ -106,6 +108,8 @@ type PendingRebid struct {
 	Bid    market.Rate `json:"bid_usd_hour"`
 	At     time.Time   `json:"at"`
 	Looks  int         `json:"looks"` // complete looks since
+	// AskOnly: it was validated, not submitted.
+	AskOnly bool `json:"ask_only,omitempty"`
 	// Shown counts the looks in a row that showed it, where it is a lower bid.
 	Shown int `json:"shown,omitempty"`
 	// Accepted: the market said yes. Only then does an unchanged bid prove that
@@ -286,6 +290,8 @@ type History struct {
 	Brackets []Bracket `json:"brackets,omitempty"`
 	// Rises are the times that prices rose above our bids.
 	Rises []Rise `json:"rises,omitempty"`
+	// AskApplies is whether the market applies a bid that is only validated.
+	AskApplies market.Maybe[Lesson] `json:"ask_applies,omitzero"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }

@@ -89,7 +89,7 @@ func (b *bazaar) effect(a Action, in Intent) market.Deployed {
 		}
 		return market.Deployed{ID: id, Total: market.Some(a.Rate), Storage: market.Some(a.Storage)}
 	case Rebid:
-		if m := b.machines[a.Instance]; m != nil && b.rebids {
+		if m := b.machines[a.Instance]; m != nil && b.rebids && !a.AskOnly {
 			m.Compute, m.Status = market.Some(a.Bid), market.StatusRunning
 		}
 	case Delete:

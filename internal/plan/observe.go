@@ -448,6 +448,9 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 	case known && shown >= r.Bid-rebidTolerance:
 		m.Rebid = nil
 		o.h.RebidApplies = market.Some(Lesson{true, o.l.Now})
+		if r.AskOnly {
+			o.h.AskApplies = market.Some(Lesson{true, o.l.Now})
+		}
 		e := o.emit(EventRebidApplied, m, "the market shows the new bid of %s", r.Bid)
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case r.Looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(r.At) >= o.l.Safety.AbsentAge:
@@ -455,8 +458,12 @@ func (o *observer) judgeRebid(m *Machine, now market.Status, shown market.Rate, 
 		// A machine that is still outbid is not raised again, whatever became of the
 		// request. That the market takes no bids at all is learnt only where it said
 		// yes: one that runs may be shown with a price that leaves something out.
-		m.RebidIgnored = now == market.StatusOutbid
+		m.RebidIgnored = now == market.StatusOutbid && !r.AskOnly
 		m.NoCutBefore = o.l.Now.Add(cutIgnored)
+		if r.AskOnly && r.Accepted && known && now.BillsCompute() {
+			o.h.AskApplies = market.Some(Lesson{false, o.l.Now})
+			m.NoCutBefore = o.l.Now
+		}
 		if known && r.Accepted && m.RebidIgnored {
 			o.h.RebidApplies = market.Some(Lesson{false, o.l.Now})
 		}

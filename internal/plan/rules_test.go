@@ -366,7 +366,7 @@ func TestBidsMoveUpNeverAboveTheCeilingAndDownInSteps(t *testing.T) {
 			case Rebid:
 				m := in.History.Machine(a.Machine)
 				if a.Reason.Code == ReasonPriceFell {
-					if a.Bid >= m.Bid.Or(0) || a.Bid < m.Bid.Or(0).Scale(4, 5) || a.Bid%market.Cent != 0 || a.Reserve != m.Reserved ||
+					if a.Bid >= m.Bid.Or(0) || a.Bid < m.Bid.Or(0).Scale(4, 5) && !a.AskOnly || a.Bid%market.Cent != 0 || a.Reserve != m.Reserved ||
 						!m.Ready() || m.Rebid != nil || in.Now.Before(m.NoCutBefore) || pol.Bidding.MaxStep == 0 {
 						t.Fatalf("cuts %+v to %s", m, a.Bid)
 					}

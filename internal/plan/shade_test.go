@@ -31,7 +31,17 @@ func (b *bazaar) minute(t *testing.T) Plan {
 	b.look(b.list(), true)
 	in, p := converse(b.in, b.wins)
 	b.in = in
-	b.all(t, p)
+	for _, a := range p.Actions {
+		intent, ok := b.begin(a)
+		switch {
+		case !ok:
+			t.Fatalf("the books refuse %+v", a)
+		case a.Kind == Rebid && a.Bid < b.theta[a.Host]:
+			Refuse(&b.in.History, &intent, market.ClassBidRefused, "too low", b.in.Now)
+		default:
+			Accept(&b.in.History, &intent, b.effect(a, intent), b.in.Now)
+		}
+	}
 	Learn(&b.in.History, b.in.Safety, b.in.Snapshot.Hosts.Value, b.in.Verdicts, b.in.Now)
 	return p
 }
@@ -45,6 +55,9 @@ func TestABidIsLoweredInStepsOnTwoWordsFiveMinutesApart(t *testing.T) {
 		asked += len(b.in.Verdicts)
 		words = append(words, b.in.Verdicts...)
 		for _, a := range p.Actions {
+			if a.AskOnly {
+				continue
+			}
 			was := bids[len(bids)-1]
 			if a.Kind != Rebid || a.Reason.Code != ReasonPriceFell || a.Bid >= was || a.Bid < was.Scale(4, 5) || a.Bid < usd("0.20") {
 				t.Fatalf("from %s: %+v", was, a)
@@ -133,7 +146,8 @@ func TestNoBidIsLoweredWhereThatWouldNotWorkOrMustNotBe(t *testing.T) {
 		b := tooHigh()
 		change(b)
 		for range 60 {
-			if p := b.minute(t); len(p.Actions) != 0 {
+			p := b.minute(t)
+			if p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool { return name == "the lower bid would lose" && a.AskOnly }); len(p.Actions) != 0 {
 				t.Errorf("%s: %+v", name, p.Actions)
 				break
 			}
@@ -150,15 +164,69 @@ func TestACentMoreShowsWhetherNewBidsApply(t *testing.T) {
 		for range 60 {
 			did = append(did, b.minute(t).Actions...)
 		}
-		if len(did) == 0 || did[0].Reason.Code != ReasonRebidProof || did[0].Bid != usd("0.41") || did[0].Rate > usd("0.60") {
+		if len(did) < 2 { // first whether asking does it, then whether submitting does
 			t.Fatalf("%+v", did)
 		}
-		if !applies && len(did) > 1 {
-			t.Errorf("it does nothing, and yet: %+v", did[1:])
+		for i, a := range did[:2] {
+			if a.Reason.Code != ReasonRebidProof || a.Bid != usd("0.41") || a.AskOnly != (i == 0) {
+				t.Errorf("%+v", did)
+			}
 		}
-		if applies && (len(did) < 3 || did[1].Reason.Code != ReasonPriceFell || did[1].Bid != usd("0.33")) {
+		if !applies && len(did) > 2 {
+			t.Errorf("it does nothing, and yet: %+v", did[2:])
+		}
+		if applies && (len(did) < 4 || did[2].Reason.Code != ReasonPriceFell || did[2].Bid != usd("0.33")) {
 			t.Errorf("%+v", did)
 		}
+		if l, ok := b.in.History.AskApplies.Get(); !ok || l.Holds {
+			t.Errorf("asking: %+v", l)
+		}
+	}
+}
+
+// Where all GPUs of a host are ours, no newcomer wins below our bid, and the market is
+// asked about our own machine: only where that is known to apply nothing.
+func TestWhereNoNewcomerCouldTellTheMarketIsAskedAboutOurOwnBid(t *testing.T) {
+	b := tooHigh()
+	newcomer := usd("0.41")
+	wins := func(q market.Question) bool { return q.Bid >= newcomer }
+	var bids, asks []market.Rate
+	for range 240 {
+		b.in.Now = b.in.Now.Add(time.Minute)
+		b.look(b.list(), true)
+		in, p := converse(b.in, wins)
+		b.in = in
+		for _, a := range p.Actions {
+			if a.Bid < usd("0.40") {
+				if l, ok := b.in.History.AskApplies.Get(); !ok || l.Holds {
+					t.Fatalf("a bid below ours is sent before it is known what that does: %+v", a)
+				}
+			}
+			intent, ok := b.begin(a)
+			if !ok {
+				t.Fatalf("the books refuse %+v", a)
+			}
+			if a.Bid < usd("0.25") {
+				Refuse(&b.in.History, &intent, market.ClassBidRefused, "too low", b.in.Now)
+				continue
+			}
+			Accept(&b.in.History, &intent, b.effect(a, intent), b.in.Now)
+			if a.AskOnly {
+				asks = append(asks, a.Bid)
+			} else {
+				bids = append(bids, a.Bid)
+				if !slices.Contains(asks, a.Bid) {
+					t.Errorf("%s was not asked about before: %v", a.Bid, asks)
+				}
+			}
+		}
+		Learn(&b.in.History, b.in.Safety, b.in.Snapshot.Hosts.Value, b.in.Verdicts, b.in.Now)
+	}
+	if len(bids) < 2 || !slices.IsSortedFunc(bids, func(a, b market.Rate) int { return int(b - a) }) || bids[len(bids)-1] > usd("0.27") {
+		t.Errorf("bids went %v, asked %v", bids, asks)
+	}
+	if b.in.History.Machines[0].Reserved != bids[len(bids)-1].Add(usd("0.005")) {
+		t.Errorf("%+v", b.in.History.Machines[0])
 	}
 }
 

@@ -97,7 +97,7 @@ func (h *History) shift(step time.Duration) {
 	}
 	for i := range h.Machines {
 		m := &h.Machines[i]
-		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.RunAt, &m.MissedAt, &m.MeteredAt, &m.NoCutBefore)
+		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.RunAt, &m.MissedAt, &m.MeteredAt, &m.NoCutBefore, &m.Lower.WonAt, &m.Lower.LostAt)
 		if m.Leaving != nil {
 			move(&m.Leaving.At)
 		}
@@ -145,6 +145,10 @@ func (h *History) shift(step time.Duration) {
 	if l, ok := h.RebidApplies.Get(); ok {
 		move(&l.At)
 		h.RebidApplies = market.Some(l)
+	}
+	if l, ok := h.AskApplies.Get(); ok {
+		move(&l.At)
+		h.AskApplies = market.Some(l)
 	}
 	if g, ok := h.Gap.Get(); ok {
 		move(&g.Since)
