@@ -236,7 +236,7 @@ func list() []mutant {
 		},
 		{
 			7, "a bid falls by more than a step", plan + "/shade.go",
-			"max(c.wins.Add(c.margin).CeilCent(), lowest)", "c.wins.Add(c.margin).CeilCent()",
+			"max(c.wins.Add(c.margin).CeilCent(), c.lowest)", "c.wins.Add(c.margin).CeilCent()",
 			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "at once",
 		},
 		{
