@@ -196,7 +196,7 @@ func list() []mutant {
 		},
 		{
 			11, "a raise does not wait for what leaves its host", plan + "/outbid.go",
-			"	if w.frees(m.Host) {\n", "	if false {\n",
+			"next.settled && w.frees(m.Host):", "next.settled && false:",
 			plan, "TestNothingIsRaisedOnAHostWhileAnotherMachineOfOursLeavesIt", "",
 		},
 		{

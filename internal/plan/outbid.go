@@ -62,10 +62,6 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is raised first", bid)
 		return
 	}
-	if w.frees(m.Host) {
-		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is being deleted, and what that frees may win it back, or one beside it", bid)
-		return
-	}
 	limit := w.raiseLimit(d, m, storage)
 	bound := w.room(d)
 	room, why := bound.room, bound.why
@@ -81,6 +77,8 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 		next.bid = min(top, next.bid.Add(market.Rate(market.Cent).Mul(w.behind(d, m))))
 	}
 	switch {
+	case ok && next.settled && w.frees(m.Host):
+		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is being deleted, and what that frees may win it back, or one beside it", bid)
 	case ok && next.settled:
 		w.reserve(d, max(next.bid.Add(storage).Sub(m.Reserved), 0))
 		d.busy, w.raising[m.Host], w.rescued[m.Name] = true, true, true
