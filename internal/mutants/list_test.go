@@ -235,6 +235,11 @@ func list() []mutant {
 			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "known for",
 		},
 		{
+			7, "the market is asked about a bid below ours before it is known what that does", plan + "/shade.go",
+			"case !known || !w.in.History.RebidApplies.Known():", "case known && false:",
+			plan, "TestWhereNoNewcomerCouldTellTheMarketIsAskedAboutOurOwnBid", "before it is known",
+		},
+		{
 			7, "a bid falls by more than a step", plan + "/shade.go",
 			"max(c.wins.Add(c.margin).CeilCent(), c.lowest)", "c.wins.Add(c.margin).CeilCent()",
 			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "at once",
