@@ -234,3 +234,13 @@ func TestWhatOnlyV2HasShownIsDeletedThroughV2(t *testing.T) {
 		}
 	}
 }
+
+func TestABidThatIsOnlyAskedAboutIsNotSubmitted(t *testing.T) {
+	s := &stage{}
+	if _, err := New(s, s, s, s).Act(context.Background(), plan.Action{Kind: plan.Rebid, Instance: "id", AskOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.steps, " "); got != "gate begin gate VALIDATE accept" {
+		t.Errorf("%s", got)
+	}
+}
