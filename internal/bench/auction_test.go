@@ -141,7 +141,7 @@ func (r *room) Deploy(ctx context.Context, o market.Order) (d market.Deployed, e
 }
 
 func (r *room) Delete(ctx context.Context, id string) error {
-	return r.write(ctx, id, func() error { return r.engine.Delete(id) })
+	return r.write(ctx, "", func() error { return r.engine.Delete(id) }) // who falls then falls to somebody else's bid
 }
 
 func (r *room) DeleteInstance(ctx context.Context, id string) error { return r.Delete(ctx, id) }

@@ -33,7 +33,7 @@ func TestWholeRunsReadAsWritten(t *testing.T) {
 			plot{sim: simulator.Options{Scenario: field(1, rivals(4, 55, 10*time.Minute)...)}},
 			func(w *world) { w.pass(20 * time.Minute) },
 		},
-		{"outbid_beyond_the_ceiling_and_replaced", plot{sim: simulator.Options{Scenario: field(2)}}, func(w *world) {
+		{"outbid_beyond_the_ceiling_and_replaced", plot{ledger: "0123456789abcdef0123456789abcdef", sim: simulator.Options{Scenario: field(2)}}, func(w *world) {
 			w.settle(10 * time.Minute)
 			for range 4 {
 				w.must(w.engine.AddRival(hostID(2), simulator.Rival{Model: a5000, GPUs: 1, Bid: market.USD(0, 95)}))

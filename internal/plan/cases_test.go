@@ -819,7 +819,7 @@ func TestNoRaiseDisplacesAnotherMachineOfOurs(t *testing.T) {
 	in.History.Machines = []Machine{out, second}
 	in.Policies[0].MinLifetime = 0
 	plan := Compute(in)
-	wantActions(t, plan, "rebid "+out.Name+" outbid")
+	wantActions(t, plan, "rebid "+second.Name+" outbid")
 	wantHold(t, plan, HoldRebid)
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -20,7 +21,11 @@ func (w *world) raiseAll(d *desk) {
 	if have > d.st.Target {
 		return
 	}
-	for _, m := range d.kept {
+	// The highest bid first: one that wins again by itself meanwhile is then the one that
+	// is being raised, and not one that it falls upon.
+	order := slices.Clone(d.kept)
+	slices.SortStableFunc(order, func(a, b *Machine) int { return cmp.Compare(b.Bid.Or(0), a.Bid.Or(0)) })
+	for _, m := range order {
 		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] {
 			w.outbid(d, m)
 		}
