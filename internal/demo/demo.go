@@ -94,8 +94,9 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	// Nothing here outlives the run, so nothing needs to survive a power cut.
-	l, err := ledger.Open(ledger.Options{Path: cfg.Set.Daemon.Ledger, NoSync: true, Retention: cfg.Set.Ledger.Retention, MaxSize: cfg.Set.Ledger.MaxSize})
+	// Nothing here outlives the run, so nothing needs to survive a power cut; and a seed
+	// always tells the same story, down to the machines' names.
+	l, err := ledger.Open(ledger.Options{ID: fmt.Sprintf("%032x", o.Seed), Path: cfg.Set.Daemon.Ledger, NoSync: true, Retention: cfg.Set.Ledger.Retention, MaxSize: cfg.Set.Ledger.MaxSize})
 	if err != nil {
 		return Result{}, err
 	}
