@@ -167,7 +167,7 @@ func (w *world) bought(e simulator.Event) {
 	p, _ := w.set.Find(name)
 	target := 0
 	if p != nil {
-		target = (p.Target + p.Surge) * p.Shape.GPUs * w.daemons
+		target = (p.Target + p.Surge + min(p.Migrate.MaxPerHour, 1)) * p.Shape.GPUs * w.daemons
 	}
 	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
 		return !w.hand[id] && (!fallsBack(p) || o.Capacity == e.Capacity)

@@ -64,7 +64,7 @@ type wish struct {
 	balance, runway          int // dollars, hours
 	zone, scope              string
 	falls                    bool // train falls back on on-demand
-	surge                    int
+	surge, moves             int
 	gone                     string
 	protected                []string
 }
@@ -99,9 +99,10 @@ policies:
     shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 60}
     max_gpu_hour: 0.%02d%s
     surge: %d
+    migrate: {max_per_hour: %d}
     protected: [%s]
     budget: %s
-`, w.train, w.ceiling, w.fallback(), w.surge, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
+`, w.train, w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
 	}
 	if w.gone != "pair" {
 		fmt.Fprintf(&b, `  - name: pair
@@ -162,7 +163,7 @@ func (s *simulation) wishes() wish {
 		return from + s.rng.IntN(to-from)
 	}
 	return wish{
-		falls: s.seed%3 == 0, surge: int(s.seed % 2),
+		falls: s.seed%3 == 0, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
 		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),

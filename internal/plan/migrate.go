@@ -25,13 +25,15 @@ import (
 // leastStay is how long a machine stays where it is, whatever is cheaper elsewhere.
 const leastStay = 30 * time.Minute
 
-// overlaps says whether a machine stands beside the target until another one goes.
+// overlaps says whether a machine stands beside the target until another one goes. What
+// has come to be protected, or to bear another's name, will not go: then it is one of too many.
 func (w *world) overlaps(m *Machine) bool {
 	if m.Replaces == "" {
 		return false
 	}
-	old := w.in.History.Machine(m.Replaces)
-	return old != nil && old.Policy == m.Policy && old.Leaving == nil && old.Ready() && !w.going[old.Name]
+	old, d := w.in.History.Machine(m.Replaces), w.deskOf[m.Policy]
+	return old != nil && old.Policy == m.Policy && old.Leaving == nil && old.Ready() && !w.going[old.Name] && old.Renamed == "" &&
+		d != nil && !slices.Contains(d.p.Protected, old.Name)
 }
 
 // relocate gives up the machines whose successors run, and returns the others without

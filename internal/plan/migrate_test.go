@@ -99,3 +99,23 @@ func TestASuccessorThatIsOutbidBeforeItRunsGoes(t *testing.T) {
 	_, got := converse(in, never)
 	wantActions(t, got, "delete "+nameOf("p", 3)+" "+ReasonOutbidForGood)
 }
+
+func TestASuccessorOfWhatWillNotGoIsOneTooMany(t *testing.T) {
+	for name, change := range map[string]func(in *Input){
+		"protected since": func(in *Input) { in.Policies[0].Protected = []string{nameOf("p", 2), nameOf("p", 1)} },
+		"renamed since": func(in *Input) {
+			in.History.Machines[1].Renamed = "mine"
+			in.Policies[0].Protected = []string{nameOf("p", 1)}
+		},
+	} {
+		p, in := mover()
+		young := newMachine(p, 3, "b", "0.22")
+		young.Replaces = nameOf("p", 2)
+		in.History.Machines = append(in.History.Machines, young)
+		change(&in)
+		_, got := converse(in, never)
+		if len(got.Actions) != 1 || got.Actions[0].Machine != young.Name || got.Actions[0].Reason.Code != ReasonOverTarget {
+			t.Errorf("%s: %+v %+v", name, got.Actions, got.Holds)
+		}
+	}
+}
