@@ -418,9 +418,10 @@ func (h *History) aboutPrice(v *market.Verdict, free map[recordKey]int) bool {
 // is not asked about the same bids again for a while, or until it lists GPUs that it
 // did not.
 func Learn(h *History, s policy.Safety, hosts []market.Host, verdicts []market.Verdict, now time.Time) {
-	worst := map[backoffKey]market.Rate{}
+	worst, lost := map[backoffKey]market.Rate{}, map[bracketKey]bool{}
 	for k, b := range brackets(map[bracketKey]bracket{}, verdicts) {
 		if b.hi == 0 && b.lo > 0 && !h.outbids(k, b.lo) {
+			lost[k] = true
 			k := backoffKey{k.host, k.model, k.shape.GPUs}
 			worst[k] = max(worst[k], b.lo)
 		}
@@ -428,6 +429,11 @@ func Learn(h *History, s policy.Safety, hosts []market.Host, verdicts []market.V
 	free := freeAt(hosts, verdicts)
 	told := slices.DeleteFunc(slices.Clone(verdicts), func(v market.Verdict) bool { return !h.aboutPrice(&v, free) })
 	h.remember(told, now)
+	for i := range h.Brackets { // the backoff says how long it is believed
+		if b := &h.Brackets[i]; lost[b.key()] && !h.standsOn(b.Host) {
+			b.Lo, b.LoAt = 0, time.Time{}
+		}
+	}
 	h.measure(told, now)
 	for k, lo := range worst {
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)

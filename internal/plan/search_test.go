@@ -227,3 +227,21 @@ func TestAHostThatRefusedWhileItsGPUsWereTakenIsAskedAgainWhenTheyAreFree(t *tes
 		}
 	}
 }
+
+func TestAMarketThatWasTooDearIsAskedAgainWhenTheBackoffEnds(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
+	in.History.Brackets = []Bracket{{Host: "a", Model: rtx4090, Shape: p.Shape, Hi: usd("0.22"), HiAt: t0, HiSince: t0, Floor: usd("0.22"), At: t0}}
+	in.Verdicts = []market.Verdict{refused(p, "a", "0.22"), refused(p, "a", "0.39")} // all that the ceiling allows
+	Learn(&in.History, in.Safety, in.Snapshot.Hosts.Value, in.Verdicts, in.Now)
+	in.Verdicts = nil
+	for _, c := range []struct {
+		after time.Duration
+		asks  bool
+	}{{10 * time.Second, false}, {2 * time.Minute, true}} {
+		in.Now = t0.Add(c.after)
+		if got := Compute(in); (len(got.Questions) > 0) != c.asks {
+			t.Errorf("after %s: %+v %+v", c.after, got.Questions, got.Holds)
+		}
+	}
+}
