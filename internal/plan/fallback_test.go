@@ -344,3 +344,25 @@ func TestAnOutbidSpotMachineIsTendedWhileOnDemandCoversForIt(t *testing.T) {
 	_, got = converse(in, never)
 	wantTexts(t, "none does", does(got), []string{"delete spot"})
 }
+
+func TestAHostThatEndsMachinesBeforeTheyRunIsLeftAloneForLongerEachTime(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput(nil, p)
+	var pauses []time.Duration
+	for range 3 {
+		m := booting(newMachine(p, 1, "a", "0.20"), 0)
+		m.OrderedAt, m.StatusAt, m.DeployIntent = in.Now, in.Now, 1
+		in.History.Machines = []Machine{m}
+		in.Now = in.Now.Add(time.Minute)
+		ended := shown(m)
+		ended.Status, in.Snapshot.Gone = market.StatusTerminated, []string{m.ID}
+		observed(&in, ended)
+		if len(in.History.Machines) != 0 || len(in.History.Backoffs) != 1 {
+			t.Fatalf("%+v", in.History)
+		}
+		pauses = append(pauses, in.History.Backoffs[0].Until.Sub(in.Now))
+	}
+	if pauses[1] < pauses[0]*5/4 || pauses[2] < pauses[1]*5/4 {
+		t.Errorf("%v", pauses)
+	}
+}

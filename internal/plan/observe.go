@@ -505,6 +505,9 @@ func (o *observer) ended(m *Machine) bool {
 		o.dud()
 		o.neverUp(m)
 	}
+	if m.ReadyAt.IsZero() { // the next offer, and not this one for ever
+		Penalise(o.h, o.l.Safety, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "ended before it ran", o.l.Now)
+	}
 	o.lost(m, m.Capacity == market.Spot) // its GPUs were wanted elsewhere, as far as anybody can tell
 	o.unsettled(m)
 	o.emit(EventLost, m, "ended by the market")
