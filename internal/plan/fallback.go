@@ -47,11 +47,13 @@ func (d *desk) keep(w *world) {
 // relieve gives up the on-demand machines that spot has made needless, the dearest
 // first, and returns the others.
 func (w *world) relieve(d *desk, spot, cover []*Machine) []*Machine {
-	ready, booting := 0, []time.Duration{} // what spot delivers now, and in how long
+	ready, unproven, booting := 0, 0, []time.Duration{} // what spot delivers now, and in how long
 	for _, m := range spot {
 		switch {
 		case m.Ready() && w.shownNow(m):
 			ready += d.gpus(m)
+		case m.Ready():
+			unproven += d.gpus(m)
 		case w.onItsWay(m):
 			for range d.gpus(m) {
 				booting = append(booting, w.untilReady(m))
@@ -72,6 +74,9 @@ func (w *world) relieve(d *desk, spot, cover []*Machine) []*Machine {
 		} else {
 			comes += d.gpus(m)
 		}
+	}
+	if unproven > 0 && delivers+unproven > d.st.Target {
+		w.hold(d, nil, HoldBooting, "%d GPUs too many, but this look alone does not prove it", delivers+unproven-d.st.Target)
 	}
 	for _, m := range cover {
 		n := d.gpus(m)

@@ -366,3 +366,14 @@ func TestAHostThatEndsMachinesBeforeTheyRunIsLeftAloneForLongerEachTime(t *testi
 		t.Errorf("%v", pauses)
 	}
 }
+
+func TestSpotThatThisLookDoesNotShowCostsNoOnDemand(t *testing.T) {
+	p := both(1)
+	in := newInput(nil, p)
+	unseen := onSpot(p, 1)
+	unseen.SeenAt = t0.Add(-time.Minute)
+	in.History.Machines = []Machine{unseen, demand(p, 2)}
+	got := Compute(in)
+	wantTexts(t, "unseen", does(got), nil)
+	wantHold(t, got, HoldBooting)
+}

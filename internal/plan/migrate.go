@@ -46,7 +46,11 @@ func (w *world) relocate(d *desk, kept []*Machine) []*Machine {
 		if m.Phase == PhaseLive && m.Status == market.StatusOutbid {
 			d.busy = w.remove(m, Reason{ReasonOutbidForGood, "outbid before it could take the place of " + m.Replaces}) || d.busy
 		}
-		if !m.Ready() || !w.shownNow(m) {
+		if !m.Ready() {
+			continue
+		}
+		if !w.shownNow(m) {
+			w.hold(d, m, HoldBooting, "is to take the place of %s, but this look alone does not prove that it runs", m.Replaces)
 			continue
 		}
 		old := w.in.History.Machine(m.Replaces)

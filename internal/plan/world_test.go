@@ -349,7 +349,7 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 		m.ID = fmt.Sprintf("id-%03d", i)
 	}
 	if m.Phase == PhaseLive || m.Phase == PhaseDeleting {
-		m.SeenAt, m.StatusAt = t0, t0.Add(-age/2)
+		m.SeenAt, m.StatusAt = pick(t, "seen", t0, t0, t0, t0.Add(-time.Minute)), t0.Add(-age/2)
 		m.Status = pick(t, "status", market.StatusRunning, market.StatusRunning, market.StatusStarting, market.StatusOutbid, market.StatusOutbid,
 			market.StatusStopped, market.StatusReleased, market.StatusUnknown, market.StatusStopping, market.StatusError, market.StatusRelocating)
 		if m.Status == market.StatusRunning {
