@@ -347,7 +347,9 @@ func (w *world) surplus(in *plan.Intent) {
 	}
 	name, _ := ours(e.Name)
 	p, _ := w.set.Find(name)
-	have := w.phantoms(name) + w.gpusOf(name, func(_ string, o simulator.Event) bool { return !fallsBack(p) || o.Capacity == market.Spot })
+	have := w.phantoms(name) + w.gpusOf(name, func(id string, o simulator.Event) bool {
+		return !fallsBack(p) || o.Capacity == market.Spot || w.hand[id]
+	}) // a list need not tell how it was bought
 	for id := range w.renamed { // our capacity still, under another name
 		if o, there := w.alive[id]; there {
 			if _, mine := ours(o.Name); !mine {
@@ -534,6 +536,8 @@ func (w *world) stable(r *plan.Report) {
 		plan.Accept(&in.History, &intent, market.Deployed{ID: name, Total: market.Some(a.Rate)}, in.Now)
 	}
 	next := plan.Compute(in)
+	// A bid is lowered only while nothing more urgent is planned, so it may be next.
+	next.Actions = slices.DeleteFunc(next.Actions, func(a plan.Action) bool { return a.Reason.Code == plan.ReasonPriceFell })
 	w.holds(ruleStable, len(next.Actions) == 0, "cycle %d: after all was accepted, it asks for more: %+v", r.Cycle, next.Actions)
 }
 

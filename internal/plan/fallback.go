@@ -197,8 +197,11 @@ func (w *world) growBoth(d *desk) {
 }
 
 // dearestCover is the running on-demand machine that spot would save most on; nil if
-// there is none, or none may go.
+// there is none, or none may go, or one is on its way out: they go one at a time.
 func (w *world) dearestCover(d *desk) (m *Machine) {
+	if d.st.Leaving > 0 {
+		return nil
+	}
 	for _, c := range d.kept {
 		if d.covers(c) && c.Ready() && !w.going[c.Name] && (m == nil || c.Reserved > m.Reserved) {
 			m = c
