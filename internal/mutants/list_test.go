@@ -191,7 +191,7 @@ func list() []mutant {
 		},
 		{
 			7, "raises go above the ceiling", plan + "/outbid.go",
-			"limit := d.ceiling(m).Sub(storage).FloorCent()", "limit := d.ceiling(m).Mul(2).Sub(storage).FloorCent()",
+			"limit := d.p.CeilingOf(market.Spot, d.gpus(m)).Sub(storage)", "limit := d.p.CeilingOf(market.Spot, 2*d.gpus(m)).Sub(storage)",
 			plan, "TestNoRaiseGoesAboveTheCeilingWhateverWins", "",
 		},
 		{

@@ -131,7 +131,7 @@ func (w *world) leaving() bool {
 // nothing is certain. A bid of ours counts as low as it may be: a raise of it whose
 // answer was lost is not relied upon.
 func (w *world) raiseLimit(d *desk, m *Machine, storage market.Rate) market.Rate {
-	limit := d.ceiling(m).Sub(storage).FloorCent()
+	limit := d.p.CeilingOf(market.Spot, d.gpus(m)).Sub(storage).FloorCent()
 	for _, o := range w.machines {
 		switch {
 		case o == m || o.Host != m.Host || o.Host == "" || o.Capacity == market.OnDemand:
