@@ -113,7 +113,7 @@ func (w *world) schedule(d *desk) {
 		return
 	}
 	n := d.p.Shape.GPUs
-	perMachine := float64(n) * float64(max(span-usualBoot, 0))
+	perMachine := float64(n) * float64(max(span-priorBoot, 0))
 	need := float64(most) + 1 // machines; what has no time to boot is not enough
 	if perMachine > 0 {
 		need = float64(left) / perMachine

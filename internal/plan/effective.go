@@ -8,10 +8,6 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
-// missing is what a GPU-hour that is not delivered counts as, in on-demand ones of the
-// same offer.
-const missing = 2
-
 // effective is what a machine really costs per hour, for choosing only: its all-in
 // rate, and what losing it costs as often as machines are lost there. A loss costs
 //
@@ -31,7 +27,7 @@ func (w *world) effective(d *desk, c *candidate, demand market.Rate) market.Rate
 // with that disk, that costs demand on demand.
 func (w *world) rework(host string, model market.GPUModel, price, storage, demand market.Rate) market.Rate {
 	boot := w.records.TimeToReady(host, model)
-	loss := demand.Mul(missing).For(boot + w.in.Interval).Add(price.For(boot)).Add(storage.For(2 * w.in.Interval))
+	loss := demand.Mul(missingFactor).For(boot + w.in.Interval).Add(price.For(boot)).Add(storage.For(2 * w.in.Interval))
 	return market.Rate(mulDiv(int64(loss), int64(w.records.hazard(host, model)), int64(Once)))
 }
 
@@ -72,10 +68,11 @@ func (o *observer) settle() {
 		return
 	}
 	for i := range o.h.Settling {
-		switch s := &o.h.Settling[i]; {
-		case o.offers(s) && s.Offered.IsZero():
+		s := &o.h.Settling[i]
+		switch offers := o.offers(s); {
+		case offers && s.Offered.IsZero():
 			s.Offered = now
-		case !o.offers(s) && !s.Offered.IsZero():
+		case !offers && !s.Offered.IsZero():
 			s.Lasted, s.Ended, s.Offered = now.Sub(s.Offered), now, time.Time{}
 		}
 	}

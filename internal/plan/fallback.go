@@ -21,10 +21,6 @@ import (
 //	  there nearly as soon                -> that on-demand is given up
 //	spot boots, on-demand runs            -> it goes on until spot is ready
 
-// usualBoot is how long a machine takes from its order until it runs, where nothing
-// is known of its host.
-const usualBoot = 3 * time.Minute
-
 // covers says whether a machine only stands in for spot.
 func (d *desk) covers(m *Machine) bool {
 	return d.p.Capacity == policy.SpotWithFallback && m.Capacity == market.OnDemand
@@ -118,7 +114,7 @@ func (w *world) tooLate(m *Machine, booting []time.Duration) bool {
 
 // untilReady is how long a machine on its way will take yet.
 func (w *world) untilReady(m *Machine) time.Duration {
-	return max(usualBoot-w.in.Now.Sub(m.OrderedAt), 0)
+	return max(priorBoot-w.in.Now.Sub(m.OrderedAt), 0)
 }
 
 // onItsWay says whether a machine will deliver without another decision: it is
@@ -220,7 +216,7 @@ func (g *growth) swaps(c *candidate) bool {
 	if m == nil || c.price > g.room.Add(m.Reserved) || c.price >= m.Reserved {
 		return false
 	}
-	gap := usualBoot + g.w.in.Interval
+	gap := priorBoot + g.w.in.Interval
 	return m.Reserved.Sub(c.price).For(swapPays) >= m.Reserved.Mul(2).For(gap)
 }
 

@@ -149,7 +149,7 @@ func (w *world) holdRenamed(m *Machine) {
 // cost us a machine that runs. Where none is wanted, that cannot happen.
 func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	proven := func(m *Machine) bool {
-		return d.st.Target == 0 || m.SeenAt.Equal(w.in.Now) && !(m.Adopted && m.StatusAt.Equal(w.in.Now))
+		return d.st.Target == 0 || w.shownNow(m)
 	}
 	have, sure := 0, 0
 	for _, m := range kept {

@@ -34,7 +34,7 @@ func (w *world) orphans() {
 
 // orphaned says whether the machine's policy is not in the file.
 func (w *world) orphaned(m *Machine) bool {
-	return !slices.ContainsFunc(w.desks, func(d desk) bool { return d.p.Name == m.Policy })
+	return w.deskOf[m.Policy] == nil
 }
 
 // shed deletes machines while a policy or the fleet costs more than a cap that the
