@@ -83,7 +83,12 @@ func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.
 		switch class {
 		case market.ClassUnavailable, market.ClassUnauthorized, market.ClassShapeChanged:
 			return plan.Fail(h, b.set.Safety, now)
-		case market.ClassBidRefused, market.ClassRateLimited:
+		case market.ClassBidRefused:
+			if in.Kind == plan.Deploy {
+				plan.Deny(h, b.set.Safety, in.Host, in.Model, in.Shape.GPUs, now)
+			}
+			return nil
+		case market.ClassRateLimited:
 			return nil
 		}
 		if in.Kind == plan.Deploy {

@@ -210,9 +210,8 @@ func TestAClockThatJumpsNeitherBuysNorLosesAnything(t *testing.T) {
 	}
 }
 
-// A market that validates every bid and then refuses the deploy is asked for more,
-// up to the ceiling, and then left alone: never the same bid on the same host again
-// and again.
+// A market that validates every bid and then refuses the deploy is asked for more
+// once, and then left alone: never the same bid on the same host again and again.
 func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
 	r := newRig(t, one("live", 1))
 	var bids []market.Rate
@@ -228,7 +227,7 @@ func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
 		return market.Deployed{}, &market.Error{Op: "deploy", Class: market.ClassBidRefused, Detail: "Bid too low"}
 	}
 	r.turn()
-	if len(bids) < 2 || !slices.IsSorted(bids) || len(slices.Compact(slices.Clone(bids))) != len(bids) || bids[len(bids)-1] > market.USD(0, 80) {
+	if len(bids) != 2 || !slices.IsSorted(bids) || len(slices.Compact(slices.Clone(bids))) != len(bids) || bids[len(bids)-1] > market.USD(0, 80) {
 		t.Fatalf("bids of %v", bids)
 	}
 	tried := 0
@@ -238,12 +237,39 @@ func TestADeployRefusedForItsBidVoidsTheAcceptanceItRestedOn(t *testing.T) {
 		if len(bids) > before {
 			tried++
 		}
-		if len(bids)-before > maxRounds || len(rep.Plan.Holds) == 0 {
+		if len(bids)-before > 2 || len(rep.Plan.Holds) == 0 {
 			t.Fatalf("a cycle sent %v, holds %+v", bids[before:], rep.Plan.Holds)
 		}
 	}
 	if tried > 8 { // half a minute, a minute, two, four ...
 		t.Errorf("tried in %d of 60 cycles", tried)
+	}
+}
+
+// However many hosts do so, a cycle sends no more than its actions.
+func TestRefusedDeploysCountAsActions(t *testing.T) {
+	r := newRig(t, one("live", 4)+"limits: {max_actions_per_cycle: 9}\n")
+	one, _ := r.market.Hosts(context.Background())
+	r.market.hosts = func() (list []market.Host, _ error) {
+		for i := range 50 {
+			h := one[0]
+			h.ID = fmt.Sprintf("host-%02d", i)
+			list = append(list, h)
+		}
+		return list, nil
+	}
+	sent := 0
+	r.market.deploy = func(_ context.Context, o market.Order) (market.Deployed, error) {
+		sent++
+		r.market.mu.Lock()
+		defer r.market.mu.Unlock()
+		clear(r.market.machines)
+		return market.Deployed{}, &market.Error{Op: "deploy", Class: market.ClassBidRefused, Detail: "Bid too low"}
+	}
+	for range 5 {
+		if before := sent; len(r.turn().Intents) > 9 || sent-before > 9 {
+			t.Fatalf("%d deploys in one cycle", sent-before)
+		}
 	}
 }
 

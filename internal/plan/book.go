@@ -263,23 +263,50 @@ func Fail(h *History, s policy.Safety, now time.Time) []Event {
 // Penalise keeps us away from a host, twice as long with every failure.
 // Bids above the given one are not affected; MaxRate affects all.
 func Penalise(h *History, s policy.Safety, host string, model market.GPUModel, gpus int, bid market.Rate, why string, now time.Time) {
-	i := 0
-	for ; i < len(h.Backoffs); i++ {
-		b := &h.Backoffs[i]
-		if b.Host == host && b.Model == model && b.GPUs == gpus {
-			break
+	h.backoff(host, model, gpus).penalise(s, bid, why, now)
+}
+
+// backoff finds the backoff of a host, or makes one that holds for nothing.
+func (h *History) backoff(host string, model market.GPUModel, gpus int) *Backoff {
+	for i := range h.Backoffs {
+		if b := &h.Backoffs[i]; b.Host == host && b.Model == model && b.GPUs == gpus {
+			return b
 		}
 	}
-	if i == len(h.Backoffs) {
-		h.Backoffs = append(h.Backoffs, Backoff{Host: host, Model: model, GPUs: gpus})
-	}
-	b := &h.Backoffs[i]
+	h.Backoffs = append(h.Backoffs, Backoff{Host: host, Model: model, GPUs: gpus})
+	return &h.Backoffs[len(h.Backoffs)-1]
+}
+
+func (b *Backoff) penalise(s policy.Safety, bid market.Rate, why string, now time.Time) {
 	if now.Before(b.Until) {
 		bid = max(bid, b.Bid) // what still holds is not weakened
 	}
 	b.Failures++
-	b.Bid, b.Reason, b.Taken = bid, why, false
+	b.Bid, b.Reason, b.Taken, b.Fickle = bid, why, false, false
 	b.Until = now.Add(backoffFor(s, b))
+}
+
+// deniedLasts is how long it is remembered that a host took no order at a bid that it
+// had said wins.
+const deniedLasts = 10 * time.Minute
+
+// Deny notes that a host refused an order for its bid, which it had just said wins.
+// Once, the price may have moved in between, and it is asked again. Twice, what it
+// says of bids is not to be relied on: it is left alone whatever is bid, twice as long
+// with every time.
+func Deny(h *History, s policy.Safety, host string, model market.GPUModel, gpus int, now time.Time) {
+	b := h.backoff(host, model, gpus)
+	last := b.Denied
+	if !last.IsZero() && b.Until.After(last) {
+		last = b.Until
+	}
+	b.Denied = now
+	if !last.IsZero() && now.Sub(last) < deniedLasts {
+		b.penalise(s, market.MaxRate, "it says that bids win, and takes no order at them", now)
+		b.Fickle = true
+	} else if b.Until.Before(now) {
+		b.Until, b.Bid, b.Reason = now, 0, "it took no order at a bid that it had said wins" // remembered, and holds for nothing
+	}
 }
 
 // Forgive forgets a host's failures once it has served us.
@@ -436,6 +463,9 @@ func Learn(h *History, s policy.Safety, hosts []market.Host, verdicts []market.V
 	}
 	h.measure(told, now)
 	for k, lo := range worst {
+		if b := h.backoff(k.host, k.model, k.gpus); b.Fickle && now.Before(b.Until) {
+			continue // for more than its price
+		}
 		Penalise(h, s, k.host, k.model, k.gpus, lo, "refused every bid up to "+lo.String(), now)
 	}
 	for i := range h.Backoffs {

@@ -514,6 +514,44 @@ func TestBackoffsDoubleUpToACapAndAreForgiven(t *testing.T) {
 	}
 }
 
+// A host that says of every bid that it wins, and takes no order: once may be a price
+// that moved, and then it is asked again; twice it is not.
+func TestAHostThatDeniesWhatItSaidTwiceIsLeftAloneForLongerAndLonger(t *testing.T) {
+	p, s := newPolicy("p", 1), testSafety()
+	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
+	h, now := &in.History, t0
+	Deny(h, s, "a", rtx4090, 1, now.Add(time.Second))
+	if got := Compute(in); len(got.Actions) != 1 {
+		t.Fatalf("denied once: %+v", got)
+	}
+	for i, full := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		Deny(h, s, "a", rtx4090, 1, now)
+		got := h.Backoffs[0].Until.Sub(now)
+		if full *= time.Minute; got > full || got < full*3/4 {
+			t.Fatalf("denied %d times: left alone for %s, want up to %s", i+2, got, full)
+		}
+		in.Now = now
+		plan := Compute(in)
+		if len(plan.Actions)+len(plan.Questions) != 0 || plan.Standings[0].Funnel.Fickle != 1 {
+			t.Fatalf("%+v", plan)
+		}
+		if held := holds(plan, HoldNoOffer); len(held) != 1 || !strings.Contains(held[0].Reason.Text, "1 took no order at bids they had said win") {
+			t.Fatalf("it is held for %+v", plan.Holds)
+		}
+		refusals := []market.Verdict{refused(p, "a", "0.20")}
+		if Learn(h, s, in.Snapshot.Hosts.Value, refusals, now); !h.Backoffs[0].Fickle || h.Backoffs[0].Failures != i+1 {
+			t.Fatalf("the refusals of the cycle count once more: %+v", h.Backoffs)
+		}
+		now = h.Backoffs[0].Until.Add(time.Minute)
+	}
+	Deny(h, s, "a", rtx4090, 1, h.Backoffs[0].Until.Add(deniedLasts))
+	in.Now = h.Backoffs[0].Until.Add(deniedLasts)
+	if got := Compute(in); len(got.Actions) != 1 {
+		t.Errorf("denied long after the last time: %+v", got)
+	}
+}
+
 func TestABackoffHoldsForItsBidsOnly(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)

@@ -149,6 +149,10 @@ type Backoff struct {
 	// they are taken.
 	Taken  bool   `json:"taken,omitempty"`
 	Reason string `json:"reason"`
+	// Denied is when it last took no order at a bid that it had said wins; zero if never.
+	Denied time.Time `json:"denied_at,omitzero"`
+	// Fickle: it did so again and again, and that is what it is left alone for.
+	Fickle bool `json:"fickle,omitempty"`
 }
 
 // Pause stops every write for one policy, or for all where Policy is empty.

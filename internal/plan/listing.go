@@ -22,6 +22,7 @@ const (
 	OfferNoPrice  = "no_price"
 	OfferCeiling  = "ceiling"
 	OfferBackoff  = "backoff"
+	OfferFickle   = "fickle"
 	OfferRefused  = "refused"
 	OfferSibling  = "sibling"
 	OfferIn       = "in"
@@ -31,7 +32,7 @@ const (
 func OfferCodes() []string {
 	return []string{
 		OfferIn, OfferModel, OfferPlace, OfferOffline, OfferUptime, OfferCapacity, OfferShape, OfferNoPrice, OfferCeiling,
-		OfferBackoff, OfferRefused, OfferSibling,
+		OfferBackoff, OfferFickle, OfferRefused, OfferSibling,
 	}
 }
 
@@ -189,6 +190,8 @@ func (w *world) outcome(d *desk, o *offer, l *Listing, f *Funnel) Reason {
 		return Reason{OfferCeiling, fmt.Sprintf("%s a GPU on demand: too dear for a ceiling of %s", l.PerGPU.Or(0), p.CeilingOf(d.buying, 1))}
 	case f.Backoff > 0:
 		return Reason{OfferBackoff, w.backoffText(d, o, l)}
+	case f.Fickle > 0:
+		return Reason{OfferFickle, w.backoffText(d, o, l)}
 	case f.Refused > 0:
 		return Reason{OfferRefused, "the market refuses every bid under the ceiling"}
 	case f.Sibling > 0:

@@ -15,7 +15,7 @@ import (
 func (f Funnel) counts() map[string]int {
 	return map[string]int{
 		OfferModel: f.Model, OfferPlace: f.Place, OfferOffline: f.Offline, OfferUptime: f.Uptime, OfferCapacity: f.Capacity, OfferShape: f.Shape,
-		OfferNoPrice: f.NoPrice, OfferCeiling: f.Ceiling, OfferBackoff: f.Backoff, OfferRefused: f.Refused, OfferSibling: f.Sibling, OfferIn: f.Candidates,
+		OfferNoPrice: f.NoPrice, OfferCeiling: f.Ceiling, OfferBackoff: f.Backoff, OfferFickle: f.Fickle, OfferRefused: f.Refused, OfferSibling: f.Sibling, OfferIn: f.Candidates,
 	}
 }
 

@@ -434,7 +434,7 @@ func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) boo
 	limit := d.p.BidCeiling(c.storage)
 	_, named := d.p.Bidding.Named(d.p.Shape.GPUs, compute)
 	if !passes(&f.Ceiling, limit == 0 || !named && limit < compute.Scale(lowestFloor, 100)) ||
-		!passes(&f.Backoff, back != nil && limit <= back.Bid) {
+		!passes(&f.Fickle, back != nil && back.Fickle) || !passes(&f.Backoff, back != nil && limit <= back.Bid) {
 		return false
 	}
 	// A newcomer that bids above one of ours falls upon it where the host is less free
@@ -659,6 +659,7 @@ func (f Funnel) String() string {
 		{f.NoPrice, "have no price"},
 		{f.Ceiling, "are above the ceiling"},
 		{f.Backoff, "failed lately"},
+		{f.Fickle, "took no order at bids they had said win"},
 		{f.Refused, "refused every bid"},
 		{f.Sibling, "would need a bid above that of a machine of ours there"},
 	} {

@@ -106,6 +106,7 @@ type Funnel struct {
 	NoPrice    int `json:"no_price,omitempty"`
 	Ceiling    int `json:"ceiling,omitempty"` // dearer than max_gpu_hour
 	Backoff    int `json:"backoff,omitempty"`
+	Fickle     int `json:"fickle,omitempty"`  // took no order at bids that it had said win
 	Refused    int `json:"refused,omitempty"` // the market refused even the highest bid
 	Sibling    int `json:"sibling,omitempty"` // only a bid above one of ours there would win
 	Candidates int `json:"candidates"`
