@@ -289,6 +289,10 @@ func readContestant(path string, errw io.Writer) (contestant, error) {
 		printProblems(errw, problems)
 		return contestant{}, usageError("%s: %s", path, countProblems(problems))
 	}
+	for _, name := range set.ShadowNames() {
+		fmt.Fprintf(errw, "warning: %s: policy %s is a shadow: it is not played\n", path, name)
+	}
+	set.Shadows = nil
 	if len(set.Policies) == 0 {
 		return contestant{}, usageError("%s has no policies to play", path)
 	}

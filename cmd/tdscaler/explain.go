@@ -45,6 +45,9 @@ func (t *table) explanation(e *control.Explanation) {
 	if e.Problem != "" {
 		t.line("incomplete: %s", e.Problem)
 	}
+	if e.Shadow {
+		t.line("it is a shadow: what follows would be, and nothing of it is done; its bids are held against the record, and nobody is asked")
+	}
 	t.gap()
 	t.row("wants", plural(p.GPUs(), "GPU")+" in "+plural(p.Target, "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
 	for i := range e.Policies {
@@ -72,6 +75,7 @@ func (t *table) explanation(e *control.Explanation) {
 	}
 	t.line("%s%s", label, e.Funnel)
 	t.asked(e.Verdicts)
+	t.shadows(e.Shadows)
 }
 
 func anyOf(list []string) string {

@@ -69,7 +69,7 @@ func actionKinds() []plan.ActionKind { return []plan.ActionKind{plan.Deploy, pla
 func intentStates() []plan.IntentState {
 	return []plan.IntentState{
 		plan.IntentOpen, plan.IntentAccepted, plan.IntentUnknown, plan.IntentConfirmed,
-		plan.IntentRefused, plan.IntentFailed, plan.IntentExpired,
+		plan.IntentRefused, plan.IntentFailed, plan.IntentExpired, plan.IntentShadow,
 	}
 }
 
@@ -291,6 +291,7 @@ func (t *table) cycle(r *plan.Report) {
 		t.holds(r.Plan.Holds)
 	}
 	t.asked(r.Input.Verdicts)
+	t.shadows(r.Shadows)
 	if len(r.Intents) > 0 {
 		t.gap()
 		t.line("done:")

@@ -71,6 +71,14 @@ func (t *table) plan(p *control.Plan) {
 	t.actions(p.Actions)
 	t.notDone(p.Holds)
 	t.asked(p.Verdicts)
+	t.shadows(p.Shadows)
+	for i := range p.Shadows {
+		if s := &p.Shadows[i]; len(s.Actions) > 0 {
+			t.gap()
+			t.line("%s is a shadow; it would do this, and does not:", s.Policy)
+			t.actionRows(s.Actions)
+		}
+	}
 }
 
 func (t *table) actions(all []plan.Action) {
@@ -79,6 +87,10 @@ func (t *table) actions(all []plan.Action) {
 		return
 	}
 	t.line("to do, in this order:")
+	t.actionRows(all)
+}
+
+func (t *table) actionRows(all []plan.Action) {
 	t.row("ACTION", "POLICY", "MACHINE", "GPUS", "PLACE", "BID", "RATE", "WHY")
 	for i := range all {
 		a := &all[i]

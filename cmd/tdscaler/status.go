@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,22 @@ func (t *table) status(s *control.Status, now time.Time) {
 	t.gap()
 	t.standings(s.Policies)
 	t.notDone(s.Holds)
+	t.shadows(s.Shadows)
+}
+
+// shadows prints what policies that are never acted on would have come to.
+func (t *table) shadows(all []plan.ShadowReport) {
+	if len(all) == 0 {
+		return
+	}
+	t.gap()
+	t.line("shadows: decided and never done; none of these machines exists")
+	t.row("SHADOW", "TARGET", "READY", "BOOTING", "WOULD COST", "IN ALL", "GPU-HOURS", "PER GPU-HOUR", "STARTS", "LOST", "SINCE")
+	for i := range all {
+		s := &all[i]
+		t.row(s.Policy, s.Standing.Target, s.Standing.Ready, s.Standing.Booting, s.Rate, spent(s.Cost),
+			fmt.Sprintf("%.1f of %.1f", s.Delivered.Hours(), s.Wanted.Hours()), maybe(s.PerGPUHour()), s.Starts, s.Losses, stamp(s.Since))
+	}
 }
 
 // runway says how long the balance lasts, and what else it pays for.

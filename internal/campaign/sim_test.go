@@ -64,6 +64,7 @@ type wish struct {
 	balance, runway          int // dollars, hours
 	zone, scope              string
 	falls                    bool // train falls back on on-demand
+	ghost                    bool // a shadow policy beside them: bought is what it has, so it must have nothing
 	surge, moves             int
 	gone                     string
 	protected                []string
@@ -103,6 +104,18 @@ policies:
     protected: [%s]
     budget: %s
 `, w.train, w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
+	}
+	if w.ghost {
+		fmt.Fprintf(&b, `  - name: ghost
+    shadow: true
+    capacity: spot_with_fallback
+    target: {gpus: 3}
+    shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 60}
+    max_gpu_hour: 0.60
+    fallback: {max_premium: 0.5}
+    migrate: {max_per_hour: 2}
+    surge: 1
+`)
 	}
 	if w.gone != "pair" {
 		fmt.Fprintf(&b, `  - name: pair
@@ -163,7 +176,7 @@ func (s *simulation) wishes() wish {
 		return from + s.rng.IntN(to-from)
 	}
 	return wish{
-		falls: s.seed%3 == 0, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
+		falls: s.seed%3 == 0, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
 		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),

@@ -84,6 +84,8 @@ type Plan struct {
 	After     market.Rate       `json:"rate_after_usd_hour"`
 	Verdicts  []market.Verdict  `json:"verdicts"`            // what the market was asked for it, and said
 	Questions []market.Question `json:"questions,omitempty"` // left unasked
+	// Shadows are what the shadow policies would do, and never will.
+	Shadows []plan.ShadowReport `json:"shadows,omitempty"`
 }
 
 // ExplainRequest asks about one policy of a file.
@@ -100,6 +102,9 @@ type Explanation struct {
 	Funnel   plan.Funnel   `json:"funnel"`
 	// OneMore: the policy needs no offer, so the funnel is that of one machine more.
 	OneMore bool `json:"funnel_of_one_machine_more,omitempty"`
+	// Shadow: the policy is decided and never acted on; what is told of it is what
+	// would be.
+	Shadow bool `json:"shadow,omitempty"`
 }
 
 // IntentsRequest selects intents; empty fields select all.

@@ -15,6 +15,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -104,6 +105,7 @@ func (f *Office) plan(ctx context.Context, c daemon.Config, fresh bool) (Plan, e
 		Mode: a.Mode, LookedAt: a.LookedAt, AgeSeconds: f.age(a.LookedAt), Problem: a.Problem,
 		Actions: list(a.Plan.Actions), Holds: list(a.Plan.Holds), Policies: list(a.Plan.Standings),
 		Before: a.Plan.Before, After: a.Plan.After, Verdicts: list(a.Questions), Questions: a.Plan.Questions,
+		Shadows: a.Shadows,
 	}, nil
 }
 
@@ -127,6 +129,9 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 		return Explanation{}, err
 	}
 	p, ok := c.Set.Find(r.Policy)
+	if s, shadow := c.Set.FindShadow(r.Policy); shadow {
+		return f.explainShadow(ctx, c, s, r.Fresh)
+	}
 	if !ok {
 		return Explanation{}, noSuchPolicy(r.Policy, daemon.KnownPolicies(&c, &plan.History{}))
 	}
@@ -149,11 +154,35 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	return e, err
 }
 
+// explainShadow tells of a policy that is decided and never acted on.
+func (f *Office) explainShadow(ctx context.Context, c daemon.Config, p *policy.Policy, fresh bool) (Explanation, error) {
+	all, err := f.plan(ctx, c, fresh)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := Explanation{Plan: only(all, p.Name), Policy: *p, Shadow: true, Machines: []Machine{}}
+	e.Verdicts, e.Questions = []market.Verdict{}, nil
+	for _, s := range e.Shadows {
+		e.Actions, e.Holds, e.Policies, e.Funnel = list(s.Actions), append(e.Holds, s.Holds...), []plan.Standing{s.Standing}, s.Standing.Funnel
+		e.Before, e.After = s.Standing.Before, s.Standing.After
+	}
+	h, err := f.history()
+	for _, s := range h.Shadows {
+		for _, m := range s.Machines {
+			if s.Policy == p.Name {
+				e.Machines = append(e.Machines, Machine{Machine: m, Burn: m.Burn(), AgeSeconds: f.age(m.OrderedAt)})
+			}
+		}
+	}
+	return e, err
+}
+
 // only leaves in a plan what concerns one policy, and the whole fleet.
 func only(p Plan, name string) Plan {
 	p.Actions = slices.DeleteFunc(p.Actions, func(a plan.Action) bool { return a.Policy != name })
 	p.Holds = slices.DeleteFunc(p.Holds, func(h plan.Hold) bool { return h.Policy != name && h.Policy != "" })
 	p.Policies = slices.DeleteFunc(p.Policies, func(s plan.Standing) bool { return s.Policy != name })
+	p.Shadows = slices.DeleteFunc(slices.Clone(p.Shadows), func(s plan.ShadowReport) bool { return s.Policy != name })
 	return p
 }
 

@@ -54,6 +54,8 @@ type Status struct {
 	Runway  time.Duration  `json:"runway,omitempty"`
 	Bill    plan.Bill      `json:"bill,omitzero"` // the balance against the books
 	Balance market.Balance `json:"balance"`
+	// Shadows are the policies that are decided and never acted on.
+	Shadows []plan.ShadowReport `json:"shadows,omitempty"`
 }
 
 // Status tells where things stand after the last cycle.
@@ -80,6 +82,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 		Cycle: last.Cycle, FinishedAt: last.FinishedAt, Problem: last.Problem,
 		Policies: last.Plan.Standings, Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
 		HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
+		Shadows: last.Shadows,
 	}
 	for i := range h.Machines {
 		s.Burn = s.Burn.Add(h.Machines[i].Burn())
@@ -114,6 +117,8 @@ type PlanAnswer struct {
 	Questions []market.Verdict `json:"verdicts"`  // what was asked and answered for it
 	// Problem is what of the market could not be read; "" if all of it could.
 	Problem string `json:"problem,omitempty"`
+	// Shadows are what the shadow policies would do.
+	Shadows []plan.ShadowReport `json:"shadows,omitempty"`
 }
 
 // Seen is a look at the market that a plan can be made on.
@@ -144,7 +149,9 @@ func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, s
 	in := input(&c.Set, plan.Look{Now: seen.At, Snapshot: seen.Snapshot}, h)
 	in.Verdicts = slices.Clone(seen.Verdicts)
 	in, p := bidder.Converse(ctx, clk, ask, in)
-	return PlanAnswer{Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem}
+	return PlanAnswer{
+		Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem, Shadows: shadowsOn(c, &seen, in, &h),
+	}
 }
 
 // LookAlone looks at the market for a command that runs without a daemon, and
@@ -226,6 +233,7 @@ func KnownPolicies(c *Config, h *plan.History) []string {
 	for i := range c.Set.Policies {
 		names = append(names, c.Set.Policies[i].Name)
 	}
+	names = append(names, c.Set.ShadowNames()...)
 	for i := range h.Machines {
 		names = append(names, h.Machines[i].Policy)
 	}

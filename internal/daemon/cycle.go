@@ -162,6 +162,9 @@ func (t *turn) record(tx *ledger.Tx) error {
 		return err
 	}
 	plan.Learn(tx.History(), t.c.Set.Safety, t.r.Input.Snapshot.Hosts.Value, t.r.Input.Verdicts, t.r.FinishedAt)
+	if err := t.shadows(tx); err != nil {
+		return err
+	}
 	if hosts := &t.look.Snapshot.Hosts; hosts.Complete {
 		if err := tx.PutQuotes(hosts.Value, hosts.At); err != nil {
 			return err
@@ -242,8 +245,9 @@ func problemOf(s *market.Snapshot) string {
 
 // input puts together what a decision depends on.
 func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
+	h.Shadows = nil // what they would have is no reason for anything
 	in := plan.Input{
-		Now: look.Now, Owner: s.Daemon.Owner, Policies: s.Policies, Budget: s.Budget, HourlyCap: s.HourlyCap(),
+		Now: look.Now, Owner: s.Daemon.Owner, Policies: s.Policies, Shadows: s.ShadowNames(), Budget: s.Budget, HourlyCap: s.HourlyCap(),
 		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h,
 	}
 	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
@@ -414,6 +418,12 @@ func (d *Daemon) logReport(r *plan.Report) {
 	if r.Mode == policy.DryRun {
 		for _, a := range r.Plan.Actions {
 			d.o.Log.Info("would act", zap.Uint64("cycle", r.Cycle), zap.String("policy", a.Policy), zap.String("action", string(a.Kind)),
+				zap.String("reason", a.Reason.Code), zap.String("why", a.Reason.Text), zap.String("host", a.Host), zap.String("rate", a.Rate.String()))
+		}
+	}
+	for i := range r.Shadows {
+		for _, a := range r.Shadows[i].Actions {
+			d.o.Log.Info("shadow would act", zap.Uint64("cycle", r.Cycle), zap.String("policy", a.Policy), zap.String("action", string(a.Kind)),
 				zap.String("reason", a.Reason.Code), zap.String("why", a.Reason.Text), zap.String("host", a.Host), zap.String("rate", a.Rate.String()))
 		}
 	}

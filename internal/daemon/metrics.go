@@ -42,6 +42,7 @@ type metrics struct {
 	balance   prometheus.Gauge
 	account   prometheus.Gauge
 	actions   *prometheus.CounterVec
+	shadows   shadowMetrics
 	probes    *prometheus.CounterVec
 	events    *prometheus.CounterVec
 	holds     *prometheus.GaugeVec
@@ -96,6 +97,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		balance:   gauge("balance_dollars", "Prepaid balance of the account when it was last read."),
 		account:   gauge("account_burn_dollars_per_hour", "What TensorDock says the whole account costs per hour, machines that are not ours included."),
 		actions:   counters("actions_total", "Actions by outcome: accepted, unknown (answer lost), refused, failed, skipped.", "policy", "action", "outcome"),
+		shadows: shadowMetrics{
+			actions:   counters("shadow_actions_total", "What the shadow policy would have done and did not, by kind of action.", "policy", "action"),
+			gpus:      gauges("shadow_gpus", "GPUs that the shadow policy would have, by state: ready, booting, dead, leaving.", "policy", "state"),
+			target:    gauges("shadow_target_gpus", "GPUs that the shadow policy would want.", "policy"),
+			rate:      gauges("shadow_rate_dollars_per_hour", "What the shadow policy's machines would cost per hour.", "policy"),
+			spend:     gauges("shadow_spend_lifetime_dollars", "What the shadow policy's machines would have cost since it is in the file.", "policy"),
+			delivered: gauges("shadow_delivered_gpu_seconds", "Seconds of one GPU that the shadow policy would have had since it is in the file, at most its target at a time.", "policy"),
+		},
 		probes:    counters("probes_total", "Soft validations of spot bids, by answer.", "answer"),
 		events:    counters("events_total", "What looks taught us, by kind.", "event"),
 		holds:     gauges("holds", "Things not done in the last cycle, by reason.", "policy", "reason"),
@@ -120,6 +129,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
+	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
 	m.start()
 	return m
 }
@@ -186,6 +196,35 @@ func (m *metrics) configure(s *policy.Set) {
 	}
 }
 
+// shadowMetrics are of policies that are decided and never acted on.
+type shadowMetrics struct {
+	actions                              *prometheus.CounterVec
+	gpus, target, rate, spend, delivered *prometheus.GaugeVec
+}
+
+func (m *shadowMetrics) report(all []plan.ShadowReport) {
+	for _, v := range []*prometheus.GaugeVec{m.gpus, m.target, m.rate, m.spend, m.delivered} {
+		v.Reset()
+	}
+	for i := range all {
+		r := &all[i]
+		for _, k := range []plan.ActionKind{plan.Deploy, plan.Rebid, plan.Delete} {
+			m.actions.WithLabelValues(r.Policy, string(k))
+		}
+		for _, a := range r.Actions {
+			m.actions.WithLabelValues(r.Policy, string(a.Kind)).Inc()
+		}
+		s := &r.Standing
+		for state, n := range map[string]int{"ready": s.Ready, "booting": s.Booting, "dead": s.Dead, "leaving": s.Leaving} {
+			m.gpus.WithLabelValues(r.Policy, state).Set(float64(n))
+		}
+		m.target.WithLabelValues(r.Policy).Set(float64(s.Target))
+		m.rate.WithLabelValues(r.Policy).Set(r.Rate.Float())
+		m.spend.WithLabelValues(r.Policy).Set(r.Cost.Float())
+		m.delivered.WithLabelValues(r.Policy).Set(r.Delivered.Seconds())
+	}
+}
+
 func (m *metrics) forgetPolicies() {
 	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused} {
 		v.Reset()
@@ -224,6 +263,7 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	m.snapshot(&r.Input.Snapshot)
 	m.history(r)
 	m.forgetPolicies()
+	m.shadows.report(r.Shadows)
 	m.prices(r)
 	spent := r.Input.History.SpentBy(r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	for i := range r.Plan.Standings {

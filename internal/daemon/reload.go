@@ -105,7 +105,10 @@ func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
 			}
 		}
 		n, ok := next.Find(p.Name)
+		_, shadow := next.FindShadow(p.Name)
 		switch {
+		case shadow && machines > 0:
+			return fmt.Sprintf("policy %s becomes a shadow and has %d machines, which nobody will look after then: destroy them, or give the shadow another name", p.Name, machines)
 		case !ok && machines > 0:
 			return fmt.Sprintf("policy %s is gone from the file and has %d machines", p.Name, machines)
 		case ok && 2*n.GPUs() < p.GPUs() && machines > 0:

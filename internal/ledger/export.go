@@ -82,6 +82,8 @@ func bookKind(list string) string {
 		return "bracket"
 	case bookRises:
 		return "rise"
+	case bookShadows:
+		return "shadow"
 	}
 	return list
 }

@@ -38,18 +38,13 @@ const (
 	bookBrackets     = "brackets"
 	bookRises        = "rises"
 	bookAskApplies   = "ask_applies"
+	bookShadows      = "shadows"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
 func cloneHistory(h *plan.History) plan.History {
 	c := *h
-	c.Machines = slices.Clone(h.Machines)
-	for i := range c.Machines {
-		m := &c.Machines[i]
-		m.Ports = slices.Clone(m.Ports)
-		m.Rebid = clonePointer(m.Rebid)
-		m.Leaving = clonePointer(m.Leaving)
-	}
+	c.Machines = cloneMachines(h.Machines)
 	c.Backoffs = slices.Clone(h.Backoffs)
 	c.Pauses = slices.Clone(h.Pauses)
 	c.Breakers = slices.Clone(h.Breakers)
@@ -65,7 +60,31 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Hosts = slices.Clone(h.Hosts)
 	c.Brackets = slices.Clone(h.Brackets)
 	c.Rises = slices.Clone(h.Rises)
+	c.Shadows = cloneShadows(h.Shadows)
 	return c
+}
+
+func cloneShadows(all []plan.Shadow) []plan.Shadow {
+	out := slices.Clone(all)
+	for i := range out {
+		s := &out[i]
+		s.Machines = cloneMachines(s.Machines)
+		s.Missing, s.Backoffs, s.Brackets = slices.Clone(s.Missing), slices.Clone(s.Backoffs), slices.Clone(s.Brackets)
+		s.Spend, s.Totals, s.Scaled = slices.Clone(s.Spend), slices.Clone(s.Totals), slices.Clone(s.Scaled)
+		s.Short, s.Settling, s.Progress = slices.Clone(s.Short), slices.Clone(s.Settling), slices.Clone(s.Progress)
+	}
+	return out
+}
+
+func cloneMachines(all []plan.Machine) []plan.Machine {
+	out := slices.Clone(all)
+	for i := range out {
+		m := &out[i]
+		m.Ports = slices.Clone(m.Ports)
+		m.Rebid = clonePointer(m.Rebid)
+		m.Leaving = clonePointer(m.Leaving)
+	}
+	return out
 }
 
 func clonePointer[T any](p *T) *T {
@@ -130,6 +149,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookBrackets, old.Brackets, h.Brackets),
 		saveList(w, bookRises, old.Rises, h.Rises),
 		saveList(w, bookAskApplies, maybeList(old.AskApplies), maybeList(h.AskApplies)),
+		saveShadows(w, old.Shadows, h.Shadows),
 	)
 }
 
@@ -217,6 +237,16 @@ func saveList[T comparable](w *writer, key string, old, list []T) error {
 	return w.putJSON(bucketBooks, []byte(key), list)
 }
 
+func saveShadows(w *writer, old, list []plan.Shadow) error {
+	switch {
+	case reflect.DeepEqual(old, list):
+		return nil
+	case len(list) == 0:
+		return w.del(bucketBooks, []byte(bookShadows))
+	}
+	return w.putJSON(bucketBooks, []byte(bookShadows), list)
+}
+
 // load reads the head of the ledger anew.
 func (l *Ledger) load() error {
 	s := &state{}
@@ -280,6 +310,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookBrackets, &h.Brackets),
 		loadList(tx, bookRises, &h.Rises),
 		loadList(tx, bookAskApplies, &asks),
+		loadList(tx, bookShadows, &h.Shadows),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {

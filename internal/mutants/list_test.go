@@ -65,6 +65,26 @@ func list() []mutant {
 			plan, "TestOneAnswerAboutTheBillEndsNoMachineAndSpendsNoBudget", "",
 		},
 		{
+			4, "machines of a policy that has become a shadow are torn down", plan + "/shed.go",
+			"case w.shadowed(m.Policy):", "case false && w.shadowed(m.Policy):",
+			daemon, "TestAPolicyThatBecomesAShadowKeepsItsMachinesUntouchedAndSaysSo", "",
+		},
+		{
+			4, "machines of a shadow are shed for a cap", plan + "/shed.go",
+			"w.pausedBy(m.Policy) != nil || w.shadowed(m.Policy) ||", "w.pausedBy(m.Policy) != nil ||",
+			daemon, "TestAPolicyThatBecomesAShadowKeepsItsMachinesUntouchedAndSaysSo", "machines of a shadow were shed",
+		},
+		{
+			5, "what a shadow would do is an open intent", plan + "/intent.go",
+			" || s == IntentShadow\n", "\n",
+			daemon, "TestAShadowIsDecidedRecordedAndCountedAndSendsNothing", "",
+		},
+		{
+			2, "what a shadow would have is in what is decided on", daemon + "/cycle.go",
+			"	h.Shadows = nil // what they would have is no reason for anything\n", "",
+			daemon, "TestAShadowChangesNoDecisionOfAnybodyElse", "",
+		},
+		{
 			2, "a booking forgets what was spent since the look", plan + "/caps.go",
 			"since > 0 {", "since < 0 {",
 			plan, "TestABookingCountsWhatWasSpentSinceTheLook", "",

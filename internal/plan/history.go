@@ -296,6 +296,9 @@ type History struct {
 	Rises []Rise `json:"rises,omitempty"`
 	// AskApplies is whether the market applies a bid that is only validated.
 	AskApplies market.Maybe[Lesson] `json:"ask_applies,omitzero"`
+	// Shadows are what shadow policies would have. Input leaves them out: no decision
+	// knows of them.
+	Shadows []Shadow `json:"shadow_books,omitempty"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }

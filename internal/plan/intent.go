@@ -19,11 +19,12 @@ const (
 	IntentRefused   IntentState = "refused" // a definite no: nothing happened
 	IntentFailed    IntentState = "failed"  // certainly not sent, or without the wished effect
 	IntentExpired   IntentState = "expired" // looked for long enough, never seen
+	IntentShadow    IntentState = "shadow"  // what a shadow policy would have done: nothing was sent
 )
 
 // Settled says whether the intent needs no more attention.
 func (s IntentState) Settled() bool {
-	return s == IntentConfirmed || s == IntentRefused || s == IntentFailed || s == IntentExpired
+	return s == IntentConfirmed || s == IntentRefused || s == IntentFailed || s == IntentExpired || s == IntentShadow
 }
 
 // Intent is one action in the ledger: what was to be done and why, written before

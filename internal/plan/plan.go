@@ -14,7 +14,9 @@ type Input struct {
 	Owner    string          `json:"owner"`
 	Interval time.Duration   `json:"interval"` // longest time to the next look
 	Policies []policy.Policy `json:"policies"`
-	Budget   policy.Budget   `json:"budget"`
+	// Shadows are the names of the policies that are in the file as shadows.
+	Shadows []string      `json:"shadows,omitempty"`
+	Budget  policy.Budget `json:"budget"`
 	// HourlyCap is the most that all machines together may cost per hour.
 	HourlyCap market.Rate     `json:"hourly_cap_usd_hour"`
 	Limits    policy.Limits   `json:"limits"` // what is left of them in this cycle

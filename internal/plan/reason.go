@@ -43,6 +43,7 @@ const (
 	HoldUnknown     = "status_unknown"
 	HoldRenamed     = "renamed"
 	HoldOrphan      = "policy_not_in_file"
+	HoldShadow      = "policy_is_shadow"  // and has machines from before
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
 	HoldDeadline    = "deadline" // passed, or cannot be met

@@ -18,4 +18,6 @@ type Report struct {
 	Intents    []Intent    `json:"intents,omitempty"` // what was done, as it stood at the end of the cycle
 	Events     []Event     `json:"events,omitempty"`
 	Problem    string      `json:"problem,omitempty"` // why the cycle ended early
+	// Shadows are what the shadow policies would have done, by name.
+	Shadows []ShadowReport `json:"shadows,omitempty"`
 }

@@ -24,6 +24,8 @@ func (w *world) orphans() {
 			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
 		case p != nil:
 			w.hold(nil, m, HoldPaused, "%s", pauseText(p))
+		case w.shadowed(m.Policy):
+			w.hold(nil, m, HoldShadow, "policy %q is a shadow and buys nothing; this machine is from before, and is left alone (destroy %s to end its bill)", m.Policy, m.Policy)
 		case !slices.Contains(w.in.History.Known, m.Policy):
 			w.hold(nil, m, HoldOrphan, "no policy %q in the file, and this ledger never knew one: it is left alone (destroy %s to end its bill)", m.Policy, m.Policy)
 		default:
@@ -105,8 +107,8 @@ func (w *world) unstoppable(machines []*Machine) (sum market.Rate) {
 
 // shedTo deletes machines until the others cost no more than the room: lowest
 // priority first, protected machines last, then the dearest. Machines of policies
-// that are paused, or of policies that this ledger never knew, cost money too, but
-// are not touched.
+// that are paused or shadows, or that this ledger never knew, cost money too, but are
+// not touched.
 func (w *world) shedTo(t tightest, machines []*Machine) {
 	var live market.Rate
 	for _, m := range machines {
@@ -153,7 +155,7 @@ func (w *world) victims(machines []*Machine) []victim {
 	var out []victim
 	for _, m := range machines {
 		d := w.deskOf[m.Policy]
-		if !w.sheddable(m) || w.pausedBy(m.Policy) != nil || d == nil && !slices.Contains(w.in.History.Known, m.Policy) {
+		if !w.sheddable(m) || w.pausedBy(m.Policy) != nil || w.shadowed(m.Policy) || d == nil && !slices.Contains(w.in.History.Known, m.Policy) {
 			continue
 		}
 		v := victim{m: m, d: d}

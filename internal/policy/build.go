@@ -40,9 +40,15 @@ func (f *file) build() Set {
 		Ledger: Ledger{Retention: f.Ledger.Retention.v, MaxSize: f.Ledger.MaxSize.v},
 	}
 	for i := range f.Policies {
-		s.Policies = append(s.Policies, f.Policies[i].build())
+		if p := f.Policies[i].build(); f.Policies[i].Shadow.v {
+			s.Shadows = append(s.Shadows, p)
+		} else {
+			s.Policies = append(s.Policies, p)
+		}
 	}
-	slices.SortFunc(s.Policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	byName := func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) }
+	slices.SortFunc(s.Policies, byName)
+	slices.SortFunc(s.Shadows, byName)
 	return s
 }
 

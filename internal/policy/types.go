@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,9 @@ type Set struct {
 	Limits     Limits
 	Safety     Safety
 	Ledger     Ledger
-	Policies   []Policy // sorted by Name
+	Policies   []Policy // sorted by Name; those that buy
+	// Shadows are decided and never acted on. Sorted by Name; none is in Policies.
+	Shadows []Policy
 }
 
 // Mode says whether tdscaler may spend money.
@@ -277,7 +280,25 @@ func (s *Set) HourlyCap() market.Rate {
 	return sum
 }
 
-// Find returns the policy of that name.
+// FindShadow returns the shadow policy of that name.
+func (s *Set) FindShadow(name string) (*Policy, bool) {
+	i := slices.IndexFunc(s.Shadows, func(p Policy) bool { return p.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &s.Shadows[i], true
+}
+
+// ShadowNames are the names of the shadow policies, sorted.
+func (s *Set) ShadowNames() []string {
+	var out []string
+	for i := range s.Shadows {
+		out = append(out, s.Shadows[i].Name)
+	}
+	return out
+}
+
+// Find returns the policy of that name; a shadow is none.
 func (s *Set) Find(name string) (*Policy, bool) {
 	for i := range s.Policies {
 		if s.Policies[i].Name == name {
