@@ -11,6 +11,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 func marketCommand() *cobra.Command {
@@ -57,7 +58,7 @@ Nothing is bought and no bid is asked about.`,
 	fl.StringSliceVar(&r.Models, "model", nil, "only GPU models like this `GLOB`, with * and ?; may be given again")
 	fl.StringSliceVar(&r.Countries, "country", nil, "only in this `COUNTRY`; may be given again")
 	fl.IntVar(&limit, "limit", 40, "print at most `N` offers; 0 is all")
-	fl.BoolVar(&all, "all", false, "also print offers of other models and places than the policy wants")
+	fl.BoolVar(&all, "all", false, "also print offers of other kinds, models and places than the policy wants")
 	fl.BoolVar(&fresh, "fresh", false, "wait for the daemon's next look at the market")
 	shapeFlags(cmd, &r.Shape)
 	return cmd
@@ -73,14 +74,17 @@ func shapeFlags(cmd *cobra.Command, s *market.Shape) {
 }
 
 func (t *table) market(m *control.Market, limit int, all bool) {
-	p := &m.Policy
-	t.line("looked at %s ago; a machine is %s, %s", seconds(m.AgeSeconds), gpus("GPU", p.Shape), shapeText(p.Shape))
+	p, least := &m.Policy, ""
+	if p.Kind == policy.Instant {
+		least = "ready-made, at least "
+	}
+	t.line("looked at %s ago; a machine is %s, %s%s", seconds(m.AgeSeconds), gpus("GPU", p.Shape), least, shapeText(p.Shape))
 	if m.Problem != "" {
 		t.line("incomplete: %s", m.Problem)
 	}
 	t.gap()
 	shown := slices.DeleteFunc(slices.Clone(m.Offers), func(l plan.Listing) bool {
-		return !all && (l.Reason.Code == plan.OfferModel || l.Reason.Code == plan.OfferPlace)
+		return !all && (l.Reason.Code == plan.OfferKind || l.Reason.Code == plan.OfferModel || l.Reason.Code == plan.OfferPlace)
 	})
 	if limit > 0 && len(shown) > limit {
 		shown = shown[:limit]
@@ -101,7 +105,15 @@ func (t *table) listing(l *plan.Listing) {
 		verdict = "in"
 	}
 	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), bid(l.Floor), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), l.Model,
-		cmp.Or(l.Location.String(), "-"), l.Host, strconv.FormatFloat(l.Hazard, 'f', 3, 64), seconds(l.Seconds), verdict, l.Reason.Code+": "+l.Reason.Text)
+		cmp.Or(l.Location.String(), "-"), hostText(l), strconv.FormatFloat(l.Hazard, 'f', 3, 64), seconds(l.Seconds), verdict, l.Reason.Code+": "+l.Reason.Text)
+}
+
+// hostText is the host, and which of its ready-made machines it is.
+func hostText(l *plan.Listing) string {
+	if l.Instant == "" {
+		return l.Host
+	}
+	return cmp.Or(l.Host, "-") + " instant " + l.Instant
 }
 
 // plain prints a rate without its unit, which the heading has.

@@ -240,20 +240,19 @@ func TestAnOnDemandMachineStopsStartsAndChangesSize(t *testing.T) {
 
 func TestInstantMachinesAreListedAndBought(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
-		c := must(w.client.InstantTemplates(w))(t)
-		if len(c.Templates)+len(c.Machines) == 0 {
+		list := must(w.client.Instants(w))(t)
+		if len(list) == 0 {
 			t.Fatal("nothing on offer")
 		}
-		o := tensordock.InstantOrder{Order: w.order(t, market.OnDemand)}
-		o.Ports = nil // the machine stands on a host of the market's choice
-		if len(c.Machines) > 0 {
-			o.Machine = c.Machines[0].ID
-		} else {
-			o.Template = c.Templates[0].ID
+		if p, known := list[0].Price().Get(); !known || p <= 0 {
+			t.Errorf("no price: %+v", list[0])
 		}
-		d := must(w.client.DeployInstant(w, o))(t)
-		if m := only(t, w); m.ID != d.ID {
-			t.Errorf("bought %s, listed %s", d.ID, m.ID)
+		o := w.order(t, market.OnDemand)
+		o.Via, o.Instant, o.Many, o.Ports = market.ViaInstant, list[0].ID, list[0].Many, nil
+		d := must(w.client.Deploy(w, o))(t)
+		m := only(t, w)
+		if m.ID != d.ID || m.Shape != list[0].Shape || m.Model != list[0].Model {
+			t.Errorf("bought %+v of %+v, listed %+v", d, list[0], m)
 		}
 	})
 }
@@ -298,9 +297,8 @@ func TestTheInstancesAPILivesTheSameLife(t *testing.T) {
 		}
 		o := w.order(t, market.OnDemand)
 		o.Shape.Storage = 100
-		d := must(w.client.CreateInstance(w, tensordock.InstanceOrder{
-			Name: o.Name, Host: o.Host, Image: "ubuntu2404", Model: o.Model, Shape: o.Shape, Ports: o.Ports, SSHKey: o.SSHKey, CloudInit: o.CloudInit,
-		}))(t)
+		o.Via, o.Image = market.ViaV2, "ubuntu2404"
+		d := must(w.client.Deploy(w, o))(t)
 		ok(t, w.clock.Sleep(w, 10*time.Minute))
 		list := must(w.client.InstancesV2(w))(t)
 		if len(list) != 1 || list[0].ID != d.ID || list[0].Status != market.StatusRunning {

@@ -92,7 +92,7 @@ func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.
 			return nil
 		}
 		if in.Kind == plan.Deploy {
-			plan.Penalise(h, b.set.Safety, in.Host, in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
+			plan.Penalise(h, b.set.Safety, in.Site(), in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
 		}
 		if in.Kind == plan.Deploy && class == market.ClassRefused {
 			// Neither price nor capacity: it may be the order, and then every host

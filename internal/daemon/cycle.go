@@ -90,7 +90,7 @@ func (t *turn) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snap := scan(ctx, t.m.Reader, t.o.Clock, t.c.Set.Daemon.Owner, &h)
+	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h)
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
 	}
@@ -211,8 +211,8 @@ func (d *Daemon) mayShowUp(last *plan.Intent) bool {
 
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
-func scan(ctx context.Context, r scanner.Reader, c clock.Clock, owner string, h *plan.History) market.Snapshot {
-	e := scanner.Expected{Owner: owner}
+func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History) market.Snapshot {
+	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant)}
 	for i := range h.Machines {
 		m := &h.Machines[i]
 		if m.Phase == plan.PhaseUnknown || m.Phase == plan.PhaseAccepted {
@@ -239,6 +239,8 @@ func problemOf(s *market.Snapshot) string {
 		return "the list of machines: " + s.Instances.Problem
 	case !s.Hosts.Complete:
 		return "the list of hosts: " + s.Hosts.Problem
+	case s.Instants.Problem != "":
+		return "the list of ready-made machines: " + s.Instants.Problem
 	}
 	return ""
 }

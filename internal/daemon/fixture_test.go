@@ -34,6 +34,7 @@ type fake struct {
 	machines  map[string]market.Instance
 	sent      []string
 	instances func() ([]market.Instance, error)
+	instants  []market.Instant
 	hosts     func() ([]market.Host, error)
 	auth      func() error
 	deploy    func(ctx context.Context, o market.Order) (market.Deployed, error)
@@ -71,6 +72,8 @@ func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
 	}
 	return market.Instance{}, &market.Error{Op: "get", Class: market.ClassNotFound}
 }
+
+func (f *fake) Instants(context.Context) ([]market.Instant, error) { return f.instants, nil }
 
 func (f *fake) InstancesV2(ctx context.Context) ([]market.Instance, error) { return f.Instances(ctx) }
 

@@ -6,11 +6,13 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
-// HostReader reads the list of hosts, which is public.
+// HostReader reads what is on offer, which is public.
 type HostReader interface {
 	Hosts(ctx context.Context) ([]market.Host, error)
+	Instants(ctx context.Context) ([]market.Instant, error)
 }
 
 // Look is what a decision under a configuration would be made on now, and what of
@@ -29,13 +31,20 @@ func (d *Daemon) Look(ctx context.Context, c Config, fresh bool) (in plan.Input,
 	return in, seen.Problem, nil
 }
 
-// LookAtHosts reads the hosts for a command that runs without a daemon, and without
-// credentials. Machines and balance are not looked at.
+// LookAtHosts reads what is on offer for a command that runs without a daemon, and
+// without credentials. Machines and balance are not looked at.
 func LookAtHosts(ctx context.Context, clk clock.Clock, r HostReader, c *Config, h plan.History) (in plan.Input, problem string) {
 	hosts, err := r.Hosts(ctx)
 	snap := market.Snapshot{Hosts: market.Section[[]market.Host]{Value: hosts, At: clk.Now(), Complete: err == nil}}
 	if err != nil {
 		problem = "the list of hosts: " + err.Error()
+	}
+	if c.Set.Wants(policy.Instant) {
+		list, err := r.Instants(ctx)
+		snap.Instants = market.Section[[]market.Instant]{Value: list, At: clk.Now(), Complete: err == nil}
+		if err != nil {
+			problem = "the list of ready-made machines: " + err.Error()
+		}
 	}
 	return input(&c.Set, plan.Look{Now: clk.Now().Round(0), Snapshot: snap}, h), problem
 }

@@ -303,7 +303,7 @@ func (m *metrics) snapshot(s *market.Snapshot) {
 }
 
 func (m *metrics) prices(r *plan.Report) {
-	for name, rate := range plan.LowestPrices(r.Input.Snapshot.Hosts.Value, r.Input.Policies) {
+	for name, rate := range plan.LowestPrices(&r.Input.Snapshot, r.Input.Policies) {
 		m.lowest.WithLabelValues(name).Set(rate.Float())
 	}
 	n := 0

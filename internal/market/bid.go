@@ -38,8 +38,22 @@ type Verdict struct {
 	At     time.Time   `json:"at"`
 }
 
+// Via is the way by which a machine is bought.
+type Via string
+
+// Ways to buy.
+const (
+	ViaHost    Via = ""        // v0, a machine of our own size on a host
+	ViaInstant Via = "instant" // v0, a machine that waits ready-made; on demand only
+	ViaV2      Via = "v2"      // v2, of our own size on a host or anywhere at a location; on demand only
+)
+
 // Order is a machine to be bought. Name is the only idempotency key there is.
 type Order struct {
+	Via       Via
+	Instant   string // ViaInstant: the ID of an Instant
+	Many      bool   // ... which is a size, and not one machine
+	Site      string // ViaV2: a location's ID, instead of Host
 	Name      string
 	Host      string
 	Model     GPUModel

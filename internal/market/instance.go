@@ -132,6 +132,9 @@ type Snapshot struct {
 	// V2 are the ids in v2's list, sorted; zero where it was not asked. What of ours
 	// only v2 shows is in Instances, with API V2.
 	V2 Section[[]string] `json:"v2,omitzero"`
+	// Instants are the ready-made machines, sorted by ID; zero where they were not asked
+	// for.
+	Instants Section[[]Instant] `json:"instants,omitzero"`
 	// Gone are ids of machines that the list leaves out and of which the market,
 	// asked for each, says that they do not exist. Sorted.
 	Gone []string `json:"gone,omitempty"`

@@ -85,6 +85,8 @@ type Machine struct {
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid   *PendingRebid `json:"rebid,omitempty"`
 	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
+	// Instant is the ready-made machine or size that was ordered; "" if none was.
+	Instant string `json:"instant_vm,omitempty"`
 	// Replaces is the machine whose place this one takes once it runs.
 	Replaces string `json:"replaces,omitempty"`
 	// Renamed is the name the market shows where that is not, or no longer, one of

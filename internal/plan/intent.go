@@ -39,6 +39,8 @@ type Intent struct {
 	Instance string          `json:"instance,omitempty"`
 	API      market.API      `json:"api,omitempty"` // delete: through which API
 	Host     string          `json:"host,omitempty"`
+	Via      market.Via      `json:"via,omitempty"`        // deploy: how it was ordered
+	Instant  string          `json:"instant_vm,omitempty"` // deploy: the ready-made machine it takes
 	Model    market.GPUModel `json:"gpu_model,omitempty"`
 	Shape    market.Shape    `json:"shape"`
 	Capacity market.Capacity `json:"capacity,omitempty"`

@@ -13,6 +13,7 @@ import (
 // Codes of what becomes of an offer, in the order of the checks: the steps of the
 // Funnel, and the end of it.
 const (
+	OfferKind     = "kind"
 	OfferModel    = "model"
 	OfferPlace    = "place"
 	OfferOffline  = "offline"
@@ -31,15 +32,17 @@ const (
 // OfferCodes lists them, the one that is bought first.
 func OfferCodes() []string {
 	return []string{
-		OfferIn, OfferModel, OfferPlace, OfferOffline, OfferUptime, OfferCapacity, OfferShape, OfferNoPrice, OfferCeiling,
+		OfferIn, OfferKind, OfferModel, OfferPlace, OfferOffline, OfferUptime, OfferCapacity, OfferShape, OfferNoPrice, OfferCeiling,
 		OfferBackoff, OfferFickle, OfferRefused, OfferSibling,
 	}
 }
 
-// Listing is one offer as a policy sees it. Rates are of a whole machine of the
-// policy's shape, but for PerGPU and Effective.
+// Listing is one offer as a policy sees it. Rates are of a whole machine of that
+// shape, but for PerGPU and Effective.
 type Listing struct {
 	Host     string                `json:"host"`
+	Instant  string                `json:"instant_vm,omitempty"` // a ready-made machine; Shape is its own
+	Shape    market.Shape          `json:"shape"`
 	Location market.Location       `json:"location"`
 	Model    market.GPUModel       `json:"gpu_model"`
 	VRAM     market.Maybe[int]     `json:"vram_gb,omitzero"`
@@ -92,9 +95,11 @@ func List(in Input, p policy.Policy) []Listing {
 		d.buying = market.Spot
 	}
 	w.candidates(d, nil) // makes the shelf
-	out := make([]Listing, 0, len(w.shelf.offers))
-	for i := range w.shelf.offers {
-		out = append(out, w.list(d, &w.shelf.offers[i]))
+	out := make([]Listing, 0, len(w.shelf.offers)+len(w.shelf.ready))
+	for _, offers := range [][]offer{w.shelf.offers, w.shelf.ready} {
+		for i := range offers {
+			out = append(out, w.list(d, &offers[i]))
+		}
 	}
 	slices.SortFunc(out, compareListings)
 	return out
@@ -108,7 +113,8 @@ func compareListings(a, b Listing) int {
 		return 1
 	}
 	price := func(l *Listing) market.Rate { return l.Effective.Or(l.PerGPU.Or(market.MaxRate)) }
-	return cmp.Or(cmp.Compare(in(&a), in(&b)), cmp.Compare(price(&a), price(&b)), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model))
+	return cmp.Or(cmp.Compare(in(&a), in(&b)), cmp.Compare(price(&a), price(&b)), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model),
+		cmp.Compare(a.Instant, b.Instant))
 }
 
 func (w *world) list(d *desk, o *offer) Listing {
@@ -117,9 +123,13 @@ func (w *world) list(d *desk, o *offer) Listing {
 	if !wanted || !d.keeps(o.gpu.Model) {
 		rank = -1
 	}
+	if (o.ready != nil) != (d.p.Kind == policy.Instant) {
+		l.Reason = Reason{OfferKind, "the policy buys kind " + string(d.p.Kind)}
+		return l
+	}
 	var f Funnel
 	c, ok := w.sift(d, o, rank, d.match.Place(w.shelf.places[o.place]), &f)
-	n := d.p.Shape.GPUs
+	n := l.Shape.GPUs
 	if l.In = ok; ok {
 		l.Bid, l.Verified, l.Fits = c.bid, c.verified, c.slots
 		l.Price, l.Effective = market.Some(c.price), market.Some(c.weighted.PerGPU(n))
@@ -134,8 +144,11 @@ func (w *world) list(d *desk, o *offer) Listing {
 // parts tells what the offer is, whoever looks at it.
 func (w *world) parts(d *desk, o *offer) Listing {
 	h, g, s := o.host, o.gpu, d.p.Shape
+	if o.ready != nil {
+		return w.readyParts(o)
+	}
 	l := Listing{
-		Host: h.ID, Location: h.Location, Model: g.Model, VRAM: w.shelf.models[o.model].VRAM, Free: g.Free, Uptime: h.Uptime,
+		Host: h.ID, Shape: s, Location: h.Location, Model: g.Model, VRAM: w.shelf.models[o.model].VRAM, Free: g.Free, Uptime: h.Uptime,
 		GPU: times(g.Price, s.GPUs), VCPU: times(h.CPU.Price, s.VCPUs), RAM: times(h.RAM.Price, s.RAM), Storage: times(h.Storage.Price, s.Storage),
 		Hazard:  w.records.Hazard(h.ID, g.Model),
 		Seconds: int64(w.records.TimeToReady(h.ID, g.Model).Round(time.Second) / time.Second),
@@ -183,6 +196,9 @@ func (w *world) outcome(d *desk, o *offer, l *Listing, f *Funnel) Reason {
 	case f.Capacity > 0:
 		return Reason{OfferCapacity, w.capacityText(p, o)}
 	case f.Shape > 0:
+		if o.ready != nil {
+			return Reason{OfferShape, readyText(p, o.ready)}
+		}
 		return Reason{OfferShape, shapeText(p, o, w.shelf.taken[h.ID])}
 	case f.NoPrice > 0:
 		return Reason{OfferNoPrice, "a price is missing"}
@@ -275,7 +291,7 @@ func (w *world) backoffText(d *desk, o *offer, l *Listing) string {
 	if !l.Quarantine.IsZero() {
 		return fmt.Sprintf("%d failures in a row: left alone until %s", l.Strikes, l.Quarantine.UTC().Format(time.RFC3339))
 	}
-	b := w.shelf.backed[backoffKey{o.host.ID, o.gpu.Model, d.p.Shape.GPUs}]
+	b := w.shelf.backed[backoffKey{o.site(), o.gpu.Model, d.p.Shape.GPUs}]
 	if b == nil {
 		return "it failed lately"
 	}

@@ -8,9 +8,10 @@ import (
 // LowestPrices is, for each policy that there is an offer for, the lowest all-in
 // on-demand price per GPU-hour of what it matches and has enough GPUs free. It is for
 // showing: what is bought is decided elsewhere.
-func LowestPrices(hosts []market.Host, ps []policy.Policy) map[string]market.Rate {
-	s := &shelf{}
-	s.fill(hosts)
+func LowestPrices(snap *market.Snapshot, ps []policy.Policy) map[string]market.Rate {
+	s := emptyShelf()
+	s.fill(snap.Hosts.Value)
+	s.stock(snap.Instants.Value)
 	out := map[string]market.Rate{}
 	for i := range ps {
 		if r, ok := s.lowest(&ps[i]); ok {
@@ -30,12 +31,14 @@ func (s *shelf) lowest(p *policy.Policy) (best market.Rate, found bool) {
 		places[i] = match.Place(l)
 	}
 	n := p.Shape
-	for i := range s.offers {
-		o := &s.offers[i]
-		if !models[o.model] || !places[o.place] || !o.open || !o.priced || o.gpu.Free < n.GPUs || !match.HostID(o.host.ID) {
+	offers := s.offersFor(p)
+	for i := range offers {
+		o := &offers[i]
+		if !models[o.model] || !places[o.place] || !o.open || !o.priced || o.gpu.Free < n.GPUs || !match.HostID(o.host.ID) ||
+			o.ready != nil && !suits(p, o.ready) {
 			continue
 		}
-		all := o.gpuRate.Mul(n.GPUs).Add(o.cpu.Mul(n.VCPUs)).Add(o.ram.Mul(n.RAM)).Add(o.disk.Mul(n.Storage)).PerGPU(n.GPUs)
+		all := o.compute(n).Add(o.storage(n)).PerGPU(n.GPUs)
 		if !found || all < best {
 			best, found = all, true
 		}

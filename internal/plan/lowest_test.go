@@ -12,11 +12,11 @@ import (
 func TestTheLowestPriceIsThatOfAnOfferThePolicyMatches(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
-		got := LowestPrices(in.Snapshot.Hosts.Value, in.Policies)
+		got := LowestPrices(&in.Snapshot, in.Policies)
 		for _, p := range in.Policies {
 			want, found := market.MaxRate, false
 			for _, l := range List(in, p) {
-				out := l.Reason.Code == OfferModel || l.Reason.Code == OfferPlace || l.Reason.Code == OfferOffline
+				out := l.Reason.Code == OfferKind || l.Instant != "" && !suits(&p, ready(in, l.Instant)) || l.Reason.Code == OfferModel || l.Reason.Code == OfferPlace || l.Reason.Code == OfferOffline
 				if r, ok := l.OnDemand.Get(); ok && !out && l.Free >= p.Shape.GPUs {
 					want, found = min(want, r.PerGPU(p.Shape.GPUs)), true
 				}

@@ -506,7 +506,7 @@ func (o *observer) ended(m *Machine) bool {
 		o.neverUp(m)
 	}
 	if m.ReadyAt.IsZero() { // the next offer, and not this one for ever
-		Penalise(o.h, o.l.Safety, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "ended before it ran", o.l.Now)
+		Penalise(o.h, o.l.Safety, m.site(), m.Model, m.Shape.GPUs, market.MaxRate, "ended before it ran", o.l.Now)
 	}
 	o.lost(m, m.Capacity == market.Spot) // its GPUs were wanted elsewhere, as far as anybody can tell
 	o.unsettled(m)
@@ -586,7 +586,7 @@ func (o *observer) missedOrder(m *Machine) bool {
 		o.dud() // a lost answer is counted as a failure already
 		o.neverUp(m)
 	}
-	Penalise(o.h, s, m.Host, m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
+	Penalise(o.h, s, m.site(), m.Model, m.Shape.GPUs, market.MaxRate, "a deploy never showed up", o.l.Now)
 	o.closeDelete(m)
 	return true
 }
@@ -626,7 +626,7 @@ func (o *observer) deleted(m *Machine) {
 	default:
 		return
 	}
-	Penalise(o.h, o.l.Safety, m.Host, m.Model, m.Shape.GPUs, bid, "a machine was deleted there: "+code, o.l.Now)
+	Penalise(o.h, o.l.Safety, m.site(), m.Model, m.Shape.GPUs, bid, "a machine was deleted there: "+code, o.l.Now)
 }
 
 func (o *observer) closeRebid(m *Machine) {

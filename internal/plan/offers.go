@@ -18,10 +18,15 @@ import (
 // once per host.
 type shelf struct {
 	offers []offer
+	ready  []offer // machines that wait ready-made
 	places []market.Location
-	models []market.HostGPU  // model and memory only
-	taken  map[string]*taken // per host
-	backed map[backoffKey]*Backoff
+	// placeAt and modelAt number places and models.
+	placeAt map[market.Location]int
+	modelAt map[market.HostGPU]int
+	ordered map[string]bool   // ready-made machines that orders of ours have taken
+	models  []market.HostGPU  // model and memory only
+	taken   map[string]*taken // per host
+	backed  map[backoffKey]*Backoff
 	// homeless: there is a machine of ours of which we do not know where it stands.
 	homeless bool
 }
@@ -30,6 +35,7 @@ type shelf struct {
 type offer struct {
 	host         *market.Host
 	gpu          *market.HostGPU
+	ready        *market.Instant // where it is a ready-made machine
 	place, model int
 	// Prices per unit; priced is false where one of them is missing.
 	gpuRate, cpu, ram, disk market.Rate
@@ -54,11 +60,19 @@ type backoffKey struct {
 	gpus  int
 }
 
+func emptyShelf() *shelf {
+	return &shelf{
+		taken: map[string]*taken{}, backed: map[backoffKey]*Backoff{}, placeAt: map[market.Location]int{}, modelAt: map[market.HostGPU]int{}, ordered: map[string]bool{},
+	}
+}
+
 func newShelf(in *Input, machines []*Machine) *shelf {
-	s := &shelf{taken: map[string]*taken{}, backed: map[backoffKey]*Backoff{}}
+	s := emptyShelf()
 	s.fill(in.Snapshot.Hosts.Value)
+	s.stock(in.Snapshot.Instants.Value)
 	for _, m := range machines {
 		s.occupy(in, m)
+		s.ordered[m.Instant] = true
 	}
 	for i := range in.History.Backoffs {
 		b := &in.History.Backoffs[i]
@@ -70,8 +84,6 @@ func newShelf(in *Input, machines []*Machine) *shelf {
 }
 
 func (s *shelf) fill(hosts []market.Host) {
-	places := map[market.Location]int{}
-	models := map[market.HostGPU]int{}
 	n := 0
 	for i := range hosts {
 		n += len(hosts[i].GPUs)
@@ -79,25 +91,31 @@ func (s *shelf) fill(hosts []market.Host) {
 	s.offers = make([]offer, 0, n)
 	for i := range hosts {
 		h := &hosts[i]
-		at := market.Location{Country: h.Location.Country, Region: h.Location.Region, City: h.Location.City}
-		place, ok := places[at]
-		if !ok {
-			place = len(s.places)
-			places[at] = place
-			s.places = append(s.places, at)
-		}
+		place := s.place(h.Location)
 		for j := range h.GPUs {
 			g := &h.GPUs[j]
-			kind := market.HostGPU{Model: g.Model, VRAM: g.VRAM}
-			model, ok := models[kind]
-			if !ok {
-				model = len(s.models)
-				models[kind] = model
-				s.models = append(s.models, kind)
-			}
-			s.offers = append(s.offers, newOffer(h, g, place, model))
+			s.offers = append(s.offers, newOffer(h, g, place, s.model(g)))
 		}
 	}
+}
+
+func (s *shelf) place(l market.Location) int {
+	return ordinal(s.placeAt, &s.places, market.Location{Country: l.Country, Region: l.Region, City: l.City})
+}
+
+func (s *shelf) model(g *market.HostGPU) int {
+	return ordinal(s.modelAt, &s.models, market.HostGPU{Model: g.Model, VRAM: g.VRAM})
+}
+
+// ordinal is a thing's place in the list, where it is put if it is new.
+func ordinal[T comparable](at map[T]int, list *[]T, v T) int {
+	i, ok := at[v]
+	if !ok {
+		i = len(*list)
+		at[v] = i
+		*list = append(*list, v)
+	}
+	return i
 }
 
 func newOffer(h *market.Host, g *market.HostGPU, place, model int) offer {
@@ -109,6 +127,22 @@ func newOffer(h *market.Host, g *market.HostGPU, place, model int) offer {
 	o.disk, ok[3] = h.Storage.Price.Get()
 	o.priced = ok[0] && ok[1] && ok[2] && ok[3]
 	return o
+}
+
+// compute is what a machine of this shape costs on demand, without its storage; a
+// ready-made one costs what it costs.
+func (o *offer) compute(s market.Shape) market.Rate {
+	if o.ready != nil {
+		return o.gpuRate
+	}
+	return o.gpuRate.Mul(s.GPUs).Add(o.cpu.Mul(s.VCPUs)).Add(o.ram.Mul(s.RAM))
+}
+
+func (o *offer) storage(s market.Shape) market.Rate {
+	if o.ready != nil {
+		return o.disk
+	}
+	return o.disk.Mul(s.Storage)
 }
 
 func (s *shelf) on(host string) *taken {
@@ -172,6 +206,7 @@ func (t *taken) freePorts(list []int) int {
 // candidate is an offer that a policy could take, at the price it would try next.
 type candidate struct {
 	*offer
+	shape    market.Shape
 	rank     int         // by the policy's preference of models
 	bid      market.Rate // spot: to ask about, or accepted
 	storage  market.Rate
@@ -258,7 +293,11 @@ func (w *world) mayGrow(d *desk, need int) bool {
 	if w.doubted(d, need) {
 		return false
 	}
-	if !w.in.Snapshot.Hosts.Complete {
+	if d.p.Kind == policy.Instant && !w.in.Snapshot.Instants.Complete {
+		w.hold(d, nil, HoldReadyMade, "%d GPUs are missing; the list of ready-made machines could not be read: %s", need, w.in.Snapshot.Instants.Problem)
+		return false
+	}
+	if d.p.Kind != policy.Instant && !w.in.Snapshot.Hosts.Complete {
 		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", need, w.in.Snapshot.Hosts.Problem)
 		return false
 	}
@@ -284,10 +323,11 @@ func (w *world) candidates(d *desk, out []candidate) []candidate {
 	for i := range s.places {
 		places[i] = match.Place(s.places[i])
 	}
-	d.st.Funnel = Funnel{Offers: len(s.offers)}
+	offers := s.offersFor(d.p)
+	d.st.Funnel = Funnel{Offers: len(offers)}
 	f := &d.st.Funnel
-	for i := range s.offers {
-		o := &s.offers[i]
+	for i := range offers {
+		o := &offers[i]
 		if c, ok := w.sift(d, o, ranks[o.model], places[o.place], f); ok {
 			out = append(out, c)
 		}
@@ -319,6 +359,9 @@ func (w *world) sift(d *desk, o *offer, rank int, place bool, f *Funnel) (c cand
 
 // consider looks at size, price and evidence of an offer that matches.
 func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
+	if o.ready != nil {
+		return w.considerReady(d, o, f)
+	}
 	shape := d.p.Shape
 	t := w.shelf.taken[o.host.ID]
 	slots := w.shares(d, o, t)
@@ -334,8 +377,8 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 		f.NoPrice++
 		return candidate{}, false
 	}
-	compute := o.gpuRate.Mul(shape.GPUs).Add(o.cpu.Mul(shape.VCPUs)).Add(o.ram.Mul(shape.RAM))
-	c := candidate{offer: o, storage: o.disk.Mul(shape.Storage), slots: slots, crowded: freeGPUs(o, t) < shape.GPUs}
+	compute := o.compute(shape)
+	c := candidate{offer: o, shape: shape, storage: o.storage(shape), slots: slots, crowded: freeGPUs(o, t) < shape.GPUs}
 	if !w.price(d, &c, compute, f) {
 		return candidate{}, false
 	}
@@ -422,7 +465,7 @@ func within(l market.Restriction, s market.Shape) bool {
 // price finds what the policy would pay here, and whether it may.
 func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) bool {
 	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
-	back := w.shelf.backed[backoffKey{c.host.ID, c.gpu.Model, d.p.Shape.GPUs}]
+	back := w.shelf.backed[backoffKey{c.site(), c.gpu.Model, d.p.Shape.GPUs}]
 	if back != nil && back.Taken && freeGPUs(c.offer, w.shelf.taken[c.host.ID]) >= d.p.Shape.GPUs {
 		back = nil // what was taken is free
 	}
@@ -507,7 +550,11 @@ func (g *growth) take(c *candidate) {
 	}
 	// Another model of the same host may have been taken since it was counted.
 	t := g.w.shelf.taken[c.host.ID]
-	c.slots = min(c.slots, g.w.shares(g.d, c.offer, t), fits(g.d.p, c.offer, t))
+	if c.ready != nil {
+		c.slots = min(c.slots, g.w.readySlots(g.d, c.offer))
+	} else {
+		c.slots = min(c.slots, g.w.shares(g.d, c.offer, t), fits(g.d.p, c.offer, t))
+	}
 	switch {
 	case c.slots <= 0:
 		g.cands.drop()
@@ -558,17 +605,22 @@ func (g *growth) drop(room market.Rate) {
 func (g *growth) deploy(c *candidate) bool {
 	p := g.d.p
 	t := g.w.shelf.on(c.host.ID)
-	ports, ok := pickPorts(c.host, t, p.Ports)
-	if !ok {
+	a := Action{
+		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: c.shape,
+		Capacity: g.d.buying, Bid: c.bid, Storage: c.storage, Rate: c.price, Reserve: p.CeilingOf(g.d.buying, p.Shape.GPUs),
+		Reason: g.reason(c), Replaces: g.replaced(),
+	}
+	var ok bool
+	if c.ready != nil {
+		a.Via, a.Instant, a.Many = market.ViaInstant, c.ready.ID, c.ready.Many
+		a.Ports = g.w.portsOf(c.offer, t, p.Ports)
+		g.w.shelf.ordered[c.ready.ID] = true
+	} else if a.Ports, ok = pickPorts(c.host, t, p.Ports); !ok {
 		return false
 	}
-	t.use(c.gpu.Model, p.Shape, ports)
+	t.use(c.gpu.Model, c.shape, a.Ports)
 	t.ofPolicy[p.Name]++
-	g.w.plan.Actions = append(g.w.plan.Actions, Action{
-		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: p.Shape,
-		Capacity: g.d.buying, Bid: c.bid, Storage: c.storage, Ports: ports, Rate: c.price, Reserve: p.CeilingOf(g.d.buying, p.Shape.GPUs),
-		Reason: g.reason(c), Replaces: g.replaced(),
-	})
+	g.w.plan.Actions = append(g.w.plan.Actions, a)
 	g.w.reserve(g.d, c.price)
 	g.room = g.room.Sub(c.price)
 	g.left--

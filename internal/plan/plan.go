@@ -64,6 +64,11 @@ type Action struct {
 	// Ports are the forwards to ask for; none where the host does not say which
 	// ports are free.
 	Ports []market.PortForward `json:"ports,omitempty"`
+	// Via is how a deploy is ordered; Instant the ready-made machine that it takes, or with
+	// Many the ready-made size.
+	Via     market.Via `json:"via,omitempty"`
+	Instant string     `json:"instant_vm,omitempty"`
+	Many    bool       `json:"instant_size,omitempty"`
 	// Rate is the expected all-in rate of the machine after a deploy or rebid, and
 	// the rate it has before a delete.
 	Rate market.Rate `json:"rate_usd_hour"`

@@ -25,6 +25,7 @@ const (
 	// Holds.
 	HoldInstances   = "machines_unknown" // the list of machines failed
 	HoldHosts       = "offers_unknown"   // the list of hosts failed
+	HoldReadyMade   = "instants_unknown" // the list of ready-made machines failed
 	HoldPaused      = "paused"
 	HoldBreaker     = "breaker_open"
 	HoldDisagrees   = "list_disagrees_with_bill"

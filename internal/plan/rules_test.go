@@ -268,7 +268,7 @@ func TestAnIncompleteListCausesNothing(t *testing.T) {
 		if len(p.Questions) > 0 {
 			t.Fatalf("machines unknown, yet %+v", p.Questions)
 		}
-		in.Snapshot.Instances.Complete, in.Snapshot.Hosts.Complete = true, false
+		in.Snapshot.Instances.Complete, in.Snapshot.Hosts.Complete, in.Snapshot.Instants.Complete = true, false, false
 		if p := Compute(in); len(actions(p, Deploy)) > 0 {
 			t.Fatalf("hosts unknown, yet %+v", p.Actions)
 		}
@@ -510,6 +510,9 @@ func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) 
 		ports := map[string]map[int]bool{}
 		share := map[string]int{}
 		for _, a := range actions(Compute(in), Deploy) {
+			if a.Via == market.ViaInstant {
+				continue
+			}
 			h := in.Snapshot.Hosts.Value[slices.IndexFunc(in.Snapshot.Hosts.Value, func(h market.Host) bool { return h.ID == a.Host })]
 			g, _ := h.GPU(a.Model)
 			used[slot{a.Host, a.Model}] += a.Shape.GPUs

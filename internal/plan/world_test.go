@@ -259,6 +259,18 @@ func drawPorts(t *rapid.T) []int {
 	return out
 }
 
+func drawInstant(t *rapid.T, i int) market.Instant {
+	g := pick(t, "ready gpus", 1, 1, 2, 4)
+	return market.Instant{
+		ID: fmt.Sprintf("ready-%02d", i), Many: chance(t, "a size", 20), Host: pick(t, "ready host", "", "host-00", "host-01", "host-09"),
+		Model: pick(t, "ready model", rtx3090, rtx4090), Shape: market.Shape{GPUs: g, VCPUs: 2 + upTo(t, "ready vcpus", 8), RAM: 16 * g, Storage: 100},
+		Image:   pick(t, "ready image", "", "Ubuntu 22.04 LTS", "Windows 10"),
+		Compute: drawMaybe(t, "ready compute", func() market.Rate { return drawRate(t, "ready compute", 500, 6000) }),
+		Storage: drawMaybe(t, "ready storage", func() market.Rate { return drawRate(t, "ready storage", 0, 100) }),
+		Total:   drawMaybe(t, "ready total", func() market.Rate { return drawRate(t, "ready total", 500, 6000) }),
+	}
+}
+
 func drawComponent(t *rapid.T, label string, most int, price int64) market.Component {
 	return market.Component{
 		Free:  drawMaybe(t, label, func() int { return most/4 + upTo(t, label, most) }),
@@ -294,6 +306,10 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 	}
 	if chance(t, "deadline", 20) {
 		p.Deadline = policy.Deadline{Work: time.Duration(1+upTo(t, "work", 20)) * time.Hour, By: t0.Add(time.Duration(upTo(t, "by", 10)) * time.Hour)}
+	}
+	if chance(t, "ready-made", 15) {
+		p.Kind, p.Capacity, p.Fallback, p.Migrate, p.Shape = policy.Instant, market.OnDemand, policy.Fallback{}, policy.Migrate{}, market.Shape{GPUs: g, VCPUs: pick(t, "least vcpus", 0, 4)}
+		p.Image = pick(t, "image", "", "Ubuntu 22.04 LTS")
 	}
 	if chance(t, "protects", 20) {
 		p.Protected = []string{nameOf(name, 0)}
@@ -459,6 +475,10 @@ func drawInput(t *rapid.T) Input {
 		Balance: drawMaybe(t, "balance", func() market.Amount { return market.Amount(drawRate(t, "balance", -1000, 200000)) }),
 		Hourly:  drawMaybe(t, "burn", func() market.Rate { return drawRate(t, "burn", 0, 20000) }),
 	}
+	in.Snapshot.Instants.Complete = chance(t, "instants complete", 90)
+	for i := range upTo(t, "ready-made machines", 6) {
+		in.Snapshot.Instants.Value = append(in.Snapshot.Instants.Value, drawInstant(t, i))
+	}
 	in.History.Brackets = drawBrackets(t, in)
 	in.History.Rises = drawRises(t, in)
 	in.Verdicts = drawVerdicts(t, in)
@@ -564,6 +584,7 @@ func shuffled(in Input, seed int64) Input {
 	in.Verdicts = mix(r, in.Verdicts)
 	in.Snapshot.Instances.Value = mix(r, in.Snapshot.Instances.Value)
 	in.Snapshot.Hosts.Value = mix(r, in.Snapshot.Hosts.Value)
+	in.Snapshot.Instants.Value = mix(r, in.Snapshot.Instants.Value)
 	for i := range in.Snapshot.Hosts.Value {
 		h := &in.Snapshot.Hosts.Value[i]
 		h.GPUs = mix(r, h.GPUs)

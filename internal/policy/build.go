@@ -113,6 +113,12 @@ func (p *filePolicy) machines() int {
 
 func (p *filePolicy) shape() market.Shape {
 	s := market.Shape{GPUs: p.Shape.GPUs.v, VCPUs: p.Shape.VCPUs.v, RAM: p.Shape.RAM.v, Storage: p.Shape.Storage.v}
+	if p.Kind.v == string(Instant) { // any, but for what is asked for
+		if !p.Shape.Storage.set {
+			s.Storage = 0
+		}
+		return s
+	}
 	if !p.Shape.VCPUs.set {
 		s.VCPUs = UsualShape(s.GPUs).VCPUs
 	}
@@ -123,6 +129,9 @@ func (p *filePolicy) shape() market.Shape {
 }
 
 func (p *filePolicy) image() string {
+	if !p.Image.set && p.Kind.v == string(Instant) {
+		return ""
+	}
 	if !p.Image.set {
 		return DefaultImage
 	}

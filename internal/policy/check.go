@@ -185,6 +185,10 @@ func (d *decoder) checkKind(p *filePolicy) {
 		return
 	}
 	const later = "use kind vm"
+	if p.Kind.v == string(Instant) {
+		d.checkInstant(p)
+		return
+	}
 	if p.Kind.v != string(VM) {
 		d.fail(CodeNotYet, p.Kind.at, later, "kind %s is not supported yet by this version", p.Kind.v)
 		if p.Capacity.ok && p.Capacity.v != string(market.OnDemand) {
@@ -194,6 +198,22 @@ func (d *decoder) checkKind(p *filePolicy) {
 	}
 	if f := &p.Fallback; f.set && p.Capacity.v != string(SpotWithFallback) {
 		d.fail(CodeKind, f.at, "set capacity: spot_with_fallback, or remove fallback", "fallback has no meaning for capacity %s", p.capacity())
+	}
+}
+
+// checkInstant refuses what has no meaning for machines that are sold ready-made and
+// on demand.
+func (d *decoder) checkInstant(p *filePolicy) {
+	if p.Capacity.ok && p.Capacity.v != string(market.OnDemand) {
+		d.fail(CodeKind, p.Capacity.at, "remove capacity", "kind instant cannot be bought as %s", p.Capacity.v)
+	}
+	for _, k := range []struct {
+		at   at
+		name string
+	}{{p.Fallback.at, "fallback"}, {p.Migrate.at, "migrate"}, {p.Bidding.at, "bidding"}} {
+		if k.at.set {
+			d.fail(CodeKind, k.at, "remove it", "%s has no meaning for kind instant", k.name)
+		}
 	}
 }
 
@@ -260,7 +280,7 @@ func (d *decoder) checkImage(p *filePolicy) {
 		}
 		return
 	}
-	if p.Image.set && !p.Image.ok {
+	if p.Image.set && !p.Image.ok || !p.Image.set && p.Kind.v == string(Instant) {
 		return
 	}
 	img, known := findImage(p.image())

@@ -294,7 +294,7 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodeNotYet, "Not supported yet by this version",
-			"`kind: instant` and `kind: container` are valid, but this version cannot buy them. It refuses the file rather than run half of it.",
+			"`kind: container` is valid, but this version cannot buy it. It refuses the file rather than run half of it.",
 			"kind: container",
 			"Use `kind: vm`, or a later version.",
 		},

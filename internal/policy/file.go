@@ -87,7 +87,7 @@ type fileLedger struct {
 type filePolicy struct {
 	at
 	Name          text             `yaml:"name" jsonschema:"required" jsonschema_description:"Unique; part of every machine's name. Letters and digits with single - _ or . between them."`
-	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought. instant and container come with a later version."`
+	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought: vm is a machine of your size on a host; instant is a machine that waits ready-made, on demand, of its own size and image; container comes with a later version."`
 	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback buys spot and covers with on-demand what spot cannot. Default: spot for kind vm, on_demand for the others."`
 	Shadow        boolean          `yaml:"shadow" jsonschema:"default=false" jsonschema_description:"Decide, record and count what this policy would do beside the others, and never do it: it asks the market nothing, holds no budget and owns no machine. Machines that it has already are left alone."`
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`

@@ -97,13 +97,25 @@ policies:
   - {name: a, kind: instant, target: {instances: 1}, max_gpu_hour: 1, ssh_key_file: a.pub}
   - {name: b, kind: container, image: a/b, target: {replicas: 1}, max_gpu_hour: 1}
 `))
-	for _, p := range ps {
-		if p.Code != CodeNotYet {
-			t.Error(p)
-		}
+	if len(ps) != 1 || ps[0].Code != CodeNotYet || !strings.Contains(ps[0].String(), "container") {
+		t.Errorf("%v", ps)
 	}
-	if len(ps) != 2 {
-		t.Errorf("%d problems", len(ps))
+}
+
+func TestAReadyMadeMachineMayHaveAnySizeAndImageThatIsNotAskedFor(t *testing.T) {
+	s, ps := Parse("x", []byte(`version: 1
+policies:
+  - {name: any, kind: instant, target: {gpus: 2}, max_gpu_hour: 1, ssh_key_file: a.pub}
+  - {name: some, kind: instant, target: {gpus: 4}, shape: {gpus: 2, ram_gb: 64}, image: ubuntu2204, max_gpu_hour: 1, ssh_key_file: a.pub}
+`))
+	if HasErrors(ps) {
+		t.Fatal(ps)
+	}
+	if p := s.Policies[0]; p.Shape != (market.Shape{GPUs: 1}) || p.Image != "" || p.Capacity != market.OnDemand || p.Target != 2 {
+		t.Errorf("%+v", p)
+	}
+	if p := s.Policies[1]; p.Shape != (market.Shape{GPUs: 2, RAM: 64}) || p.Image != "Ubuntu 22.04 LTS" || p.Target != 2 {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -298,6 +298,12 @@ func (s *Set) ShadowNames() []string {
 	return out
 }
 
+// Wants says whether a policy of the kind wants any machine; shadows do, too.
+func (s *Set) Wants(k Kind) bool {
+	wants := func(p Policy) bool { return p.Kind == k && p.Target > 0 }
+	return slices.ContainsFunc(s.Policies, wants) || slices.ContainsFunc(s.Shadows, wants)
+}
+
 // Find returns the policy of that name; a shadow is none.
 func (s *Set) Find(name string) (*Policy, bool) {
 	for i := range s.Policies {

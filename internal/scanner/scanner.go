@@ -17,6 +17,7 @@ type Reader interface {
 	InstancesV2(ctx context.Context) ([]market.Instance, error)
 	InstanceV2(ctx context.Context, id string) (market.Instance, error)
 	Balance(ctx context.Context) (market.Balance, error)
+	Instants(ctx context.Context) ([]market.Instant, error)
 }
 
 // Scanner takes snapshots.
@@ -30,11 +31,12 @@ func New(r Reader, c clock.Clock) *Scanner { return &Scanner{reader: r, clock: c
 
 // Expected is what the books expect a look to show.
 type Expected struct {
-	Owner   string   // whose mark makes a machine ours
-	Known   []string // ids of machines that should be there
-	Leaving []string // ids of machines that were asked to go
-	Ordered []string // names of orders that no look has shown yet
-	Second  []string // of Known and Leaving, what only v2 has ever shown
+	Owner    string   // whose mark makes a machine ours
+	Known    []string // ids of machines that should be there
+	Leaving  []string // ids of machines that were asked to go
+	Ordered  []string // names of orders that no look has shown yet
+	Second   []string // of Known and Leaving, what only v2 has ever shown
+	Instants bool     // ready-made machines are wanted
 }
 
 // maxLookups bounds the machines asked for one by one in a single scan.
@@ -54,6 +56,12 @@ func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 	hosts, err := s.reader.Hosts(ctx)
 	slices.SortFunc(hosts, func(a, b market.Host) int { return cmp.Compare(a.ID, b.ID) })
 	snap.Hosts = section(s.clock, hosts, err)
+
+	if e.Instants {
+		instants, err := s.reader.Instants(ctx)
+		slices.SortFunc(instants, func(a, b market.Instant) int { return cmp.Compare(a.ID, b.ID) })
+		snap.Instants = section(s.clock, instants, err)
+	}
 
 	balance, err := s.reader.Balance(ctx)
 	snap.Balance = section(s.clock, balance, err)

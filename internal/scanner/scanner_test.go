@@ -20,6 +20,7 @@ type fake struct {
 	instance  func(id string) (market.Instance, error)
 	balance   func() (market.Balance, error)
 	second    func() ([]market.Instance, error)
+	instants  func() ([]market.Instant, error)
 	one       func(id string) (market.Instance, error)
 	lists2    int
 	asked2    []string
@@ -43,6 +44,13 @@ func (f *fake) Instances(context.Context) ([]market.Instance, error) {
 func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
 	f.asked = append(f.asked, id)
 	return f.instance(id)
+}
+
+func (f *fake) Instants(context.Context) ([]market.Instant, error) {
+	if f.instants == nil {
+		return nil, errors.New("not to be asked")
+	}
+	return f.instants()
 }
 
 func (f *fake) InstancesV2(context.Context) ([]market.Instance, error) {

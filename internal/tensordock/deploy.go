@@ -15,6 +15,12 @@ import (
 // Deploy buys a machine. It is sent once; ClassAmbiguous means that it may have
 // been bought, under the order's name. Success is an acceptance, not a machine.
 func (c *Client) Deploy(ctx context.Context, o market.Order) (market.Deployed, error) {
+	switch o.Via {
+	case market.ViaInstant:
+		return c.deployInstant(ctx, o)
+	case market.ViaV2:
+		return c.createFor(ctx, o)
+	}
 	q := c.post("deploy", "client/deploy/single", nil)
 	if why := faultOf(o); why != "" {
 		return market.Deployed{}, refuse(q, why)

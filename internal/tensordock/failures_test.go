@@ -366,7 +366,7 @@ func TestAnAcceptedDeployWithoutAnIDIsAmbiguous(t *testing.T) {
 	c, _ := client(t, f.URL)
 	_, err := c.Deploy(bg, testOrder)
 	class(t, err, market.ClassAmbiguous)
-	_, err = c.CreateInstance(bg, testV2Order)
+	_, err = c.createInstance(bg, testV2Order)
 	class(t, err, market.ClassAmbiguous)
 	eq(t, "requests", f.count(), 2)
 }
@@ -402,8 +402,10 @@ func TestOrdersThatMustNotBeSentAreNot(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"delete": c.Delete(bg, ""), "start": c.Start(bg, ""), "v2 delete": c.DeleteInstance(bg, ""), "container": c.ContainerStop(bg, ""),
-		"spot instant": drop(c.DeployInstant(bg, InstantOrder{Order: testOrder, Machine: "m"})),
-		"both places":  drop(c.CreateInstance(bg, InstanceOrder{Name: "n", Image: "i", Model: "m", Shape: testShape, Location: "a", Host: "b", SSHKey: "k"})),
+		"spot instant": drop(c.Deploy(bg, via(testOrder, market.ViaInstant, "m"))),
+		"spot by v2":   drop(c.Deploy(bg, via(testOrder, market.ViaV2, ""))),
+		"no machine":   drop(c.Deploy(bg, via(testOrder, market.ViaInstant, ""))),
+		"both places":  drop(c.createInstance(bg, instanceOrder{Name: "n", Image: "i", Model: "m", Shape: testShape, Location: "a", Host: "b", SSHKey: "k"})),
 		"free rebid":   drop(c.ValidateExisting(bg, "vm", 0)),
 		"no rate":      drop(c.ContainerDeploy(bg, ContainerOrder{Name: "a", Image: "b", Replicas: 1, Models: []market.GPUModel{"m"}})),
 		"no month":     drop(c.Summary(bg, "May")),
@@ -422,7 +424,7 @@ func TestWithoutCredentialsOnlyPublicListsAreAsked(t *testing.T) {
 		before := f.count()
 		err := op.call(bg, c)
 		switch name {
-		case "Hosts", "Locations", "InstantTemplates":
+		case "Hosts", "Locations", "Instants":
 			class(t, err, "")
 			eq(t, "credentials", f.last().URL.RawQuery+f.last().Header.Get("Authorization"), "")
 		case "Host": // public too, but not in this answer
@@ -535,4 +537,9 @@ func TestBadOptionsAreRefusedWithoutRepeatingThem(t *testing.T) {
 			t.Errorf("%s: %q, %v", raw, got, err)
 		}
 	}
+}
+
+func via(o market.Order, by market.Via, instant string) market.Order {
+	o.Via, o.Instant = by, instant
+	return o
 }

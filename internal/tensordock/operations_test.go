@@ -32,7 +32,7 @@ var (
 		Ports:    []market.PortForward{{External: 40022, Internal: 22}, {External: 40001, Internal: 8888}},
 		Password: secret.New(testPassword), SSHKey: "ssh-ed25519 AAAA me", CloudInit: "#cloud-config\nruncmd:\n- [echo, hidden-in-cloud-init]\n",
 	}
-	testV2Order = InstanceOrder{
+	testV2Order = instanceOrder{
 		Name: "tds-main-serve-abcd1234", Location: "loc-3", Image: "ubuntu2404", Model: "l40s-pcie-48gb", Shape: testShape,
 		Ports: []market.PortForward{{External: 20022, Internal: 22}}, SSHKey: "ssh-ed25519 AAAA me",
 	}
@@ -75,8 +75,8 @@ var operations = map[string]operation{
 	},
 	"AuthTest": {market.V0, false, func(ctx context.Context, c *Client) error { return c.AuthTest(ctx) }, "POST /api/v0/auth/test", ""},
 	"AuthList": {market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.AuthList(ctx)) }, "POST /api/v0/auth/list", ""},
-	"InstantTemplates": {
-		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.InstantTemplates(ctx)) },
+	"Instants": {
+		market.V0, false, func(ctx context.Context, c *Client) error { return drop(c.Instants(ctx)) },
 		"GET /api/v0/client/deploy/instantvms", "",
 	},
 	"Replicas": {
@@ -97,8 +97,8 @@ var operations = map[string]operation{
 			"name=tds-main-train-abcd1234 operating_system=Ubuntu 22.04 LTS password=" + testPassword + " price=0.42 price_type=spot ram=32 ssh_key=ssh-ed25519 AAAA me storage=120 vcpus=8",
 	},
 	"DeployInstant": {market.V0, true, func(ctx context.Context, c *Client) error {
-		return drop(c.DeployInstant(ctx, InstantOrder{Order: market.Order{Name: "n", Password: secret.New(testPassword)}, Machine: "i-1"}))
-	}, "POST /api/v0/client/deployinstant/single", "deployment_type=local external_ports={} instance_uuid=i-1 instant_vm=i-1 internal_ports={} name=n password=" + testPassword},
+		return drop(c.Deploy(ctx, market.Order{Via: market.ViaInstant, Instant: "i-1", Name: "n", Password: secret.New(testPassword)}))
+	}, "POST /api/v0/client/deployinstant/single", "deployment_type=local instance_uuid=i-1 instant_vm=i-1 name=n password=" + testPassword},
 	"Delete": {
 		market.V0, true, func(ctx context.Context, c *Client) error { return c.Delete(ctx, "vm-1") },
 		"POST /api/v0/client/delete/single", "server=vm-1",
@@ -140,7 +140,7 @@ var operations = map[string]operation{
 	"InstancesV2": {market.V2, false, func(ctx context.Context, c *Client) error { return drop(c.InstancesV2(ctx)) }, "GET /api/v2/instances", ""},
 	"InstanceV2":  {market.V2, false, func(ctx context.Context, c *Client) error { return drop(c.InstanceV2(ctx, "vm-1")) }, "GET /api/v2/instances/vm-1", ""},
 	"CreateInstance": {
-		market.V2, true, func(ctx context.Context, c *Client) error { return drop(c.CreateInstance(ctx, testV2Order)) },
+		market.V2, true, func(ctx context.Context, c *Client) error { return drop(c.createInstance(ctx, testV2Order)) },
 		"POST /api/v2/instances", "",
 	},
 	"StartInstance": {market.V2, true, func(ctx context.Context, c *Client) error { return c.StartInstance(ctx, "vm-1") }, "POST /api/v2/instances/vm-1/start", ""},

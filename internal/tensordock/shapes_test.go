@@ -403,23 +403,29 @@ func TestInstantMachinesDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, got, InstantCatalog{
-		Templates: []InstantTemplate{{
-			ID: "pre-1", GPUs: []GPUCount{{"l4-pcie-24gb", 1}}, VCPUs: some(4), RAM: some(16), Storage: some(80),
-			Image: "Ubuntu 22.04 LTS", Compute: some(market.USD(0, 25)), Disk: some(market.Rate(4_000_000)),
-		}},
-		Machines: []InstantMachine{
-			{InstantTemplate: InstantTemplate{ID: "iv-1", GPUs: []GPUCount{{"l4-pcie-24gb", 1}}}},
-			{
-				InstantTemplate: InstantTemplate{
-					ID: "iv-2", GPUs: []GPUCount{{"l4-pcie-24gb", 2}, {"t4", 1}}, VCPUs: some(8), RAM: some(32), Storage: some(100),
-					Compute: some(market.USD(0, 51)), Disk: some(market.Rate(5_000_000)),
-				},
-				Template: "pre-1", Host: "h-2", Location: market.Location{City: "Bergen", Region: "Vestland", Country: "Norway"},
-				CPUType: "Xeon", Uptime: some(0.998), Total: some(market.Rate(515_000_000)),
-			},
-		},
-	})
+	// iv-2 has GPUs of two models; iv-1 has a price by its size alone.
+	same(t, got.offers(), []market.Instant{{
+		ID: "iv-1", Location: market.Location{City: "Bergen"}, Model: "l4-pcie-24gb", Image: "Ubuntu 22.04 LTS",
+		Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 80}, Compute: some(market.USD(0, 25)), Storage: some(market.Rate(4_000_000)),
+	}, {
+		ID: "iv-3", Host: "h-2", Location: market.Location{City: "Bergen", Region: "Vestland", Country: "Norway"}, Uptime: some(0.998),
+		Model: "l4-pcie-24gb", Image: "Ubuntu 22.04 LTS", Shape: market.Shape{GPUs: 2, VCPUs: 8, RAM: 32, Storage: 100},
+		Compute: some(market.USD(0, 51)), Storage: some(market.Rate(5_000_000)), Total: some(market.Rate(515_000_000)),
+	}})
+}
+
+func TestSizesAreOnOfferWhereNoMachinesAreListed(t *testing.T) {
+	got, err := decodeInstant(mustParse(t, []byte(`{"templates":[{"id":"t1","gpu_model":"l4-pcie-24gb","vcpus":4,"ram":16,"storage":80,"price":"0.3"}]}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got.offers(), []market.Instant{{
+		ID: "t1", Many: true, Model: "l4-pcie-24gb", Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 80}, Total: some(market.USD(0, 30)),
+	}})
+	got, err = decodeInstant(mustParse(t, []byte(`{"success":true,"templates":[{"id":"t1","gpu_model":"l4-pcie-24gb"}],"virtual_machines":{}}`)))
+	if err != nil || len(got.offers()) != 0 {
+		t.Errorf("sizes of which none is ready: %+v, %v", got.offers(), err)
+	}
 }
 
 func TestRecordedReplicasDecode(t *testing.T) {

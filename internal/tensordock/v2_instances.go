@@ -14,9 +14,9 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
-// InstanceOrder is a machine to be bought through v2, always on demand: v2 has no
+// instanceOrder is a machine to be bought through v2, always on demand: v2 has no
 // auction.
-type InstanceOrder struct {
+type instanceOrder struct {
 	Name        string
 	Location    string // a Site's ID; or
 	Host        string // a hostnode's ID: one of the two
@@ -46,10 +46,25 @@ func (r *Reader) InstanceV2(ctx context.Context, id string) (market.Instance, er
 	return ask(ctx, r.v2, q, func(v value) (market.Instance, error) { return decodeInstanceV2(v, id) })
 }
 
-// CreateInstance buys a machine through v2. The GPUs are sent as the map that the
+// createFor buys an order through v2.
+func (c *Client) createFor(ctx context.Context, o market.Order) (market.Deployed, error) {
+	v2 := instanceOrder{
+		Name: o.Name, Location: o.Site, Host: o.Host, Image: o.Image, Model: o.Model, Shape: o.Shape, Ports: o.Ports,
+		SSHKey: strings.TrimSpace(o.SSHKey), CloudInit: o.CloudInit,
+	}
+	if v2.Location != "" {
+		v2.Host = ""
+	}
+	if o.Capacity != market.OnDemand {
+		return market.Deployed{}, refuse(c.v2request("create instance", http.MethodPost, "", nil), "v2 sells on demand only")
+	}
+	return c.createInstance(ctx, v2)
+}
+
+// createInstance buys a machine through v2. The GPUs are sent as the map that the
 // live API takes; where that is refused by name, once more as the documented
 // array, which is safe because a 400 had no effect.
-func (c *Client) CreateInstance(ctx context.Context, o InstanceOrder) (market.Deployed, error) {
+func (c *Client) createInstance(ctx context.Context, o instanceOrder) (market.Deployed, error) {
 	q := c.v2request("create instance", http.MethodPost, "", nil)
 	q.verb, q.secrets = verbBuy, []string{o.CloudInit}
 	if why := faultOfV2(o); why != "" {
@@ -62,7 +77,7 @@ func (c *Client) CreateInstance(ctx context.Context, o InstanceOrder) (market.De
 	return d, err
 }
 
-func (c *Client) create(ctx context.Context, q request, o InstanceOrder, gpus any) (market.Deployed, error) {
+func (c *Client) create(ctx context.Context, q request, o instanceOrder, gpus any) (market.Deployed, error) {
 	body, err := createBody(o, gpus)
 	if err != nil {
 		return market.Deployed{}, refuse(q, "cloud-init: "+c.v2.scrub.with(q.secrets).line(err.Error()))
@@ -78,7 +93,7 @@ func refusesGPUs(err error) bool {
 	return errors.As(err, &e) && e.Class == market.ClassRefused && errors.Is(e.Err, errBadRequest) && strings.Contains(strings.ToLower(e.Detail), "gpus")
 }
 
-func faultOfV2(o InstanceOrder) string {
+func faultOfV2(o instanceOrder) string {
 	switch {
 	case o.Name == "" || o.Image == "" || o.Model == "":
 		return "an order needs a name, an image and a GPU model"
@@ -94,7 +109,7 @@ func faultOfV2(o InstanceOrder) string {
 	return ""
 }
 
-func createBody(o InstanceOrder, gpus any) ([]byte, error) {
+func createBody(o instanceOrder, gpus any) ([]byte, error) {
 	attributes := map[string]any{
 		"name": o.Name, "type": "virtualmachine", "image": o.Image,
 		"resources": map[string]any{"vcpu_count": o.Shape.VCPUs, "ram_gb": o.Shape.RAM, "storage_gb": o.Shape.Storage, "gpus": gpus},

@@ -146,7 +146,7 @@ func TestRecordedV2AnswersToWritesAreUnderstood(t *testing.T) {
 }
 
 // body is what the n-th request carried.
-func creating(t *testing.T, o InstanceOrder, handle func(w http.ResponseWriter, n int)) (bodies []map[string]any, d market.Deployed, err error) {
+func creating(t *testing.T, o instanceOrder, handle func(w http.ResponseWriter, n int)) (bodies []map[string]any, d market.Deployed, err error) {
 	f := serve(t, func(w http.ResponseWriter, r *http.Request, n int) {
 		b, _ := io.ReadAll(r.Body)
 		var tree map[string]any
@@ -155,14 +155,14 @@ func creating(t *testing.T, o InstanceOrder, handle func(w http.ResponseWriter, 
 		handle(w, n)
 	})
 	c, _ := client(t, f.URL)
-	d, err = c.CreateInstance(bg, o)
+	d, err = c.createInstance(bg, o)
 	return bodies, d, err
 }
 
 func TestACreateSendsTheRecordedFormOfItsRequest(t *testing.T) {
 	_, want := payload(t, "v2_docs_create_request_portforward.json")
 	attributes := at(want, "data", "attributes").(map[string]any)
-	o := InstanceOrder{
+	o := instanceOrder{
 		Name: str(attributes, "name"), Image: str(attributes, "image"), Host: str(attributes, "hostnode_id"), SSHKeyID: str(attributes, "ssh_key_id"),
 		Model: "geforcertx4090-pcie-24gb", Shape: market.Shape{GPUs: 1, VCPUs: 2, RAM: 4, Storage: 300},
 		Ports:     []market.PortForward{{External: 20000, Internal: 22}, {External: 20001, Internal: 80}},
@@ -231,7 +231,7 @@ func TestCloudInitBecomesAnObject(t *testing.T) {
 	o.CloudInit = "#cloud-config\n\tbad: [hidden-in-cloud-init"
 	f := answers(t, 200, `{}`)
 	c, _ := client(t, f.URL)
-	_, err = c.CreateInstance(bg, o)
+	_, err = c.createInstance(bg, o)
 	class(t, err, market.ClassRefused)
 	eq(t, "requests", f.count(), 0)
 }
