@@ -40,6 +40,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"the market is listed, as a policy sees it and as it is", offers},
 				{"prices are summed up for a policy's machine, or any", summedUp},
 				{"records of hosts are listed, and taken in once", hostRecords},
+				{"costs are told by day and machine, and outages", costs},
 				{"a pause holds until it is resumed", pause},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
@@ -71,6 +72,28 @@ func wantClass(t *testing.T, err error, class control.Class, text string) {
 	t.Helper()
 	if control.ClassOf(err) != class || err == nil || !strings.Contains(err.Error(), text) {
 		t.Fatalf("got %q (%s), want class %s and %q", err, control.ClassOf(err), class, text)
+	}
+}
+
+func costs(t *testing.T, w world) {
+	all := must[[]plan.Cost](t)(w.Costs(t.Context(), control.CostsRequest{}))
+	names := map[string]bool{}
+	for _, c := range all {
+		names[c.Machine] = true
+		if c.Machine != "" && (c.Policy != "train" || c.Amount <= 0 || c.Billed <= 0 || c.Host == "" || c.Model == "" || c.GPUs != 2 || c.OnDemand <= 0) {
+			t.Errorf("%+v", c)
+		}
+	}
+	for _, m := range must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{})) {
+		if !names[m.Name] {
+			t.Errorf("nothing is told of what %s cost: %+v", m.Name, all)
+		}
+	}
+	if old := must[[]plan.Cost](t)(w.Costs(t.Context(), control.CostsRequest{Last: "2020-01-01"})); old == nil || len(old) > 0 {
+		t.Errorf("%+v", old)
+	}
+	if got := must[[]plan.Outage](t)(w.Outages(t.Context(), control.OutagesRequest{})); got == nil || len(got) > 0 {
+		t.Errorf("%+v", got)
 	}
 }
 

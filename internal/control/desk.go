@@ -23,6 +23,10 @@ type Desk interface {
 	Market(context.Context, MarketRequest) (Market, error)
 	// Prices sums up what is on record of prices.
 	Prices(context.Context, PricesRequest) (Prices, error)
+	// Costs lists what machines cost, by day, policy and machine.
+	Costs(context.Context, CostsRequest) ([]plan.Cost, error)
+	// Outages lists outages, oldest first, those that last at the end.
+	Outages(context.Context, OutagesRequest) ([]plan.Outage, error)
 	// Intents lists intents, newest first.
 	Intents(context.Context, IntentsRequest) ([]plan.Intent, error)
 	// Intent finds one intent.

@@ -34,6 +34,8 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "explain", slow, d.Explain)
 	route(mux, clk, "market", slow, d.Market)
 	route(mux, clk, "prices", quick, d.Prices)
+	route(mux, clk, "costs", quick, d.Costs)
+	route(mux, clk, "outages", quick, d.Outages)
 	route(mux, clk, "intents", quick, d.Intents)
 	route(mux, clk, "intent", quick, d.Intent)
 	route(mux, clk, "cycles", quick, d.Cycles)

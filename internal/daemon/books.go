@@ -129,8 +129,9 @@ func (b *books) settle(in plan.Intent, change func(*plan.History, *plan.Intent) 
 func book(tx *ledger.Tx, look plan.Look, known []policy.Policy) ([]plan.Event, error) {
 	h := tx.History()
 	h.Remember(known)
-	events := plan.Observe(h, look)
-	if err := takeIn(tx, events); err != nil {
+	seen := plan.Witness(h, look)
+	events := seen.Events
+	if err := errors.Join(takeIn(tx, events), tx.PutCosts(seen.Costs), tx.PutOutages(seen.Outages)); err != nil {
 		return nil, err
 	}
 	for _, e := range events {

@@ -28,6 +28,8 @@ func (l *Ledger) Export(w io.Writer, reports bool) error {
 		func() error { return e.bucket(bucketMachines, "machine") },
 		func() error { return e.bucket(bucketHosts, "host") },
 		func() error { return e.bucket(bucketSpend, "spend") },
+		func() error { return e.bucket(bucketCosts, "cost") },
+		func() error { return e.bucket(bucketOutages, "outage") },
 		e.books,
 		func() error { return e.bucket(bucketIntents, "intent") },
 		func() error { return e.bucket(bucketSummaries, "cycle") },
@@ -222,6 +224,10 @@ func (e exporter) eachSealed(bucket string, fn func(k, value []byte) error) erro
 // batch copies the records from the key next on, and moves it; nil is the end.
 func (e exporter) batch(bucket string, next *[]byte) (keys, values [][]byte, err error) {
 	err = e.l.view("export", func(tx *bbolt.Tx) error {
+		if tx.Bucket([]byte(bucket)) == nil && e.l.schema < schemaVersion { // it came later
+			*next = nil
+			return nil
+		}
 		b, err := open(tx, bucket)
 		if err != nil {
 			return err

@@ -160,6 +160,8 @@ type Stats struct {
 	OpenIntents int64 `json:"open_intents"`
 	Reports     int64 `json:"reports"`
 	Prices      int64 `json:"prices"`
+	Costs       int64 `json:"costs"`
+	Outages     int64 `json:"outages"`
 }
 
 // Stats counts records without reading them; it is zero for a closed ledger.
@@ -171,6 +173,8 @@ func (l *Ledger) Stats() Stats {
 		OpenIntents: c.Sizes[bucketOpen].Records,
 		Reports:     c.Sizes[bucketSummaries].Records,
 		Prices:      c.Sizes[bucketPrices].Records,
+		Costs:       c.Sizes[bucketCosts].Records,
+		Outages:     c.Sizes[bucketOutages].Records,
 		DataSize:    c.bytes(),
 	}
 	err := l.view("stats", func(tx *bbolt.Tx) error {

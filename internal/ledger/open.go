@@ -16,13 +16,13 @@ import (
 )
 
 // schemaVersion is the format that this program writes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // migration brings a ledger from one schema to the next, in one transaction.
 type migration func(*writer) error
 
 // migrations returns the step from schema n to n+1 at index n-1.
-func migrations() []migration { return []migration{lifetimes, hosts} }
+func migrations() []migration { return []migration{lifetimes, hosts, accounts} }
 
 // Open opens the ledger, and makes it where there is none (mode 0600, in a
 // directory of mode 0700). It reads the whole file once and refuses one that is

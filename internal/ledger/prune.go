@@ -36,8 +36,12 @@ func (l *Ledger) Prune(now time.Time) error {
 // prune drops a batch and says whether there is more to drop.
 func (tx *Tx) prune(now time.Time) (more bool, err error) {
 	reports, err := tx.pruneReports(now)
-	if err != nil || tx.l.opts.Retention <= 0 {
-		return reports, err
+	if err != nil {
+		return false, err
+	}
+	accounts, err := tx.pruneAccounts(now)
+	if more = reports || accounts; err != nil || tx.l.opts.Retention <= 0 {
+		return more, err
 	}
 	before := now.Add(-tx.l.opts.Retention)
 	intents, err := tx.pruneIntents(before)
@@ -45,7 +49,7 @@ func (tx *Tx) prune(now time.Time) (more bool, err error) {
 		return false, err
 	}
 	prices, err := tx.prunePrices(before)
-	return reports || intents || prices, err
+	return more || intents || prices, err
 }
 
 // group is a run of reports that stand or fall together.

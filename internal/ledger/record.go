@@ -25,6 +25,8 @@ const (
 	bucketSummaries = "summaries" // cycle -> ReportSummary
 	bucketFrames    = "frames"    // cycle -> frame of the report
 	bucketPrices    = "prices"    // hash of host and model -> plan.Series, packed
+	bucketCosts     = "costs"     // day, policy, machine -> plan.Cost
+	bucketOutages   = "outages"   // beginning, machine -> plan.Outage, those that are over
 )
 
 // counted are the buckets whose records the counters know: all but meta, where
@@ -32,7 +34,7 @@ const (
 func counted() []string {
 	return []string{
 		bucketMachines, bucketHosts, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
-		bucketNames, bucketSummaries, bucketFrames, bucketPrices,
+		bucketNames, bucketSummaries, bucketFrames, bucketPrices, bucketCosts, bucketOutages,
 	}
 }
 

@@ -43,7 +43,7 @@ func (l *Ledger) verifyRecords() (groups []uint64, err error) {
 	}
 	err = guard("verify", func() error {
 		groups, err = verifySummaries(tx)
-		return firstError(err, verifyHead(tx, head), verifyIntents(tx), verifyPrices(tx))
+		return firstError(err, verifyHead(tx, head), verifyIntents(tx), verifyPrices(tx), verifyAccounts(tx))
 	})
 	return groups, firstError(err, guard("verify", tx.Rollback))
 }

@@ -91,7 +91,7 @@ func (o *observer) account() {
 	a, s := &o.h.Account, &o.l.Snapshot
 	others, sure := o.others()
 	if !a.At.IsZero() && o.l.Now.After(a.At) {
-		o.charge(restOfAccount, max(a.Sure, sure), a.At, o.l.Now)
+		o.chargeRest(max(a.Sure, sure), a.At, o.l.Now)
 	}
 	if o.l.Now.After(a.At) { // a late look turns no time back
 		a.At = o.l.Now
@@ -109,6 +109,11 @@ func (o *observer) account() {
 	} else if a.Bill.Stopped {
 		o.trip(BreakerBill, "the balance fell faster than the books explain, and now there is none to compare with")
 	}
+}
+
+// chargeRest books what the account is charged for beside our machines.
+func (o *observer) chargeRest(rate market.Rate, from, to time.Time) {
+	o.charge(Cost{Policy: restOfAccount}, rate, from, to, func(*Cost, time.Duration) {})
 }
 
 // others is what the account is charged for beside our machines: the machines of
@@ -149,7 +154,7 @@ func (o *observer) lasting() market.Rate {
 		return 0
 	}
 	if !g.Counted {
-		o.charge(restOfAccount, g.Rate, g.Since, o.h.Account.At)
+		o.chargeRest(g.Rate, g.Since, o.h.Account.At)
 		g.Counted = true
 		o.h.Gap = market.Some(g)
 	}

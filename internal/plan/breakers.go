@@ -57,7 +57,8 @@ func (o *observer) dud() {
 	}
 }
 
-// overcharged opens the breaker when a machine turns out dearer than it was sold:
+// overcharged tells once of a machine that is charged more than it was sold for by
+// safety.bill_tolerance, and opens the breaker where it is by a quarter:
 // buying more of them would be spending what nobody agreed to. It says that the
 // price is not to be believed yet: one list that is wrong must not cost a machine
 // that is over its ceiling only there, nor others that a cap then has no room for.
@@ -69,6 +70,9 @@ func (o *observer) overcharged(m *Machine, total market.Rate) (doubted bool) {
 	}
 	if m.Adopted || sold <= 0 || total <= sold.Scale(5, 4).Add(market.Cent) {
 		m.Dear = 0
+		if tolerated := sold.Scale(int64(1000*(1+o.l.Safety.BillTolerance)), 1000).Add(market.Cent); !m.Adopted && sold > 0 && total > tolerated {
+			o.emit(EventBill, m, "it is charged %s, it was sold for %s", total, sold)
+		}
 		return false
 	}
 	if m.Dear++; m.Dear == 1 {

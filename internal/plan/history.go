@@ -55,6 +55,8 @@ type Machine struct {
 	SureBid market.Maybe[market.Rate] `json:"sure_bid_usd_hour,omitzero"`
 	// Storage is the disk's rate; it is charged as long as the machine exists.
 	Storage market.Maybe[market.Rate] `json:"storage_usd_hour,omitzero"`
+	// ListPrice is what its host asked last for such a machine on demand, disk included.
+	ListPrice market.Maybe[market.Rate] `json:"list_usd_hour,omitzero"`
 	// Reserved is what the budget holds for this machine: bid or price plus
 	// storage once agreed, the ceiling until then. Never 0 for a possible machine.
 	Reserved market.Rate `json:"reserved_usd_hour"`
@@ -102,6 +104,8 @@ type Machine struct {
 	NoCutBefore time.Time `json:"no_cut_before,omitzero"`
 	// Dear counts the lists in a row that showed it dearer than it was sold.
 	Dear int `json:"dear,omitempty"`
+	// Outage is what keeps it from delivering; nil while nothing does.
+	Outage *Outage `json:"outage,omitempty"`
 }
 
 // PendingRebid is a bid that was submitted for a machine we have.

@@ -76,6 +76,7 @@ const (
 	EventClosed       EventKind = "breaker_closed"
 	EventClock        EventKind = "clock_set"     // the time of day did not go on as time did
 	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
+	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's; or does again
 )
 
 // Event is one thing a look taught us, with the intent it settles, if any.
@@ -104,6 +105,6 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
-		EventClosed, EventClock, EventBill,
+		EventClosed, EventClock, EventBill, EventOutage,
 	}
 }

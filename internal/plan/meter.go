@@ -36,15 +36,16 @@ func (o *observer) meter(m *Machine) {
 	}
 	// A rate that nobody knows holds the whole budget, but is no spend.
 	if rate := max(o.before[m.Name], m.Burn()); rate < market.MaxRate {
-		o.charge(m.Policy, rate, m.MeteredAt, now)
+		o.bill(m, rate, m.MeteredAt, now)
 	}
 	m.MeteredAt = now
 }
 
 type spendKey struct{ day, policy string }
 
-// charge books rate from..to, split at the midnights of the caps' zone.
-func (o *observer) charge(name string, rate market.Rate, from, to time.Time) {
+// charge books rate from..to on what of names, split at the midnights of the caps'
+// zone; note adds what else is to be kept of each part.
+func (o *observer) charge(of Cost, rate market.Rate, from, to time.Time, note func(*Cost, time.Duration)) {
 	if rate <= 0 {
 		return
 	}
@@ -55,11 +56,24 @@ func (o *observer) charge(name string, rate market.Rate, from, to time.Time) {
 			end = to
 		}
 		a := rate.For(end.Sub(from))
-		k := spendKey{from.Format(time.DateOnly), name}
+		k := spendKey{from.Format(time.DateOnly), of.Policy}
 		o.charges[k] = o.charges[k].Add(a)
 		o.charged = o.charged.Add(a)
+		part := of
+		part.Day, part.Amount = k.day, a
+		note(&part, end.Sub(from))
+		o.cost(part)
 		from = end
 	}
+}
+
+// cost adds to what this look costs.
+func (o *observer) cost(part Cost) {
+	k := costKey{part.Day, part.Policy, part.Machine}
+	if o.costs[k] == nil {
+		o.costs[k] = &Cost{Day: part.Day, Policy: part.Policy, Machine: part.Machine}
+	}
+	o.costs[k].Add(&part)
 }
 
 // nextDay is the next midnight. Where a zone's clocks skip it, time.Date may answer

@@ -51,8 +51,24 @@ type Look struct {
 // believed: it opens a breaker, and counts only once that has cooled down.
 //
 // h is changed in place.
-func Observe(h *History, l Look) []Event {
-	o := observer{h: h, l: l, zone: l.Zone.Location(), before: map[string]market.Rate{}, charges: map[spendKey]market.Amount{}}
+func Observe(h *History, l Look) []Event { return Witness(h, l).Events }
+
+// Witnessed is what a look taught us. Costs and Outages are not in the History, but
+// only in the ledger: no decision rests on them.
+type Witnessed struct {
+	Events []Event
+	// Costs are what is to be added to the costs on record, in order.
+	Costs []Cost
+	// Outages are those that are over, in order; the others are with their machines.
+	Outages []Outage
+}
+
+// Witness is Observe, with what is kept beside the History.
+func Witness(h *History, l Look) Witnessed {
+	o := observer{
+		h: h, l: l, zone: l.Zone.Location(), before: map[string]market.Rate{}, well: map[string]time.Time{},
+		charges: map[spendKey]market.Amount{}, costs: map[costKey]*Cost{},
+	}
 	step := o.steady()
 	for i := range h.Machines {
 		if m := &h.Machines[i]; m.Leaving != nil && m.Leaving.Lost {
@@ -61,11 +77,16 @@ func Observe(h *History, l Look) []Event {
 	}
 	slices.SortFunc(h.Machines, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range h.Machines {
-		o.before[h.Machines[i].Name] = h.Machines[i].Burn()
+		m := &h.Machines[i]
+		o.before[m.Name] = m.Burn()
+		if m.Ready() {
+			o.well[m.Name] = m.SeenAt
+		}
 	}
 	if list := &o.l.Snapshot.Instances; list.Complete && !o.stale() {
 		running := h.running()
 		o.machines()
+		o.outages()
 		o.deadlines(running)
 		o.weigh()
 		h.LookedAt = list.At
@@ -73,6 +94,7 @@ func Observe(h *History, l Look) []Event {
 			h.LookedAt = o.l.Now
 		}
 	}
+	o.listPrices()
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
 	}
@@ -83,7 +105,8 @@ func Observe(h *History, l Look) []Event {
 	o.levels()
 	o.expire()
 	o.turn(step)
-	return o.events
+	slices.SortFunc(o.over, CompareOutages)
+	return Witnessed{o.events, o.costsOf(), o.over}
 }
 
 // lookTakes is the longest that a look can reasonably be under way. A list older
@@ -105,7 +128,10 @@ type observer struct {
 	l      Look
 	zone   *time.Location
 	before map[string]market.Rate // what each machine cost until this look
+	well   map[string]time.Time   // when the machines that ran were last seen to
 	events []Event
+	costs  map[costKey]*Cost
+	over   []Outage
 	// charges are what this look adds to days and policies, charged is their sum.
 	charges map[spendKey]market.Amount
 	charged market.Amount
@@ -508,6 +534,7 @@ func (o *observer) ended(m *Machine) bool {
 	if m.ReadyAt.IsZero() { // the next offer, and not this one for ever
 		Penalise(o.h, o.l.Safety, m.site(), m.Model, m.Shape.GPUs, market.MaxRate, "ended before it ran", o.l.Now)
 	}
+	o.vanished(m)
 	o.lost(m, m.Capacity == market.Spot) // its GPUs were wanted elsewhere, as far as anybody can tell
 	o.unsettled(m)
 	o.emit(EventLost, m, "ended by the market")
@@ -547,6 +574,7 @@ func (o *observer) missed(m *Machine) bool {
 		o.dud()
 		o.neverUp(m)
 	}
+	o.vanished(m)
 	o.lost(m, false)
 	o.emit(EventLost, m, "in none of %d complete lists since %s: gone", m.Missed, m.MissedAt.UTC().Format(time.RFC3339))
 	o.closeRebid(m)

@@ -104,6 +104,12 @@ func (h *History) shift(step time.Duration) {
 		if m.Rebid != nil {
 			move(&m.Rebid.At)
 		}
+		if u := m.Outage; u != nil {
+			move(&u.WellAt, &u.From, &u.LastAt, &u.To)
+			for j := range u.Proof {
+				move(&u.Proof[j].At)
+			}
+		}
 	}
 	for i := range h.Backoffs {
 		move(&h.Backoffs[i].Until)

@@ -1,0 +1,51 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// CostsRequest asks for the costs of the days from First to Last, both included, as
+// 2006-01-02 in the caps' time zone; "" is no bound.
+type CostsRequest struct {
+	First string `json:"first,omitempty"`
+	Last  string `json:"last,omitempty"`
+}
+
+// OutagesRequest asks for the outages that were not over before a time; zero is all.
+type OutagesRequest struct {
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Costs implements Desk.
+func (f *Office) Costs(_ context.Context, r CostsRequest) ([]plan.Cost, error) {
+	var found []plan.Cost
+	err := f.question(func(l *ledger.Ledger) (err error) {
+		found, err = l.Costs(r.First, r.Last)
+		return err
+	})
+	return list(found), err
+}
+
+// Outages implements Desk.
+func (f *Office) Outages(_ context.Context, r OutagesRequest) ([]plan.Outage, error) {
+	var found []plan.Outage
+	err := f.question(func(l *ledger.Ledger) (err error) {
+		found, err = l.Outages(r.Since)
+		return err
+	})
+	return list(found), err
+}
+
+// Costs implements Desk.
+func (c *Client) Costs(ctx context.Context, r CostsRequest) ([]plan.Cost, error) {
+	return call[[]plan.Cost](ctx, c, "costs", quick, r)
+}
+
+// Outages implements Desk.
+func (c *Client) Outages(ctx context.Context, r OutagesRequest) ([]plan.Outage, error) {
+	return call[[]plan.Outage](ctx, c, "outages", quick, r)
+}
