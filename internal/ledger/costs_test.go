@@ -100,9 +100,11 @@ func TestALedgerOfSchema3TellsWhatWasSpentWithoutTheMachines(t *testing.T) {
 		return errors.Join(tx.DeleteBucket([]byte(bucketCosts)), tx.DeleteBucket([]byte(bucketOutages)))
 	}))
 	must(t, db.Close())
-	if got := must1(must1(OpenCopy(path, time.Second)).Costs("", "")); len(got) != 0 {
+	copied := must1(OpenCopy(path, time.Second))
+	if got := must1(copied.Costs("", "")); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
+	must(t, copied.Close())
 	l := mustOpen(t, Options{Path: path})
 	spend := must1(l.History()).Spend
 	got := must1(l.Costs("", ""))
