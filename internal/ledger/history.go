@@ -39,6 +39,7 @@ const (
 	bookRises        = "rises"
 	bookAskApplies   = "ask_applies"
 	bookShadows      = "shadows"
+	bookChurn        = "churn"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -61,6 +62,7 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Brackets = slices.Clone(h.Brackets)
 	c.Rises = slices.Clone(h.Rises)
 	c.Shadows = cloneShadows(h.Shadows)
+	c.Churn = slices.Clone(h.Churn)
 	return c
 }
 
@@ -71,7 +73,7 @@ func cloneShadows(all []plan.Shadow) []plan.Shadow {
 		s.Machines = cloneMachines(s.Machines)
 		s.Missing, s.Backoffs, s.Brackets = slices.Clone(s.Missing), slices.Clone(s.Backoffs), slices.Clone(s.Brackets)
 		s.Spend, s.Totals, s.Scaled = slices.Clone(s.Spend), slices.Clone(s.Totals), slices.Clone(s.Scaled)
-		s.Short, s.Settling, s.Progress = slices.Clone(s.Short), slices.Clone(s.Settling), slices.Clone(s.Progress)
+		s.Short, s.Settling, s.Progress, s.Churn = slices.Clone(s.Short), slices.Clone(s.Settling), slices.Clone(s.Progress), slices.Clone(s.Churn)
 	}
 	return out
 }
@@ -153,6 +155,7 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookRises, old.Rises, h.Rises),
 		saveList(w, bookAskApplies, maybeList(old.AskApplies), maybeList(h.AskApplies)),
 		saveShadows(w, old.Shadows, h.Shadows),
+		saveList(w, bookChurn, old.Churn, h.Churn),
 	)
 }
 
@@ -314,6 +317,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookRises, &h.Rises),
 		loadList(tx, bookAskApplies, &asks),
 		loadList(tx, bookShadows, &h.Shadows),
+		loadList(tx, bookChurn, &h.Churn),
 	)
 	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
 	if err == nil && len(rebid) > 0 {

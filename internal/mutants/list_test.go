@@ -85,6 +85,16 @@ func list() []mutant {
 			daemon, "TestAShadowChangesNoDecisionOfAnybodyElse", "",
 		},
 		{
+			2, "the churn budget is not looked at", plan + "/churn.go",
+			"	if n < most {\n", "	if n < most || true {\n",
+			plan, "TestNoPlanReplacesMoreThanTheHourLeaves", "were left",
+		},
+		{
+			2, "a replacement whose answer is lost is no replacement", plan + "/book.go",
+			"IntentUnknown, detail, now\n	h.churned(in, now)\n", "IntentUnknown, detail, now\n",
+			plan, "TestAReplacementIsBookedWhenItMayHaveHappenedAndForgottenAfterAnHour", "lost",
+		},
+		{
 			2, "a booking forgets what was spent since the look", plan + "/caps.go",
 			"since > 0 {", "since < 0 {",
 			plan, "TestABookingCountsWhatWasSpentSinceTheLook", "",

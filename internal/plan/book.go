@@ -67,7 +67,7 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 	in := Intent{
 		ID: id, Cycle: cycle, At: now, Kind: a.Kind, Policy: a.Policy, Machine: a.Machine,
 		Instance: a.Instance, API: a.API, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
-		Via: a.Via, Instant: a.Instant, Bid: a.Bid, Reason: a.Reason, State: IntentOpen,
+		Via: a.Via, Instant: a.Instant, Bid: a.Bid, Reason: a.Reason, Voluntary: a.Voluntary, State: IntentOpen,
 	}
 	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind == Delete) {
 		return in, fmt.Errorf("%w: %s", ErrForbidden, why)
@@ -151,6 +151,7 @@ func (h *History) scaled(name string, at time.Time) {
 // ceiling to what was agreed, never below it.
 func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 	in.State, in.AnswerAt = IntentAccepted, now
+	h.churned(in, now)
 	m := h.Machine(in.Machine)
 	if m == nil {
 		return
@@ -234,6 +235,7 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 // deleting what is gone does no harm.
 func Lose(h *History, in *Intent, detail string, now time.Time) {
 	in.State, in.Detail, in.AnswerAt = IntentUnknown, detail, now
+	h.churned(in, now)
 	m := h.Machine(in.Machine)
 	switch {
 	case m == nil:

@@ -76,6 +76,7 @@ type world struct {
 	ofPolicy map[string]market.Rate // the same per policy
 	going    map[string]bool        // machines that this plan deletes
 	probes   int
+	churn    int  // voluntary replacements that this plan makes
 	proving  bool // this plan finds out whether new bids apply
 	calm     bool // nothing else is to be done or asked: there is time to ask about what runs
 	crowd    *int // questions left for hosts whose GPUs are shown as taken; nil until asked for

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -105,13 +106,12 @@ func priceOf(i *market.Instance) market.Rate {
 	return market.MaxRate
 }
 
-// doubted holds a policy's growth while the bill says that the list hides machines.
-func (w *world) doubted(d *desk, need int) bool {
+// doubted says so while the bill says that the list hides machines; "" if it does not.
+func (w *world) doubted() string {
 	doubt, ok := w.in.History.Gap.Get()
 	if !ok || !doubt.Holds(w.in.Safety, w.in.Now) {
-		return false
+		return ""
 	}
-	w.hold(d, nil, HoldDisagrees, "%d GPUs are missing; the account is charged %s more than all known machines cost: "+
-		"the list may hide some (looked %d times since %s)", need, doubt.Rate, doubt.Looks, doubt.Since.UTC().Format(time.RFC3339))
-	return true
+	return fmt.Sprintf("the account is charged %s more than all known machines cost: the list may hide some (looked %d times since %s)",
+		doubt.Rate, doubt.Looks, doubt.Since.UTC().Format(time.RFC3339))
 }

@@ -166,6 +166,7 @@ func (w *world) growBoth(d *desk) {
 		d.covered = lack <= 0
 		g := w.growth(d, market.Spot, need)
 		g.swap = w.dearestCover(d)
+		g.voluntary, g.repairs = true, (max(lack, 0)+d.p.Shape.GPUs-1)/d.p.Shape.GPUs
 		g.run()
 		lack -= (g.bought + g.asked) * d.p.Shape.GPUs
 		if code, text = g.explain(); code == "" {
@@ -222,7 +223,8 @@ func (g *growth) swaps(c *candidate) bool {
 
 // swapFor gives up the on-demand machine; the next plan buys in its place.
 func (g *growth) swapFor(c *candidate) {
-	if g.w.giveUp(g.d, g.swap, "spot at %s is to be had in its place, and the caps leave no room for both", c.price) {
+	if g.w.mayChurn(g.d, g.swap) && g.w.giveUp(g.d, g.swap, "spot at %s is to be had in its place, and the caps leave no room for both", c.price) {
+		g.w.volunteer()
 		g.left--
 	}
 	g.swap = nil

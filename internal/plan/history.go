@@ -305,6 +305,8 @@ type History struct {
 	// Shadows are what shadow policies would have. Input leaves them out: no decision
 	// knows of them.
 	Shadows []Shadow `json:"shadow_books,omitempty"`
+	// Churn are the voluntary replacements of the last hour.
+	Churn []Scaled `json:"churn,omitempty"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
 }

@@ -47,6 +47,8 @@ type Intent struct {
 	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`
 	Reserved market.Rate     `json:"reserved_usd_hour,omitempty"` // held in the budget when it was written
 	Reason   Reason          `json:"reason"`
+	// Voluntary: what it replaces would have gone on delivering.
+	Voluntary bool `json:"voluntary,omitempty"`
 
 	State     IntentState               `json:"state"`
 	Agreed    market.Maybe[market.Rate] `json:"agreed_usd_hour,omitzero"` // all-in, as the market answered

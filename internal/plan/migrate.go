@@ -66,14 +66,11 @@ func (w *world) relocate(d *desk, kept []*Machine) []*Machine {
 // nothing.
 func (w *world) migrate(d *desk) {
 	old := w.dearest(d)
-	if old == nil || w.in.History.OpenBreaker(w.in.Now) != nil || w.pausedBy(d.p.Name) != nil || !w.in.Snapshot.Hosts.Complete {
-		return
-	}
-	if gap, doubted := w.in.History.Gap.Get(); doubted && gap.Holds(w.in.Safety, w.in.Now) || w.cooling(d) {
+	if old == nil || w.pausedBy(d.p.Name) != nil || w.noGrowth(d).Code != "" || w.cooling(d) {
 		return
 	}
 	g := w.growth(d, market.Spot, d.p.Shape.GPUs)
-	g.replaces, g.worth = old, w.worth(old)
+	g.replaces, g.worth, g.voluntary = old, w.worth(old), true
 	// Nobody asks about bids that would save too little.
 	g.room = min(g.room, market.Rate(float64(g.worth)*(1-d.p.Migrate.MinSaving)))
 	g.run()

@@ -683,6 +683,7 @@ func (o *observer) expire() {
 	}
 	o.h.forget(now)
 	o.h.tidyRises(now)
+	o.h.Churn = recentChurn(o.h.Churn, now)
 	o.h.Failures = recent(o.h.Failures, now.Add(-o.l.Safety.BreakerWindow))
 	o.tidyRecords()
 }

@@ -286,22 +286,28 @@ func (w *world) mayGrow(d *desk, need int) bool {
 	if w.pausedBy(d.p.Name) != nil {
 		return false // held already
 	}
-	if b := w.in.History.OpenBreaker(w.in.Now); b != nil {
-		w.hold(d, nil, HoldBreaker, "%d GPUs are missing; %s", need, breakerText(b))
-		return false
-	}
-	if w.doubted(d, need) {
-		return false
-	}
-	if d.p.Kind == policy.Instant && !w.in.Snapshot.Instants.Complete {
-		w.hold(d, nil, HoldReadyMade, "%d GPUs are missing; the list of ready-made machines could not be read: %s", need, w.in.Snapshot.Instants.Problem)
-		return false
-	}
-	if d.p.Kind != policy.Instant && !w.in.Snapshot.Hosts.Complete {
-		w.hold(d, nil, HoldHosts, "%d GPUs are missing; the list of hosts could not be read: %s", need, w.in.Snapshot.Hosts.Problem)
+	if why := w.noGrowth(d); why.Code != "" {
+		w.hold(d, nil, why.Code, "%d GPUs are missing; %s", need, why.Text)
 		return false
 	}
 	return !w.cooling(d)
+}
+
+// noGrowth is what stops all growth of a policy; zero if nothing does.
+func (w *world) noGrowth(d *desk) Reason {
+	if b := w.in.History.OpenBreaker(w.in.Now); b != nil {
+		return Reason{HoldBreaker, breakerText(b)}
+	}
+	if doubt := w.doubted(); doubt != "" {
+		return Reason{HoldDisagrees, doubt}
+	}
+	if d.p.Kind == policy.Instant && !w.in.Snapshot.Instants.Complete {
+		return Reason{HoldReadyMade, "the list of ready-made machines could not be read: " + w.in.Snapshot.Instants.Problem}
+	}
+	if d.p.Kind != policy.Instant && !w.in.Snapshot.Hosts.Complete {
+		return Reason{HoldHosts, "the list of hosts could not be read: " + w.in.Snapshot.Hosts.Problem}
+	}
+	return Reason{}
 }
 
 // candidates filters the shelf for one policy, into out; the funnel says what fell
@@ -525,6 +531,9 @@ type growth struct {
 	asked   int         // machines that a yes would bring
 	unasked int         // candidates that no question was left for
 	swap    *Machine    // on-demand that may make room for spot
+	// voluntary: beyond repairs machines, what is bought replaces what goes on delivering.
+	voluntary bool
+	repairs   int
 	// replaces is the machine that moves, worth what it really costs.
 	replaces *Machine
 	worth    market.Rate
@@ -546,6 +555,10 @@ func (g *growth) take(c *candidate) {
 	}
 	if c.price > g.room && !g.swaps(c) {
 		g.drop(g.room)
+		return
+	}
+	if g.churns() && !g.w.mayChurn(g.d, g.replaces) {
+		g.left = 0
 		return
 	}
 	// Another model of the same host may have been taken since it was counted.
@@ -623,6 +636,7 @@ func (g *growth) deploy(c *candidate) bool {
 	g.w.plan.Actions = append(g.w.plan.Actions, a)
 	g.w.reserve(g.d, c.price)
 	g.room = g.room.Sub(c.price)
+	g.account()
 	g.left--
 	g.bought++
 	g.d.busy = true

@@ -59,6 +59,9 @@ type Action struct {
 	Storage  market.Rate     `json:"storage_usd_hour,omitempty"` // whole machine
 	// Replaces is the machine whose place a deploy takes once it runs.
 	Replaces string `json:"replaces,omitempty"`
+	// Voluntary: what it replaces would have gone on delivering. It counts for
+	// limits.max_churn_per_hour.
+	Voluntary bool `json:"voluntary,omitempty"`
 	// AskOnly has a bid of a machine validated and not submitted.
 	AskOnly bool `json:"ask_only,omitempty"`
 	// Ports are the forwards to ask for; none where the host does not say which

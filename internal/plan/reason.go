@@ -48,6 +48,7 @@ const (
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
 	HoldDeadline    = "deadline" // passed, or cannot be met
+	HoldChurn       = "churn"    // enough was replaced voluntarily within the hour
 	HoldFallback    = "fallback" // on-demand covers, or may not yet
 )
 

@@ -22,6 +22,7 @@ type Shadow struct {
 	Spend    []Spend    `json:"spend,omitempty"`
 	Totals   []Total    `json:"totals,omitempty"`
 	Scaled   []Scaled   `json:"scaled,omitempty"`
+	Churn    []Scaled   `json:"churn,omitempty"`
 	Short    []Short    `json:"short,omitempty"`
 	Settling []Settling `json:"settling,omitempty"`
 	Progress []Progress `json:"progress,omitempty"`

@@ -130,6 +130,9 @@ func (h *History) shift(step time.Duration) {
 	for i := range h.Scaled {
 		move(&h.Scaled[i].At)
 	}
+	for i := range h.Churn {
+		move(&h.Churn[i].At)
+	}
 	for i := range h.Progress {
 		move(&h.Progress[i].Since, &h.Progress[i].At)
 	}

@@ -28,7 +28,7 @@ func (f *file) build() Set {
 			MinBalance: f.Budget.MinBalance.amount(), MinRunway: f.Budget.MinRunway.v,
 			Zone: Zone(f.Budget.TimeZone.v), Scope: Scope(f.Budget.Scope.v),
 		},
-		Limits: Limits{MaxActions: f.Limits.MaxActions.v, MaxProbes: f.Limits.MaxProbes.v},
+		Limits: Limits{MaxActions: f.Limits.MaxActions.v, MaxProbes: f.Limits.MaxProbes.v, MaxChurn: market.Some(f.Limits.MaxChurn.v)},
 		Safety: Safety{
 			UnknownLooks: f.Safety.UnknownLooks.v, UnknownAge: f.Safety.UnknownAge.v,
 			AbsentLooks: f.Safety.AbsentLooks.v, AbsentAge: f.Safety.AbsentAge.v,
@@ -47,9 +47,26 @@ func (f *file) build() Set {
 		}
 	}
 	byName := func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) }
+	if !f.Limits.MaxChurn.set {
+		s.Limits.MaxChurn = market.Some(s.usualChurn())
+	}
 	slices.SortFunc(s.Policies, byName)
 	slices.SortFunc(s.Shadows, byName)
 	return s
+}
+
+// leastChurn is the default of limits.max_churn_per_hour where little is wanted.
+const leastChurn = 10
+
+// usualChurn lets every machine be replaced twice in an hour: a fallback to on-demand
+// and the return from it need not wait, and what swings faster than that costs more than
+// it saves.
+func (s *Set) usualChurn() int {
+	machines := 0
+	for i := range s.Policies {
+		machines += s.Policies[i].Target
+	}
+	return max(leastChurn, 2*machines)
 }
 
 func (p *filePolicy) build() Policy {

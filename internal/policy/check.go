@@ -185,6 +185,9 @@ func (d *decoder) checkKind(p *filePolicy) {
 		return
 	}
 	const later = "use kind vm"
+	if p.Shadow.v && p.Kind.v != string(VM) {
+		d.fail(CodeKind, p.Shadow.at, "use kind vm, or remove shadow", "kind %s has no shadows: no record says what becomes of such machines", p.Kind.v)
+	}
 	if p.Kind.v == string(Instant) {
 		d.checkInstant(p)
 		return

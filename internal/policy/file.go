@@ -59,6 +59,7 @@ type fileLimits struct {
 	at
 	MaxActions integer `yaml:"max_actions_per_cycle" jsonschema:"minimum=1,maximum=1000,default=20" jsonschema_description:"Deploys, rebids and deletions per cycle."`
 	MaxProbes  integer `yaml:"max_probes_per_cycle" jsonschema:"minimum=0,maximum=10000,default=40" jsonschema_description:"Questions about bids per cycle. 0 asks none, so no spot machine is bought."`
+	MaxChurn   integer `yaml:"max_churn_per_hour" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Machines, of all policies, replaced within an hour that would have gone on delivering: moves, and spot in the place of on-demand. Losses, caps and your own changes do not count. 0 replaces none. Default: 10, or twice the machines that all policies want where that is more."`
 }
 
 type fileSafety struct {
@@ -89,7 +90,7 @@ type filePolicy struct {
 	Name          text             `yaml:"name" jsonschema:"required" jsonschema_description:"Unique; part of every machine's name. Letters and digits with single - _ or . between them."`
 	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought: vm is a machine of your size on a host; instant is a machine that waits ready-made, on demand, of its own size and image; container comes with a later version."`
 	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback buys spot and covers with on-demand what spot cannot. Default: spot for kind vm, on_demand for the others."`
-	Shadow        boolean          `yaml:"shadow" jsonschema:"default=false" jsonschema_description:"Decide, record and count what this policy would do beside the others, and never do it: it asks the market nothing, holds no budget and owns no machine. Machines that it has already are left alone."`
+	Shadow        boolean          `yaml:"shadow" jsonschema:"default=false" jsonschema_description:"Decide, record and count what this policy would do beside the others, and never do it (kind vm): it asks the market nothing, holds no budget and owns no machine. Machines that it has already are left alone."`
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
 	Fallback      fileFallback     `yaml:"fallback" jsonschema_description:"For capacity spot_with_fallback: when on-demand steps in, and when it goes."`
 	Migrate       fileMigrate      `yaml:"migrate" jsonschema_description:"When a running spot machine is replaced by a cheaper one."`

@@ -48,7 +48,7 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 			MarketplaceRPS: 1, InstancesRPM: 100,
 		},
 		Budget: Budget{Zone: "UTC", Scope: ScopeOwner},
-		Limits: Limits{MaxActions: 20, MaxProbes: 40},
+		Limits: Limits{MaxActions: 20, MaxProbes: 40, MaxChurn: market.Some(10)},
 		Safety: Safety{
 			UnknownLooks: 3, UnknownAge: 10 * time.Minute, AbsentLooks: 3, AbsentAge: 2 * time.Minute,
 			BackoffMin: 30 * time.Second, BackoffMax: time.Hour,
@@ -61,7 +61,7 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 			MaxGPUHour: market.USD(0, 40), Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: 20 * time.Minute, Bidding: Bidding{Strategy: Discover, MaxStep: 0.2}, Migrate: Migrate{MinSaving: 0.1, Payback: time.Hour},
 		}},
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Budget) bool { return reflect.DeepEqual(a, b) }), cmp.Comparer(func(a, b Bidding) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Budget) bool { return reflect.DeepEqual(a, b) }), cmp.Comparer(func(a, b Bidding) bool { return a == b }), cmp.Comparer(func(a, b Limits) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -311,4 +311,25 @@ func genFile(t *rapid.T) string {
 		}
 	}
 	return b.String()
+}
+
+func TestTheChurnBudgetGrowsWithWhatIsWantedUnlessItIsWritten(t *testing.T) {
+	for text, want := range map[string]int{
+		"":                                  40,
+		"limits: {max_churn_per_hour: 0}\n": 0,
+		"limits: {max_churn_per_hour: 3}\n": 3,
+	} {
+		set, problems := Parse("x", []byte("version: 1\n"+text+"policies:\n  - {name: a, target: {instances: 12}, max_gpu_hour: 0.4}\n"+
+			"  - {name: b, target: {gpus: 16}, shape: {gpus: 2}, max_gpu_hour: 0.4}\n  - {name: c, shadow: true, target: {gpus: 99}, max_gpu_hour: 0.4}\n"))
+		if got := set.Limits.MaxChurn.Or(-1); HasErrors(problems) || got != want {
+			t.Errorf("%q: %d, want %d %v", text, got, want, problems)
+		}
+	}
+}
+
+func TestOnlyVirtualMachinesHaveShadows(t *testing.T) {
+	_, problems := Parse("x", []byte("version: 1\npolicies:\n  - {name: a, kind: instant, shadow: true, target: {instances: 1}, max_gpu_hour: 0.4}\n"))
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == CodeKind && strings.Contains(p.String(), "has no shadows") }) {
+		t.Errorf("%v", problems)
+	}
 }

@@ -98,6 +98,9 @@ var zones sync.Map // Zone to *time.Location
 type Limits struct {
 	MaxActions int `json:"max_actions_per_cycle"`
 	MaxProbes  int `json:"max_probes_per_cycle"`
+	// MaxChurn bounds the machines replaced in an hour that need not have been; unknown
+	// is no bound.
+	MaxChurn market.Maybe[int] `json:"max_churn_per_hour,omitzero"`
 }
 
 // Safety is how much evidence is enough.

@@ -54,7 +54,7 @@ type turn struct {
 func books(real *plan.History, s *plan.Shadow) plan.History {
 	h := plan.History{
 		Machines: cloneMachines(s.Machines), Spend: slices.Clone(s.Spend), Totals: slices.Clone(s.Totals), Scaled: slices.Clone(s.Scaled),
-		Short: slices.Clone(s.Short), Settling: slices.Clone(s.Settling), Progress: slices.Clone(s.Progress), Brackets: slices.Clone(s.Brackets),
+		Churn: slices.Clone(s.Churn), Short: slices.Clone(s.Short), Settling: slices.Clone(s.Settling), Progress: slices.Clone(s.Progress), Brackets: slices.Clone(s.Brackets),
 		Backoffs: slices.Clone(real.Backoffs), Clock: s.Clock, LookedAt: s.LookedAt,
 		Pauses: slices.Clone(real.Pauses), Breakers: slices.Clone(real.Breakers), Hosts: slices.Clone(real.Hosts), Rises: slices.Clone(real.Rises),
 		Levels: slices.Clone(real.Levels), RebidApplies: real.RebidApplies,
@@ -188,7 +188,7 @@ func (t *turn) keep() {
 	h, s := &t.h, &t.s
 	s.Machines, s.Spend, s.Totals, s.Scaled, s.Short = h.Machines, h.Spend, h.Totals, h.Scaled, h.Short
 	s.Settling, s.Progress, s.Brackets, s.Backoffs = h.Settling, h.Progress, h.Brackets, h.Backoffs
-	s.Clock, s.LookedAt = h.Clock, h.LookedAt
+	s.Churn, s.Clock, s.LookedAt = h.Churn, h.Clock, h.LookedAt
 }
 
 func (t *turn) report(p *plan.Plan) plan.ShadowReport {
