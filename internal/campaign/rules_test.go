@@ -284,7 +284,7 @@ func (w *world) judge(op string, form url.Values) {
 // kindOf is the kind of action that sends such a write.
 func kindOf(op string) plan.ActionKind {
 	switch {
-	case strings.Contains(op, "/deploy"):
+	case strings.Contains(op, "/deploy"), strings.HasSuffix(op, "POST /api/v2/instances"):
 		return plan.Deploy
 	case strings.Contains(op, "/modify/"), strings.Contains(op, "/validate/existing"):
 		return plan.Rebid

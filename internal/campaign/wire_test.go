@@ -2,10 +2,12 @@ package campaign
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -54,7 +56,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	form, err := url.ParseQuery(string(body))
+	form, err := formOf(body)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +84,34 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.after(op)
 	}
 	return res, err
+}
+
+// formOf reads a request of either API; of v2's orders what is looked at.
+func formOf(body []byte) (url.Values, error) {
+	if !bytes.HasPrefix(body, []byte("{")) {
+		return url.ParseQuery(string(body))
+	}
+	var v2 struct {
+		Data struct {
+			Attributes struct {
+				Name      string
+				SSHKey    string `json:"ssh_key"`
+				Resources struct {
+					GPUs json.RawMessage
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &v2); err != nil {
+		return nil, err
+	}
+	a, form := &v2.Data.Attributes, url.Values{}
+	form.Set("name", a.Name)
+	form.Set("ssh_key", a.SSHKey)
+	if count := regexp.MustCompile(`"count":\s*([0-9]+)`).FindSubmatch(a.Resources.GPUs); count != nil {
+		form.Set("gpu_count", string(count[1]))
+	}
+	return form, nil
 }
 
 func readBody(r *http.Request) ([]byte, error) {

@@ -75,11 +75,16 @@ func (b *books) Accept(in plan.Intent, d market.Deployed, detail string) (plan.I
 
 // Refuse implements actuator.Book. A host that refused a deploy for another
 // reason than the bid is left alone for a while; a failure that is not about
-// price or capacity counts toward the breaker, and is not held against the host.
+// price or capacity counts toward the breaker, and is not held against the host. What
+// v2 refuses counts no further than v2: v0 is asked instead.
 func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error) {
 	return b.settle(in, func(h *plan.History, in *plan.Intent) (events []plan.Event) {
 		now := b.clock.Now()
 		plan.Refuse(h, in, class, detail, now)
+		if in.Kind == plan.Deploy && in.Via == market.ViaV2 && class != market.ClassRateLimited {
+			plan.Shun(h, b.set.Safety, in, class, detail)
+			return nil
+		}
 		switch class {
 		case market.ClassUnavailable, market.ClassUnauthorized, market.ClassShapeChanged:
 			return plan.Fail(h, b.set.Safety, now)
@@ -92,7 +97,7 @@ func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.
 			return nil
 		}
 		if in.Kind == plan.Deploy {
-			plan.Penalise(h, b.set.Safety, in.Site(), in.Model, in.Shape.GPUs, market.MaxRate, detail, now)
+			plan.Shun(h, b.set.Safety, in, class, detail)
 		}
 		if in.Kind == plan.Deploy && class == market.ClassRefused {
 			// Neither price nor capacity: it may be the order, and then every host

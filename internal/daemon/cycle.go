@@ -209,10 +209,13 @@ func (d *Daemon) mayShowUp(last *plan.Intent) bool {
 	return last.State == plan.IntentExpired && d.o.Clock.Now().Sub(last.SettledAt) < lateAge
 }
 
+// addressTakes is how long v2 may take to tell a running machine's address.
+const addressTakes = time.Minute
+
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
 func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History) market.Snapshot {
-	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant)}
+	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant), V2: s.MayUseV2(), Told: map[string]market.Status{}}
 	for i := range h.Machines {
 		m := &h.Machines[i]
 		if m.Phase == plan.PhaseUnknown || m.Phase == plan.PhaseAccepted {
@@ -228,6 +231,9 @@ func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h
 		}
 		if m.API == market.V2 {
 			e.Second = append(e.Second, m.ID)
+			if m.Phase == plan.PhaseLive && (m.IP != "" || c.Now().Sub(m.StatusAt) > addressTakes) {
+				e.Told[m.ID] = m.Status
+			}
 		}
 	}
 	return scanner.New(r, c).Scan(ctx, e)

@@ -18,7 +18,7 @@ type outfitter struct {
 }
 
 // Outfit implements actuator.Outfitter. TensorDock wants a password in every
-// order. Where the policy names neither password nor key, it is the only way in,
+// order through v0. Where the policy names neither password nor key, it is the only way in,
 // and is kept in a file before it is sent; where there is a key, the password is
 // random and nobody ever knows it.
 func (o *outfitter) Outfit(a plan.Action, name string) (market.Order, error) {
@@ -27,13 +27,16 @@ func (o *outfitter) Outfit(a plan.Action, name string) (market.Order, error) {
 		return market.Order{}, fmt.Errorf("policy %s is not in the configuration", a.Policy)
 	}
 	m := o.materials[a.Policy]
-	pw, err := o.password(name, m)
-	if err != nil {
+	image, pw := p.Image, secret.String{}
+	var err error
+	if a.Via == market.ViaV2 { // which knows no passwords
+		image = p.ImageV2
+	} else if pw, err = o.password(name, m); err != nil {
 		return market.Order{}, err
 	}
 	return market.Order{
 		Via: a.Via, Instant: a.Instant, Many: a.Many, Name: name, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity, Bid: a.Bid,
-		Image: p.Image, Ports: a.Ports, Password: pw, SSHKey: m.SSHKey, CloudInit: m.CloudInit,
+		Image: image, Ports: a.Ports, Password: pw, SSHKey: m.SSHKey, CloudInit: m.CloudInit,
 	}, nil
 }
 

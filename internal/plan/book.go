@@ -102,6 +102,9 @@ func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
 	if a.Capacity == market.Spot {
 		m.Bid = market.Some(a.Bid)
 	}
+	if a.Via == market.ViaV2 {
+		m.API = market.V2 // until v0 shows it
+	}
 	h.Machines = append(h.Machines, m)
 	return nil
 }

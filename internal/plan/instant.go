@@ -79,8 +79,13 @@ func (o *offer) site() string {
 	return o.host.ID
 }
 
-// Site is the same of an intent.
-func (in *Intent) Site() string { return cmp.Or(in.Host, in.Instant) }
+// site is the same of an intent.
+func (in *Intent) site() string {
+	if in.Via == market.ViaV2 {
+		return siteV2(in.Host)
+	}
+	return cmp.Or(in.Host, in.Instant)
+}
 
 // site is the same of a machine.
 func (m *Machine) site() string { return cmp.Or(m.Host, m.Instant) }

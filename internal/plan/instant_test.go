@@ -98,7 +98,7 @@ func TestAFailedListOfReadyMadeMachinesHoldsOnlyThosePolicies(t *testing.T) {
 func TestARefusedReadyMadeMachineIsLeftAlone(t *testing.T) {
 	in := readyMade(1, newInstant("a", "", "0.30"), newInstant("b", "", "0.31"))
 	intent := Intent{Instant: "a", Model: rtx4090, Shape: market.Shape{GPUs: 1}}
-	Penalise(&in.History, in.Safety, intent.Site(), rtx4090, 1, market.MaxRate, "gone", in.Now)
+	Penalise(&in.History, in.Safety, intent.site(), rtx4090, 1, market.MaxRate, "gone", in.Now)
 	if got := actions(Compute(in), Deploy); len(got) != 1 || got[0].Instant != "b" {
 		t.Fatalf("%+v", got)
 	}

@@ -630,6 +630,8 @@ func (g *growth) deploy(c *candidate) bool {
 		g.w.shelf.ordered[c.ready.ID] = true
 	} else if a.Ports, ok = pickPorts(c.host, t, p.Ports); !ok {
 		return false
+	} else {
+		a.Via = g.w.via(g.d, c, a.Ports)
 	}
 	t.use(c.gpu.Model, c.shape, a.Ports)
 	t.ofPolicy[p.Name]++

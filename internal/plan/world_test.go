@@ -307,6 +307,9 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 	if chance(t, "deadline", 20) {
 		p.Deadline = policy.Deadline{Work: time.Duration(1+upTo(t, "work", 20)) * time.Hour, By: t0.Add(time.Duration(upTo(t, "by", 10)) * time.Hour)}
 	}
+	if chance(t, "a key", 60) {
+		p.HasKey, p.ImageV2 = true, "ubuntu2204"
+	}
 	if chance(t, "ready-made", 15) {
 		p.Kind, p.Capacity, p.Fallback, p.Migrate, p.Shape = policy.Instant, market.OnDemand, policy.Fallback{}, policy.Migrate{}, market.Shape{GPUs: g, VCPUs: pick(t, "least vcpus", 0, 4)}
 		p.Image = pick(t, "image", "", "Ubuntu 22.04 LTS")

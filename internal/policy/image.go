@@ -47,6 +47,12 @@ func imageName(written string) string {
 	return written
 }
 
+// imageV2 is v2's name of a v0 image; "" if it has none.
+func imageV2(name string) string {
+	i, _ := findImage(name)
+	return i.alias
+}
+
 func nearestImage(name string) (string, bool) {
 	var names []string
 	for _, i := range images() {

@@ -151,16 +151,19 @@ type Policy struct {
 	// the number of GPUs the user wrote.
 	Target int `json:"target_machines"`
 	// Deadline, where there is one, makes Target the most machines at once.
-	Deadline   Deadline      `json:"deadline,omitzero"`
-	Match      Match         `json:"match"`
-	Shape      market.Shape  `json:"shape"`
-	MaxGPUHour market.Rate   `json:"max_gpu_hour"` // all-in, per GPU
-	Image      string        `json:"image"`        // v0 name, e.g. "Ubuntu 22.04 LTS"
-	Ports      []int         `json:"ports,omitempty"`
-	Spread     Spread        `json:"spread,omitzero"`
-	Bidding    Bidding       `json:"bidding,omitzero"`
-	Budget     Budget        `json:"budget,omitzero"`
-	Cooldown   time.Duration `json:"cooldown,omitempty"`
+	Deadline   Deadline     `json:"deadline,omitzero"`
+	Match      Match        `json:"match"`
+	Shape      market.Shape `json:"shape"`
+	MaxGPUHour market.Rate  `json:"max_gpu_hour"`       // all-in, per GPU
+	Image      string       `json:"image"`              // v0 name, e.g. "Ubuntu 22.04 LTS"
+	ImageV2    string       `json:"image_v2,omitempty"` // v2's name of it, e.g. "ubuntu2204"; "" if it has none
+	// HasKey: an SSH key is given.
+	HasKey   bool          `json:"has_ssh_key,omitempty"`
+	Ports    []int         `json:"ports,omitempty"`
+	Spread   Spread        `json:"spread,omitzero"`
+	Bidding  Bidding       `json:"bidding,omitzero"`
+	Budget   Budget        `json:"budget,omitzero"`
+	Cooldown time.Duration `json:"cooldown,omitempty"`
 	// MinLifetime protects young machines from voluntary removal.
 	MinLifetime time.Duration `json:"min_lifetime,omitempty"`
 	// BootTimeout is how long a machine may take until it runs.
@@ -202,6 +205,12 @@ type Deadline struct {
 // Buys says whether the policy has machines of that capacity.
 func (p *Policy) Buys(c market.Capacity) bool {
 	return p.Capacity == c || p.Capacity == SpotWithFallback && (c == market.Spot || c == market.OnDemand)
+}
+
+// MayUseV2 says whether the policy's on-demand machines could be bought through v2,
+// which lets nobody in without an SSH key.
+func (p *Policy) MayUseV2() bool {
+	return p.Kind == VM && p.Buys(market.OnDemand) && p.HasKey && p.ImageV2 != ""
 }
 
 // Match says which offers a policy takes. Empty lists match everything. Names
@@ -299,6 +308,11 @@ func (s *Set) ShadowNames() []string {
 		out = append(out, s.Shadows[i].Name)
 	}
 	return out
+}
+
+// MayUseV2 says whether v2 may be asked for a machine; shadows do not ask.
+func (s *Set) MayUseV2() bool {
+	return slices.ContainsFunc(s.Policies, func(p Policy) bool { return p.MayUseV2() && p.Target > 0 })
 }
 
 // Wants says whether a policy of the kind wants any machine; shadows do, too.

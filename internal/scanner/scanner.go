@@ -37,6 +37,10 @@ type Expected struct {
 	Ordered  []string // names of orders that no look has shown yet
 	Second   []string // of Known and Leaving, what only v2 has ever shown
 	Instants bool     // ready-made machines are wanted
+	V2       bool     // machines may be bought through v2
+	// Told are the machines of Second of which v2's details are known, with the status
+	// under which they were read.
+	Told map[string]market.Status
 }
 
 // maxLookups bounds the machines asked for one by one in a single scan.

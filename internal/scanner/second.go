@@ -9,10 +9,11 @@ import (
 )
 
 // second asks v2's list where it may tell what v0's does not: of an order that v0
-// leaves out, and of machines that only v2 has ever shown. It costs one request
-// of v2's hundred a minute, and is not worth more.
+// leaves out, of machines that only v2 has ever shown, and of whether machines can be
+// bought through v2 now. It costs one request of v2's hundred a minute, and is not
+// worth more.
 func (s *Scanner) second(ctx context.Context, snap *market.Snapshot, e Expected) {
-	if len(e.Second) == 0 && !lacks(snap, e.Ordered) {
+	if !e.V2 && len(e.Second) == 0 && !lacks(snap, e.Ordered) {
 		return
 	}
 	list, err := s.reader.InstancesV2(ctx)
@@ -54,10 +55,10 @@ func (s *Scanner) merge(ctx context.Context, snap *market.Snapshot, list []marke
 		if listed[inst.ID] || inst.Status == market.StatusTerminated || slices.Contains(leaving, inst.ID) || !known && !ours {
 			continue
 		}
-		if !known && lookups < maxLookups {
+		if told, ok := e.Told[inst.ID]; lookups < maxLookups && (!known || !ok || told != inst.Status) {
 			lookups++
 			var there bool
-			if inst, there = s.details(ctx, inst); !there {
+			if inst, there = s.details(ctx, inst); !there && !known {
 				continue
 			}
 		}
@@ -68,9 +69,9 @@ func (s *Scanner) merge(ctx context.Context, snap *market.Snapshot, list []marke
 	slices.SortFunc(snap.Instances.Value, func(a, b market.Instance) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// details asks, at its first sight, for what v2's list does not carry: it may hold
-// no more than id, name and status. A machine that is shown there and does not
-// exist when asked for is what an old list shows.
+// details asks, at its first sight and when its status has changed, for what v2's list
+// does not carry: it may hold no more than id, name and status. A machine that is shown
+// there and does not exist when asked for is what an old list shows.
 func (s *Scanner) details(ctx context.Context, inst market.Instance) (market.Instance, bool) {
 	full, err := s.reader.InstanceV2(ctx, inst.ID)
 	switch {

@@ -34,6 +34,7 @@ func TestV2IsAskedOnlyWhereItMayTellWhatV0DoesNot(t *testing.T) {
 		"nothing is expected":                {want: 0},
 		"all that is known is listed":        {e: Expected{Known: []string{"a"}}, v0: []market.Instance{{ID: "a"}}, want: 0},
 		"a known machine is missing":         {e: Expected{Known: []string{"a"}}, want: 0},
+		"machines may be bought through v2":  {e: Expected{V2: true}, want: 1},
 		"an order that v0 lists":             {e: Expected{Ordered: []string{order}}, v0: []market.Instance{{ID: "a", Name: order}}, want: 0},
 		"an order that v0 leaves out":        {e: Expected{Ordered: []string{order}}, want: 1},
 		"several orders that v0 leaves out":  {e: Expected{Ordered: []string{order, order + "x"}}, want: 1},
@@ -88,8 +89,27 @@ func TestWhatOnlyV2ShowsJoinsTheListOnce(t *testing.T) {
 	if slices.Contains(s.Gone, "known") || !slices.Contains(s.Gone, "leaving") {
 		t.Errorf("gone: %v", s.Gone)
 	}
-	if !slices.Equal(f.asked2, []string{"lost", "ghost"}) {
+	if !slices.Equal(f.asked2, []string{"lost", "known", "ghost"}) {
 		t.Errorf("asked v2 for %v", f.asked2)
+	}
+}
+
+func TestDetailsAreAskedForOnceAndWhenTheStatusHasChanged(t *testing.T) {
+	for name, c := range map[string]struct {
+		told map[string]market.Status
+		want int
+	}{
+		"never told":                {nil, 1},
+		"told":                      {map[string]market.Status{"b": market.StatusRunning}, 0},
+		"told under another status": {map[string]market.Status{"b": market.StatusStarting}, 1},
+	} {
+		f := &fake{second: lists(item("b", order)), one: func(id string) (market.Instance, error) {
+			return market.Instance{ID: id, Status: market.StatusRunning, IP: "192.0.2.1", Total: market.Some(market.USD(0, 40))}, nil
+		}}
+		s := scanFor(f, Expected{Known: []string{"b"}, Second: []string{"b"}, Told: c.told})
+		if len(f.asked2) != c.want || len(s.Instances.Value) != 1 || (s.Instances.Value[0].IP != "") != (c.want == 1) {
+			t.Errorf("%s: asked for %v, %+v", name, f.asked2, s.Instances.Value)
+		}
 	}
 }
 

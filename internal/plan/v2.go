@@ -1,0 +1,51 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// On-demand machines are bought through v2 where it can sell what is wanted, and
+// through v0 where it cannot: v2 is the API that TensorDock develops.
+
+// leastDiskV2 is the least storage that v2 sells, in GB.
+const leastDiskV2 = 100
+
+// memoryV2 says whether v2 sells machines with so many GB of RAM.
+func memoryV2(gb int) bool {
+	return slices.Contains([]int{2, 4, 6, 8, 10, 512}, gb) || gb >= 16 && gb <= 256 && gb%16 == 0
+}
+
+// sellsV2 says whether v2 can be asked for a policy's machine of this shape with these
+// ports. It wants an SSH key, an image that it knows by name, and a way to log in.
+func sellsV2(p *policy.Policy, s market.Shape, ports []market.PortForward) bool {
+	login := strings.HasPrefix(p.ImageV2, "windows") ||
+		slices.ContainsFunc(ports, func(f market.PortForward) bool { return f.Internal == 22 })
+	return p.MayUseV2() && login && s.Storage >= leastDiskV2 && memoryV2(s.RAM) && s.VCPUs%2 == 0
+}
+
+// via is the way a machine is ordered on a host.
+func (w *world) via(d *desk, c *candidate, ports []market.PortForward) market.Via {
+	_, failed := w.shelf.backed[backoffKey{host: siteV2("")}]
+	_, here := w.shelf.backed[backoffKey{siteV2(c.host.ID), c.gpu.Model, c.shape.GPUs}]
+	if d.buying != market.OnDemand || !w.in.Snapshot.V2.Complete || failed || here || !sellsV2(d.p, c.shape, ports) {
+		return market.ViaHost
+	}
+	return market.ViaV2
+}
+
+// siteV2 is a host as v2 sells it, or v2 as a whole: what it refuses, v0 may sell.
+func siteV2(host string) string { return "v2:" + host }
+
+// Shun keeps us away from what refused an order: its site, or all of v2 where the
+// refusal was not about this host.
+func Shun(h *History, s policy.Safety, in *Intent, class market.Class, detail string) {
+	if in.Via == market.ViaV2 && class != market.ClassNoCapacity {
+		Penalise(h, s, siteV2(""), "", 0, market.MaxRate, detail, in.AnswerAt)
+		return
+	}
+	Penalise(h, s, in.site(), in.Model, in.Shape.GPUs, market.MaxRate, detail, in.AnswerAt)
+}
