@@ -32,14 +32,8 @@ const patience = 4 * time.Minute
 // patience has run out; the loop ends
 // because every round spends at least one of them.
 func Converse(ctx context.Context, c clock.Clock, a Asker, in plan.Input) (plan.Input, plan.Plan) {
-	began, at := c.Uptime(), c.Now()
-	late := func() bool {
-		took, ok := c.Uptime().Since(began)
-		if !ok {
-			took = c.Now().Sub(at)
-		}
-		return took > patience
-	}
+	began := clock.SteadyFrom(c)
+	late := func() bool { return began.Now().Sub(began.At) > patience }
 	for {
 		p := plan.Compute(in)
 		if len(p.Questions) == 0 {

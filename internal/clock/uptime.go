@@ -23,6 +23,25 @@ func (u Uptime) Since(earlier Uptime) (time.Duration, bool) {
 	return u.At - earlier.At, true
 }
 
+// Steady is a clock that goes on from one moment as time does, whoever sets the other
+// meanwhile. Where the uptime is not known it is the other's time of day.
+type Steady struct {
+	Clock
+	At time.Time // the moment
+	Up Uptime    // read at that moment
+}
+
+// SteadyFrom goes on from now.
+func SteadyFrom(c Clock) Steady { return Steady{Clock: c, At: c.Now(), Up: c.Uptime()} }
+
+// Now implements Clock.
+func (s Steady) Now() time.Time {
+	if d, ok := s.Uptime().Since(s.Up); ok {
+		return s.At.Add(d)
+	}
+	return s.Clock.Now()
+}
+
 // Where Linux names its present boot, with a new name for every one, and tells the
 // seconds since, in hundredths.
 const (

@@ -16,28 +16,13 @@ import (
 // that writes the intent together with the change to the fleet's books.
 type books struct {
 	ledger *ledger.Ledger
+	// clock goes on from the look as time does: what is booked until the next one fits to
+	// it, whoever sets the clock meanwhile. That one finds out, and moves all of it.
 	clock  clock.Clock
 	set    *policy.Set
 	cycle  uint64
 	caps   func(policy string) plan.Caps
 	notice func([]plan.Event) // what a booking set off: a breaker
-}
-
-// steady goes on from a look as time does: what is booked between two looks fits to
-// the first of them, whoever sets the clock meanwhile. The next look finds out, and
-// moves all of it.
-type steady struct {
-	clock.Clock
-	at time.Time
-	up clock.Uptime
-}
-
-// Now implements clock.Clock.
-func (s steady) Now() time.Time {
-	if d, ok := s.Uptime().Since(s.up); ok {
-		return s.at.Add(d)
-	}
-	return s.Clock.Now()
 }
 
 // Begin implements actuator.Book. A deletion that was asked for before, and never

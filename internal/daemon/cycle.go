@@ -40,7 +40,7 @@ type turn struct {
 func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 	t := turn{Daemon: d}
 	t.c, t.m, t.generation = d.composed()
-	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode}
+	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode, Early: d.vigil.take()}
 	err := t.finish(t.run(ctx))
 	if t.looked {
 		d.saw(t.generation, &t.r.Input)
@@ -98,6 +98,7 @@ func (t *turn) run(ctx context.Context) error {
 	if t.look, err = t.Daemon.look(&t.c, t.generation, snap, &h); err != nil {
 		return err
 	}
+	t.look.Early = t.r.Early != ""
 	t.looked, t.r.Problem = true, problemOf(&snap)
 	h.Remember(s.Policies)
 	if err := t.pauseByFile(&h); err != nil {
@@ -261,6 +262,9 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
 		in.Interval = sched.Interval(look.Now)
 	}
+	if in.Interval <= longestWatch {
+		in.Watch = watchEvery(s)
+	}
 	in.Limits.MaxProbes = min(in.Limits.MaxProbes, plan.ProbesWithin(in.Interval, s.TensorDock.MarketplaceRPS, otherRequests))
 	return in
 }
@@ -332,7 +336,7 @@ func (t *turn) books(in *plan.Input) *books {
 	looked := *in
 	return &books{
 		ledger: t.o.Ledger, set: &t.c.Set, cycle: t.r.Cycle, caps: looked.CapsFor,
-		clock:  steady{t.o.Clock, t.look.Now, clock.Uptime{Boot: t.look.Boot, At: t.look.Up}},
+		clock:  clock.Steady{Clock: t.o.Clock, At: t.look.Now, Up: clock.Uptime{Boot: t.look.Boot, At: t.look.Up}},
 		notice: func(e []plan.Event) { t.r.Events = append(t.r.Events, e...) },
 	}
 }

@@ -64,6 +64,9 @@ type Daemon struct {
 	metrics *metrics
 	wake    chan struct{}
 
+	// vigil is what looks between cycles have found; only Run uses it.
+	vigil vigil
+
 	// acting is held while one action is carried out, by a cycle or by destroy.
 	acting sync.Mutex
 
@@ -95,7 +98,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		o: o, config: o.Config, market: m, metrics: newMetrics(o.Registerer),
-		wake: make(chan struct{}, 1), fresh: make(chan struct{}), holds: map[string]bool{},
+		vigil: vigil{left: mostEarly}, wake: make(chan struct{}, 1), fresh: make(chan struct{}), holds: map[string]bool{},
 	}
 	d.reload.ok(&d.config, o.Clock.Now())
 	d.metrics.configure(&d.config.Set)
@@ -154,8 +157,7 @@ func (d *Daemon) sleep(ctx context.Context) bool {
 	d.mu.Lock()
 	d.next = next
 	d.mu.Unlock()
-	_, err = d.o.Clock.Wait(ctx, next.Sub(now), d.wake)
-	return err == nil
+	return d.await(ctx, &c.Set, next.Sub(now))
 }
 
 // Wake asks for a cycle now instead of at the scheduled time.

@@ -19,6 +19,7 @@ import (
 // the words of our own vocabularies; never ids, hosts or error texts.
 type metrics struct {
 	cycles    *prometheus.CounterVec
+	early     *prometheus.CounterVec
 	duration  prometheus.Histogram
 	lastCycle prometheus.Gauge
 	section   *prometheus.GaugeVec
@@ -71,6 +72,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		cycles: counters("cycles_total", "Cycles finished, by result: ok, or problem where a list could not be read.", "result"),
+		early:  counters("watch_looks_total", "Looks at our machines between two cycles, by result: quiet, news where a cycle began early, or failed.", "result"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "tdscaler", Name: "cycle_duration_seconds",
 			Help: "How long a cycle took, from the scan to the report.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
@@ -126,7 +128,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
 	})
 	build.Set(1)
-	reg.MustRegister(build, m.cycles, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
+	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
@@ -139,6 +141,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) start() {
 	for _, r := range []string{"ok", "problem"} {
 		m.cycles.WithLabelValues(r)
+	}
+	for _, r := range []string{lookQuiet, lookNews, lookFailed} {
+		m.early.WithLabelValues(r)
 	}
 	for _, a := range []market.Answer{market.Accepted, market.Refused, market.Silent} {
 		m.probes.WithLabelValues(string(a))

@@ -75,7 +75,10 @@ func (o *observer) overcharged(m *Machine, total market.Rate) (doubted bool) {
 		}
 		return false
 	}
-	if m.Dear++; m.Dear == 1 {
+	if !o.l.Early || m.Dear == 0 {
+		m.Dear++
+	}
+	if m.Dear == 1 {
 		o.trip(BreakerPrices, fmt.Sprintf("%s is charged %s, it was sold for %s", m.Name, total, sold))
 	}
 	return m.Dear < o.l.Safety.AbsentLooks

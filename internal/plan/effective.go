@@ -27,7 +27,7 @@ func (w *world) effective(d *desk, c *candidate, demand market.Rate) market.Rate
 // with that disk, that costs demand on demand.
 func (w *world) rework(host string, model market.GPUModel, price, storage, demand market.Rate) market.Rate {
 	boot := w.records.TimeToReady(host, model)
-	loss := demand.Mul(missingFactor).For(boot + w.in.Interval).Add(price.For(boot)).Add(storage.For(2 * w.in.Interval))
+	loss := demand.Mul(missingFactor).For(boot + w.in.notice()).Add(price.For(boot)).Add(storage.For(2 * w.in.notice()))
 	return market.Rate(mulDiv(int64(loss), int64(w.records.hazard(host, model)), int64(Once)))
 }
 
@@ -108,4 +108,12 @@ func (w *world) settles(d *desk, o *offer) bool {
 		return s.Host == o.host.ID && s.Model == o.gpu.Model && s.Lasted < brief &&
 			(s.Offered.IsZero() || w.in.Now.Sub(s.Offered) < d.p.Fallback.Settle)
 	})
+}
+
+// notice is the longest time until a change of our machines is noticed.
+func (in *Input) notice() time.Duration {
+	if in.Watch > 0 {
+		return min(in.Watch, in.Interval)
+	}
+	return in.Interval
 }

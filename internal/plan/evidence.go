@@ -58,7 +58,9 @@ func (o *observer) weigh() {
 	case known:
 		d.Rate = min(d.Rate, gap)
 	}
-	d.Looks++
+	if !o.l.Early {
+		d.Looks++
+	}
 	start, ok1 := d.Start.Get()
 	left, ok2 := b.Value.Balance.Get()
 	d.Unpaid = b.Complete && ok1 && ok2 && start.Sub(left) < d.Rate.Scale(1, 10).For(now.Sub(d.Since))

@@ -217,7 +217,7 @@ func (g *growth) swaps(c *candidate) bool {
 	if m == nil || c.price > g.room.Add(m.Reserved) || c.price >= m.Reserved {
 		return false
 	}
-	gap := priorBoot + g.w.in.Interval
+	gap := priorBoot + g.w.in.notice()
 	return m.Reserved.Sub(c.price).For(swapPays) >= m.Reserved.Mul(2).For(gap)
 }
 

@@ -188,7 +188,7 @@ const longHold = 24 * time.Hour
 // boot, which is paid for.
 func (w *world) lossOf(host string, model market.GPUModel, onDemand, bid market.Rate) market.Amount {
 	boot := w.records.TimeToReady(host, model)
-	return onDemand.Mul(missingFactor).For(boot + w.in.Interval/2 + apiTakes).Add(bid.For(boot))
+	return onDemand.Mul(missingFactor).For(boot + w.in.notice()/2 + apiTakes).Add(bid.For(boot))
 }
 
 // apiTakes is about how long a write takes until the market has answered it.

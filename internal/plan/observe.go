@@ -29,6 +29,9 @@ type Look struct {
 	// Watched is since when this very process has seen the machines of this owner, so
 	// that what is strange now has appeared under its eyes; zero before its first look.
 	Watched time.Time
+	// Early: it is made before its time, because of news. What takes several looks, and
+	// no time, to be believed does not count it.
+	Early bool
 }
 
 // Observe books what a look showed: machines seen, changed, absent, adopted, and

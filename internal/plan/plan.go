@@ -10,9 +10,11 @@ import (
 // Input is everything a decision depends on. It is recorded with every cycle, so
 // that the decision can be computed again.
 type Input struct {
-	Now      time.Time       `json:"now"`
-	Owner    string          `json:"owner"`
-	Interval time.Duration   `json:"interval"` // longest time to the next look
+	Now      time.Time     `json:"now"`
+	Owner    string        `json:"owner"`
+	Interval time.Duration `json:"interval"` // longest time to the next look
+	// Watch is how often our machines are looked at in between; 0 is never.
+	Watch    time.Duration   `json:"watch,omitempty"`
 	Policies []policy.Policy `json:"policies"`
 	// Shadows are the names of the policies that are in the file as shadows.
 	Shadows []string      `json:"shadows,omitempty"`

@@ -20,4 +20,5 @@ type Report struct {
 	Problem    string      `json:"problem,omitempty"` // why the cycle ended early
 	// Shadows are what the shadow policies would have done, by name.
 	Shadows []ShadowReport `json:"shadows,omitempty"`
+	Early   string         `json:"early,omitempty"` // the news that it was begun for before its time
 }

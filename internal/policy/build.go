@@ -14,7 +14,7 @@ func (f *file) build() Set {
 	s := Set{
 		Version: f.Version.v,
 		Daemon: Daemon{
-			Schedule: f.Daemon.Schedule.v, Mode: Mode(f.Daemon.Mode.v), Ledger: f.Daemon.Ledger.v, Listen: f.Daemon.Listen.v,
+			Schedule: f.Daemon.Schedule.v, Watch: f.Daemon.Watch.v, Mode: Mode(f.Daemon.Mode.v), Ledger: f.Daemon.Ledger.v, Listen: f.Daemon.Listen.v,
 			Owner: f.Daemon.Owner.v, LogLevel: f.Daemon.LogLevel.v, LogFormat: f.Daemon.LogFormat.v,
 		},
 		TensorDock: TensorDock{

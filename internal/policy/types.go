@@ -33,7 +33,8 @@ const (
 
 // Daemon is how and when tdscaler runs.
 type Daemon struct {
-	Schedule  string // as written; see Schedule() for its meaning
+	Schedule  string        // as written; see Schedule() for its meaning
+	Watch     time.Duration // between two looks at our machines alone; 0 is none
 	Mode      Mode
 	Ledger    string // path; relative to the configuration file
 	Listen    string // host:port of the read-only HTTP server; "" is none

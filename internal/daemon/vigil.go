@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// Between two cycles our own machines are looked at, with one request each time. A
+// list that shows news (plan.News) starts a cycle before its time; that looks for
+// itself, and decides. The look writes nothing, and a list that cannot be read says
+// nothing about anything: it opens no breaker, and is not tried again until the next
+// cycle.
+const (
+	// watchShare is the share of the pace, one in so many, that these looks may take.
+	watchShare = 5
+	// longestWatch is the longest gap between two cycles that is watched: who wants no
+	// cycle for longer wants none.
+	longestWatch = 10 * time.Minute
+	// mostEarly is how many cycles may begin early one after the other. Each that begins
+	// on time allows one more: a list that changes all the time does not double them.
+	mostEarly = 10
+)
+
+// Results of a look between cycles.
+const (
+	lookQuiet  = "quiet"
+	lookNews   = "news"
+	lookFailed = "failed"
+)
+
+// vigil is what looks between cycles have found.
+type vigil struct {
+	left int    // cycles that may begin early
+	news string // what the next cycle begins early for
+}
+
+// take hands the news to the cycle that begins.
+func (v *vigil) take() string {
+	news := v.news
+	v.news = ""
+	if news == "" {
+		v.left = min(v.left+1, mostEarly)
+	} else {
+		v.left--
+	}
+	return news
+}
+
+// watchEvery is how long after a look the next is due; 0 for never.
+func watchEvery(s *policy.Set) time.Duration {
+	if s.Daemon.Watch <= 0 || s.TensorDock.MarketplaceRPS <= 0 {
+		return 0
+	}
+	return max(s.Daemon.Watch, time.Duration(watchShare/s.TensorDock.MarketplaceRPS*float64(time.Second)))
+}
+
+// await waits for the next cycle, watching our machines; false when ctx ended.
+func (d *Daemon) await(ctx context.Context, s *policy.Set, gap time.Duration) bool {
+	since, every := clock.SteadyFrom(d.o.Clock), watchEvery(s)
+	h, err := d.o.Ledger.History()
+	watching := every > 0 && gap <= longestWatch && d.vigil.left > 0 && err == nil && len(h.Machines) > 0
+	for {
+		left := gap - since.Now().Sub(since.At)
+		if watching = watching && left > every; watching {
+			left = every
+		}
+		woken, err := d.o.Clock.Wait(ctx, left, d.wake)
+		switch {
+		case err != nil:
+			return false
+		case woken || !watching:
+			return true
+		}
+		result := d.watch(ctx, &h, gap-since.Now().Sub(since.At))
+		d.metrics.early.WithLabelValues(result).Inc()
+		switch result {
+		case lookNews:
+			return true
+		case lookFailed:
+			watching = false
+		}
+	}
+}
+
+// watch looks at our machines once, for at most that long.
+func (d *Daemon) watch(ctx context.Context, h *plan.History, most time.Duration) (result string) {
+	ctx, stop := d.o.Clock.WithTimeout(ctx, most)
+	defer stop()
+	list, err := d.connection().Reader.Instances(ctx)
+	if err != nil {
+		d.o.Log.Debug("a look between cycles failed", zap.Error(err))
+		return lookFailed
+	}
+	if d.vigil.news = plan.News(h, list); d.vigil.news == "" {
+		return lookQuiet
+	}
+	d.o.Log.Info("a cycle begins early", zap.String("why", d.vigil.news))
+	return lookNews
+}
