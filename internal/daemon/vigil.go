@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,6 +40,9 @@ const (
 type vigil struct {
 	left int    // cycles that may begin early
 	news string // what the next cycle begins early for
+	// known is what the last look has shown: what a cycle has seen too and did not
+	// believe does not begin another.
+	known []string
 }
 
 // take hands the news to the cycle that begins.
@@ -50,6 +55,12 @@ func (v *vigil) take() string {
 		v.left--
 	}
 	return news
+}
+
+// hear takes what a look has shown.
+func (v *vigil) hear(news []string) {
+	fresh := slices.DeleteFunc(slices.Clone(news), func(n string) bool { return slices.Contains(v.known, n) })
+	v.news, v.known = strings.Join(fresh, ", "), news
 }
 
 // watchEvery is how long after a look the next is due; 0 for never.
@@ -97,7 +108,7 @@ func (d *Daemon) watch(ctx context.Context, h *plan.History, most time.Duration)
 		d.o.Log.Debug("a look between cycles failed", zap.Error(err))
 		return lookFailed
 	}
-	if d.vigil.news = plan.News(h, list); d.vigil.news == "" {
+	if d.vigil.hear(plan.News(h, list)); d.vigil.news == "" {
 		return lookQuiet
 	}
 	d.o.Log.Info("a cycle begins early", zap.String("why", d.vigil.news))

@@ -1,14 +1,9 @@
 package plan
 
-import (
-	"fmt"
+import "github.com/tdscaler/tdscaler/internal/market"
 
-	"github.com/tdscaler/tdscaler/internal/market"
-)
-
-// News is what a list of machines that was made between two cycles shows and the books
-// do not know, where a cycle should not wait for its time because of it; "" if there is
-// none. Nothing is booked and no absence is counted: the cycle looks for itself. What
+// News are what a list of machines that was made between two cycles shows and the books
+// do not know, where a cycle should not wait for its time because of it. Nothing is booked and no absence is counted: the cycle looks for itself. What
 // it has seen and does not believe is no news any more.
 //
 //	in the books       | the list                           | news
@@ -23,7 +18,7 @@ import (
 //	anything           | starting, unknown, relocating      | no
 //
 // What only v2 shows is left to the cycles.
-func News(h *History, list []market.Instance) string {
+func News(h *History, list []market.Instance) (news []string) {
 	byID, byName := map[string]*market.Instance{}, map[string]*market.Instance{}
 	for i := range list {
 		byID[list[i].ID], byName[list[i].Name] = &list[i], &list[i]
@@ -35,10 +30,10 @@ func News(h *History, list []market.Instance) string {
 			is = byName[m.Name]
 		}
 		if what := m.news(is, len(list) == 0); what != "" && m.API != market.V2 {
-			return fmt.Sprintf("%s %s", m.Name, what)
+			news = append(news, m.Name+" "+what)
 		}
 	}
-	return ""
+	return news
 }
 
 // news is what a list says of the machine; is is nil where it leaves it out.

@@ -41,7 +41,7 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 	want := Set{
 		Version: 1,
 		Daemon: Daemon{
-			Schedule: "@every 1m", Mode: DryRun, Ledger: "tdscaler.db", Listen: "127.0.0.1:9877", Owner: "main",
+			Schedule: "@every 1m", Watch: 10 * time.Second, Mode: DryRun, Ledger: "tdscaler.db", Listen: "127.0.0.1:9877", Owner: "main",
 			LogLevel: "info", LogFormat: "json",
 		},
 		TensorDock: TensorDock{
