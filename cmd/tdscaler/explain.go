@@ -58,6 +58,9 @@ func (t *table) explanation(e *control.Explanation) {
 	t.row("pays", "at most "+p.MaxGPUHour.String()+" a GPU, "+p.Ceiling().String()+" a machine, all-in")
 	t.row("GPUs", anyOf(p.Match.GPUModels))
 	t.row("places", places(&p.Match))
+	if text := spread(&p.Spread, p.Target); text != "" {
+		t.row("spread", text)
+	}
 	if len(p.Labels) > 0 {
 		t.row("labels", labels(p.Labels))
 	}
@@ -76,6 +79,23 @@ func (t *table) explanation(e *control.Explanation) {
 	t.line("%s%s", label, e.Funnel)
 	t.asked(e.Verdicts)
 	t.shadows(e.Shadows)
+}
+
+// spread says how many machines may stand together; "" where nothing is said of it.
+func spread(s *policy.Spread, target int) string {
+	var parts []string
+	for _, b := range []struct {
+		share policy.Share
+		where string
+	}{{s.Host(), "on one host"}, {s.PerPlace, "in one place"}, {s.PerGroup, "on hosts of one group"}} {
+		if b.share.Bounds() {
+			parts = append(parts, plural(b.share.Of(target), "machine")+" "+b.where)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "at most " + strings.Join(parts, ", ")
 }
 
 func anyOf(list []string) string {

@@ -90,7 +90,7 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 		shown = shown[:limit]
 	}
 	if len(shown) > 0 {
-		t.row("EFFECTIVE", "PER GPU", "BID", "FLOOR", "FREE", "GPU", "VCPU", "RAM", "DISK", "MODEL", "PLACE", "HOST", "LOSS/H", "BOOT", "OFFER", "WHY")
+		t.row("EFFECTIVE", "PER GPU", "BID", "FLOOR", "FREE", "GPU", "VCPU", "RAM", "DISK", "SIZE", "MODEL", "PLACE", "HOST", "LOSS/H", "BOOT", "OFFER", "WHY")
 	}
 	for i := range shown {
 		t.listing(&shown[i])
@@ -104,7 +104,7 @@ func (t *table) listing(l *plan.Listing) {
 	if l.In {
 		verdict = "in"
 	}
-	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), bid(l.Floor), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), l.Model,
+	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), bid(l.Floor), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), sizeText(l.Shape), l.Model,
 		cmp.Or(l.Location.String(), "-"), hostText(l), strconv.FormatFloat(l.Hazard, 'f', 3, 64), seconds(l.Seconds), verdict, l.Reason.Code+": "+l.Reason.Text)
 }
 
@@ -114,6 +114,11 @@ func hostText(l *plan.Listing) string {
 		return l.Host
 	}
 	return cmp.Or(l.Host, "-") + " instant " + l.Instant
+}
+
+// sizeText is a machine's vCPUs, GB of RAM and GB of storage.
+func sizeText(s market.Shape) string {
+	return strconv.Itoa(s.VCPUs) + "/" + strconv.Itoa(s.RAM) + "/" + strconv.Itoa(s.Storage)
 }
 
 // plain prints a rate without its unit, which the heading has.

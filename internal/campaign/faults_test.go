@@ -216,7 +216,7 @@ func contentOrStarved(r *plan.Report) bool {
 	starved := map[string]bool{}
 	for _, h := range r.Plan.Holds {
 		switch h.Reason.Code {
-		case plan.HoldNoOffer, plan.HoldBudget, plan.HoldBalance:
+		case plan.HoldNoOffer, plan.HoldSpread, plan.HoldBudget, plan.HoldBalance:
 			starved[h.Policy] = true
 		}
 	}

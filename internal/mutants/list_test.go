@@ -25,6 +25,16 @@ func list() []mutant {
 			plan, "TestNoCapIsEverExceeded", "its cap is",
 		},
 		{
+			2, "a machine is priced at what is wanted, not at what the host sells", plan + "/offers.go",
+			"	shape, sold := solve(o.host, d.p.Shape)\n", "	shape := d.p.Shape\n	_, sold := solve(o.host, d.p.Shape)\n",
+			plan, "TestNoRoundingGoesAboveTheCeiling", "",
+		},
+		{
+			2, "a machine is ordered in another shape than it was priced in", plan + "/offers.go",
+			"Model: c.gpu.Model, Shape: c.shape,", "Model: c.gpu.Model, Shape: p.Shape,",
+			plan, "TestAMachineIsBoughtReservedAndKeptInTheShapeThatTheHostSells", "",
+		},
+		{
 			2, "a deploy is booked although its money is gone by then", plan + "/book.go",
 			"if a.Rate > bound.room {", "if a.Rate > market.MaxRate {",
 			plan, "TestBeginRefusesWhatTheCapsDoNotLeave", "",

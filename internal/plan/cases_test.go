@@ -869,7 +869,7 @@ func TestMachinesSpreadWhereItCostsLittleAndMaxShareBinds(t *testing.T) {
 	in.Policies[0].Spread.MaxShare = 0.25
 	plan := Compute(in)
 	wantActions(t, plan, "deploy a below_target", "deploy b below_target", "deploy c below_target")
-	wantHold(t, plan, HoldNoOffer)
+	wantHold(t, plan, HoldSpread)
 }
 
 func TestPreferOrderComesBeforePriceAndNeverLeavesATargetUnmet(t *testing.T) {
@@ -917,13 +917,13 @@ func TestTwoModelsOfOneHostShareItsCPUsAndItsShareOfTheTarget(t *testing.T) {
 	p := newPolicy("p", 6)
 	h := newHost("a", 4, "0.35")
 	h.GPUs = append([]market.HostGPU{{Model: rtx3090, Free: 4, Price: market.Some(usd("0.35"))}}, h.GPUs...)
-	h.CPU.Free = market.Some(13) // for three machines
+	h.CPU.Free = market.Some(15) // for three machines
 	in := newInput([]market.Host{h}, p)
 	v := accepted(p, "a", "0.20")
 	v.Model = rtx3090
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20"), v}
 	if got := actions(Compute(in), Deploy); len(got) != 3 {
-		t.Fatalf("%d machines on 13 vCPUs", len(got))
+		t.Fatalf("%d machines on 15 vCPUs", len(got))
 	}
 	in.Policies[0].Spread.MaxShare = 0.34
 	if got := actions(Compute(in), Deploy); len(got) != 2 {
@@ -1088,7 +1088,7 @@ func TestTheFunnelTellsWhereEveryOfferFellOut(t *testing.T) {
 		offer("e", func(h *market.Host) { h.GPUs[0].Free = 0 }), offer("f", func(h *market.Host) { h.RAM.Free = market.Some(8) }),
 		offer("g", func(h *market.Host) { h.RAM.Price = market.Maybe[market.Rate]{} }), offer("h", func(h *market.Host) { h.GPUs[0].Price = market.Some(usd("9")) }),
 		offer("i", func(*market.Host) {}), offer("j", func(*market.Host) {}), offer("k", func(h *market.Host) {
-			h.Limits = map[int]market.Restriction{1: {Storage: market.Some(market.Bounds{Min: 200, Max: 500})}}
+			h.Limits = map[int]market.Restriction{1: {Storage: market.Some(market.Bounds{Min: 20, Max: 99})}}
 		}),
 	}, p, q)
 	in.History.Machines = []Machine{newMachine(q, 1, "e", "0.20")} // where one of ours stands, taken is taken

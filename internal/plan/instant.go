@@ -42,10 +42,12 @@ func (s *shelf) offersFor(p *policy.Policy) []offer {
 // it has the policy's GPUs, and of everything else at least what the policy asks for.
 func (w *world) considerReady(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	c := candidate{offer: o, shape: o.ready.Shape, storage: o.disk, slots: w.readySlots(d, o)}
-	if !passes(&f.Capacity, c.slots <= 0) || !passes(&f.Shape, !suits(d.p, o.ready)) || !passes(&f.NoPrice, !o.priced) ||
+	room := w.shelf.room(d.p, o)
+	if !passes(&f.Capacity, c.slots <= 0) || !passes(&f.Spread, room <= 0) || !passes(&f.Shape, !suits(d.p, o.ready)) || !passes(&f.NoPrice, !o.priced) ||
 		!w.price(d, &c, o.gpuRate, f) {
 		return candidate{}, false
 	}
+	c.slots = min(c.slots, room)
 	c.weighted = w.effective(d, &c, c.price).Scale(int64(100+spreadPercent*ours(w.shelf.taken[o.host.ID], d.p.Name)), 100)
 	return c, true
 }
@@ -58,8 +60,6 @@ func (w *world) readySlots(d *desk, o *offer) int {
 		return d.p.Target
 	case w.shelf.ordered[o.ready.ID], o.host.ID != "" && freeGPUs(o, t) < o.ready.Shape.GPUs:
 		return 0
-	case o.host.ID != "" && d.p.Spread.MaxShare > 0:
-		return min(1, maxOnHost(d.p.Spread.MaxShare, d.p.Target)-ours(t, d.p.Name))
 	}
 	return 1
 }

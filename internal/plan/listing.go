@@ -19,6 +19,7 @@ const (
 	OfferOffline  = "offline"
 	OfferUptime   = "uptime"
 	OfferCapacity = "capacity"
+	OfferSpread   = "spread"
 	OfferShape    = "shape"
 	OfferNoPrice  = "no_price"
 	OfferCeiling  = "ceiling"
@@ -32,17 +33,20 @@ const (
 // OfferCodes lists them, the one that is bought first.
 func OfferCodes() []string {
 	return []string{
-		OfferIn, OfferKind, OfferModel, OfferPlace, OfferOffline, OfferUptime, OfferCapacity, OfferShape, OfferNoPrice, OfferCeiling,
+		OfferIn, OfferKind, OfferModel, OfferPlace, OfferOffline, OfferUptime, OfferCapacity, OfferSpread, OfferShape, OfferNoPrice, OfferCeiling,
 		OfferBackoff, OfferFickle, OfferRefused, OfferSibling,
 	}
 }
 
-// Listing is one offer as a policy sees it. Rates are of a whole machine of that
-// shape, but for PerGPU and Effective.
+// Listing is one offer as a policy sees it. Rates are of the machine that the host
+// sells, the whole of it, but for PerGPU and Effective.
 type Listing struct {
-	Host     string                `json:"host"`
-	Instant  string                `json:"instant_vm,omitempty"` // a ready-made machine; Shape is its own
+	Host    string `json:"host"`
+	Instant string `json:"instant_vm,omitempty"` // a ready-made machine; Shape is its own
+	// Shape is else the cheapest machine there with at least what the policy wants, and
+	// Rounded says what it has more. Where the host sells none, it is the least that would do.
 	Shape    market.Shape          `json:"shape"`
+	Rounded  string                `json:"rounded,omitempty"`
 	Location market.Location       `json:"location"`
 	Model    market.GPUModel       `json:"gpu_model"`
 	VRAM     market.Maybe[int]     `json:"vram_gb,omitzero"`
@@ -51,7 +55,8 @@ type Listing struct {
 	Ours     int                   `json:"machines_of_ours,omitempty"`
 	Fits     int                   `json:"machines_that_fit,omitempty"`
 
-	// The parts of the on-demand price, and their sum; unknown where one is missing.
+	// The parts of the on-demand price, and their sum; unknown where one is missing, the
+	// sum also where no such machine is sold.
 	GPU      market.Maybe[market.Rate] `json:"gpu_usd_hour,omitzero"`
 	VCPU     market.Maybe[market.Rate] `json:"vcpu_usd_hour,omitzero"`
 	RAM      market.Maybe[market.Rate] `json:"ram_usd_hour,omitzero"`
@@ -143,12 +148,13 @@ func (w *world) list(d *desk, o *offer) Listing {
 
 // parts tells what the offer is, whoever looks at it.
 func (w *world) parts(d *desk, o *offer) Listing {
-	h, g, s := o.host, o.gpu, d.p.Shape
 	if o.ready != nil {
 		return w.readyParts(o)
 	}
+	h, g := o.host, o.gpu
+	s, sold := solve(h, d.p.Shape)
 	l := Listing{
-		Host: h.ID, Shape: s, Location: h.Location, Model: g.Model, VRAM: w.shelf.models[o.model].VRAM, Free: g.Free, Uptime: h.Uptime,
+		Host: h.ID, Shape: s, Rounded: roundedText(h, d.p.Shape), Location: h.Location, Model: g.Model, VRAM: w.shelf.models[o.model].VRAM, Free: g.Free, Uptime: h.Uptime,
 		GPU: times(g.Price, s.GPUs), VCPU: times(h.CPU.Price, s.VCPUs), RAM: times(h.RAM.Price, s.RAM), Storage: times(h.Storage.Price, s.Storage),
 		Hazard:  w.records.Hazard(h.ID, g.Model),
 		Seconds: int64(w.records.TimeToReady(h.ID, g.Model).Round(time.Second) / time.Second),
@@ -165,7 +171,7 @@ func (w *world) parts(d *desk, o *offer) Listing {
 			l.Ours += n
 		}
 	}
-	if compute, ok := h.OnDemandCompute(*g, s).Get(); ok && o.priced {
+	if compute, ok := h.OnDemandCompute(*g, s).Get(); ok && o.priced && sold {
 		l.OnDemand = market.Some(compute.Add(l.Storage.Or(0)))
 		l.Price = l.OnDemand
 	}
@@ -195,6 +201,8 @@ func (w *world) outcome(d *desk, o *offer, l *Listing, f *Funnel) Reason {
 		return Reason{OfferUptime, fmt.Sprintf("its uptime is %.4g, min_uptime is %.4g", h.Uptime.Or(0), p.Match.MinUptime)}
 	case f.Capacity > 0:
 		return Reason{OfferCapacity, w.capacityText(p, o)}
+	case f.Spread > 0:
+		return Reason{OfferSpread, w.shelf.crowdedText(p, o)}
 	case f.Shape > 0:
 		if o.ready != nil {
 			return Reason{OfferShape, readyText(p, o.ready)}
@@ -217,17 +225,20 @@ func (w *world) outcome(d *desk, o *offer, l *Listing, f *Funnel) Reason {
 }
 
 func inText(l *Listing) string {
-	switch {
-	case l.Bid == 0:
-		return fmt.Sprintf("%s fit", machinesText(l.Fits))
-	case l.Free == 0 && l.Verified:
-		return fmt.Sprintf("its GPUs are shown as taken; a bid of %s wins", l.Bid)
-	case l.Free == 0:
-		return fmt.Sprintf("its GPUs are shown as taken; a bid of %s would be asked about next", l.Bid)
-	case l.Verified:
-		return fmt.Sprintf("%s fit; a bid of %s wins", machinesText(l.Fits), l.Bid)
+	text := fmt.Sprintf("%s fit", machinesText(l.Fits))
+	if l.Bid != 0 && l.Free == 0 {
+		text = "its GPUs are shown as taken"
 	}
-	return fmt.Sprintf("%s fit; a bid of %s would be asked about next", machinesText(l.Fits), l.Bid)
+	switch {
+	case l.Bid != 0 && l.Verified:
+		text += fmt.Sprintf("; a bid of %s wins", l.Bid)
+	case l.Bid != 0:
+		text += fmt.Sprintf("; a bid of %s would be asked about next", l.Bid)
+	}
+	if l.Rounded != "" {
+		text += "; with " + l.Rounded
+	}
+	return text
 }
 
 func machinesText(n int) string {
@@ -249,13 +260,10 @@ func offlineText(h *market.Host) string {
 
 func (w *world) capacityText(p *policy.Policy, o *offer) string {
 	t := w.shelf.taken[o.host.ID]
-	switch free := freeGPUs(o, t); {
-	case t != nil && t.blocked:
+	if t != nil && t.blocked {
 		return "a machine of ours there is dead or leaving"
-	case free < p.Shape.GPUs:
-		return fmt.Sprintf("%d GPUs are free, a machine needs %d", max(free, 0), p.Shape.GPUs)
 	}
-	return fmt.Sprintf("the policy's share on one host is used up: %s", machinesOn(ours(t, p.Name)))
+	return fmt.Sprintf("%d GPUs are free, a machine needs %d", max(freeGPUs(o, t), 0), p.Shape.GPUs)
 }
 
 func machinesOn(n int) string {
@@ -263,28 +271,6 @@ func machinesOn(n int) string {
 		return "1 machine stands there"
 	}
 	return fmt.Sprintf("%d machines stand there", n)
-}
-
-// shapeText says what of the shape the host does not have, as far as it tells.
-func shapeText(p *policy.Policy, o *offer, t *taken) string {
-	var used taken
-	if t != nil {
-		used = *t
-	}
-	h, s := o.host, p.Shape
-	for _, c := range []struct {
-		what       string
-		free       market.Maybe[int]
-		used, need int
-	}{{"vCPUs", h.CPU.Free, used.vcpus, s.VCPUs}, {"GB of RAM", h.RAM.Free, used.ram, s.RAM}, {"GB of storage", h.Storage.Free, used.storage, s.Storage}} {
-		if free, ok := c.free.Get(); ok && free-c.used < c.need {
-			return fmt.Sprintf("%d %s are free, a machine needs %d", max(free-c.used, 0), c.what, c.need)
-		}
-	}
-	if ports, ok := h.Ports.Get(); ok && (len(ports) == 0 || used.freePorts(ports) < len(p.Ports)) {
-		return fmt.Sprintf("%d ports are free, a machine needs %d", used.freePorts(ports), max(1, len(p.Ports)))
-	}
-	return fmt.Sprintf("the host sells other shapes with %d GPUs", s.GPUs)
 }
 
 func (w *world) backoffText(d *desk, o *offer, l *Listing) string {

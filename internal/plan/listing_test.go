@@ -14,7 +14,7 @@ import (
 // counts is a funnel by the codes of its steps.
 func (f Funnel) counts() map[string]int {
 	return map[string]int{
-		OfferModel: f.Model, OfferPlace: f.Place, OfferOffline: f.Offline, OfferUptime: f.Uptime, OfferCapacity: f.Capacity, OfferShape: f.Shape,
+		OfferModel: f.Model, OfferPlace: f.Place, OfferOffline: f.Offline, OfferUptime: f.Uptime, OfferCapacity: f.Capacity, OfferSpread: f.Spread, OfferShape: f.Shape,
 		OfferNoPrice: f.NoPrice, OfferCeiling: f.Ceiling, OfferBackoff: f.Backoff, OfferFickle: f.Fickle, OfferRefused: f.Refused, OfferSibling: f.Sibling, OfferIn: f.Candidates,
 	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // LowestPrices is, for each policy that there is an offer for, the lowest all-in
-// on-demand price per GPU-hour of what it matches and has enough GPUs free. It is for
-// showing: what is bought is decided elsewhere.
+// on-demand price per GPU-hour of what it matches, sells such machines and has enough
+// GPUs free. It is for showing: what is bought is decided elsewhere.
 func LowestPrices(snap *market.Snapshot, ps []policy.Policy) map[string]market.Rate {
 	s := emptyShelf()
 	s.fill(snap.Hosts.Value)
@@ -30,12 +30,11 @@ func (s *shelf) lowest(p *policy.Policy) (best market.Rate, found bool) {
 	for i, l := range s.places {
 		places[i] = match.Place(l)
 	}
-	n := p.Shape
 	offers := s.offersFor(p)
 	for i := range offers {
 		o := &offers[i]
-		if !models[o.model] || !places[o.place] || !o.open || !o.priced || o.gpu.Free < n.GPUs || !match.HostID(o.host.ID) ||
-			o.ready != nil && !suits(p, o.ready) {
+		n, sold := o.sells(p)
+		if !models[o.model] || !places[o.place] || !o.open || !o.priced || o.gpu.Free < n.GPUs || !match.HostID(o.host.ID) || !sold {
 			continue
 		}
 		all := o.compute(n).Add(o.storage(n)).PerGPU(n.GPUs)
@@ -44,4 +43,12 @@ func (s *shelf) lowest(p *policy.Policy) (best market.Rate, found bool) {
 		}
 	}
 	return best, found
+}
+
+// sells is the machine that the policy would get there, if any.
+func (o *offer) sells(p *policy.Policy) (market.Shape, bool) {
+	if o.ready != nil {
+		return o.ready.Shape, suits(p, o.ready)
+	}
+	return solve(o.host, p.Shape)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -21,12 +20,13 @@ type shelf struct {
 	ready  []offer // machines that wait ready-made
 	places []market.Location
 	// placeAt and modelAt number places and models.
-	placeAt map[market.Location]int
-	modelAt map[market.HostGPU]int
-	ordered map[string]bool   // ready-made machines that orders of ours have taken
-	models  []market.HostGPU  // model and memory only
-	taken   map[string]*taken // per host
-	backed  map[backoffKey]*Backoff
+	placeAt  map[market.Location]int
+	modelAt  map[market.HostGPU]int
+	ordered  map[string]bool   // ready-made machines that orders of ours have taken
+	models   []market.HostGPU  // model and memory only
+	taken    map[string]*taken // per host
+	backed   map[backoffKey]*Backoff
+	together *together // nil where no policy bounds places or groups
 	// homeless: there is a machine of ours of which we do not know where it stands.
 	homeless bool
 }
@@ -70,6 +70,7 @@ func newShelf(in *Input, machines []*Machine) *shelf {
 	s := emptyShelf()
 	s.fill(in.Snapshot.Hosts.Value)
 	s.stock(in.Snapshot.Instants.Value)
+	s.seat(in.Snapshot.Hosts.Value, in.Policies)
 	for _, m := range machines {
 		s.occupy(in, m)
 		s.ordered[m.Instant] = true
@@ -100,7 +101,7 @@ func (s *shelf) fill(hosts []market.Host) {
 }
 
 func (s *shelf) place(l market.Location) int {
-	return ordinal(s.placeAt, &s.places, market.Location{Country: l.Country, Region: l.Region, City: l.City})
+	return ordinal(s.placeAt, &s.places, city(l))
 }
 
 func (s *shelf) model(g *market.HostGPU) int {
@@ -158,6 +159,7 @@ func (s *shelf) on(host string) *taken {
 // accounts for machines that were seen before it was made, but for their ports it
 // need not: one of ours is never asked for twice.
 func (s *shelf) occupy(in *Input, m *Machine) {
+	s.counts(m)
 	if m.Host == "" {
 		s.homeless = true
 		return
@@ -189,10 +191,11 @@ func (t *taken) use(model market.GPUModel, s market.Shape, ports []market.PortFo
 	}
 }
 
-// freePorts counts the ports of a host's list that no machine of ours has.
+// freePorts counts the ports of a host's list that no machine of ours has; t may be
+// nil, where there is none of ours.
 func (t *taken) freePorts(list []int) int {
 	n := len(list)
-	if len(t.ports) == 0 {
+	if t == nil || len(t.ports) == 0 {
 		return n
 	}
 	for _, p := range list {
@@ -206,9 +209,9 @@ func (t *taken) freePorts(list []int) int {
 // candidate is an offer that a policy could take, at the price it would try next.
 type candidate struct {
 	*offer
-	shape    market.Shape
-	rank     int         // by the policy's preference of models
-	bid      market.Rate // spot: to ask about, or accepted
+	shape    market.Shape // of the machine that the host sells
+	rank     int          // by the policy's preference of models
+	bid      market.Rate  // spot: to ask about, or accepted
 	storage  market.Rate
 	price    market.Rate // all-in, whole machine, at that bid
 	weighted market.Rate // price, made a little dearer by every machine we have there
@@ -368,14 +371,18 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	if o.ready != nil {
 		return w.considerReady(d, o, f)
 	}
-	shape := d.p.Shape
 	t := w.shelf.taken[o.host.ID]
 	slots := w.shares(d, o, t)
 	if slots <= 0 {
 		f.Capacity++
 		return candidate{}, false
 	}
-	if slots = min(slots, fits(d.p, o, t)); slots <= 0 {
+	if slots = min(slots, w.shelf.room(d.p, o)); slots <= 0 {
+		f.Spread++
+		return candidate{}, false
+	}
+	shape, sold := solve(o.host, d.p.Shape)
+	if slots = min(slots, fits(d.p, o, t)); slots <= 0 || !sold {
 		f.Shape++
 		return candidate{}, false
 	}
@@ -392,8 +399,8 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	return c, true
 }
 
-// shares counts the machines that the free GPUs and the policy's spread allow on
-// a host; none where a machine of ours is dead or leaving.
+// shares counts the machines that the free GPUs of a host allow; none where a machine
+// of ours is dead or leaving.
 func (w *world) shares(d *desk, o *offer, t *taken) int {
 	p := d.p
 	if t != nil && t.blocked {
@@ -402,9 +409,6 @@ func (w *world) shares(d *desk, o *offer, t *taken) int {
 	n := max(freeGPUs(o, t), 0) / p.Shape.GPUs
 	if n == 0 && w.mayCrowd(d, t) {
 		n = 1
-	}
-	if share := p.Spread.MaxShare; share > 0 {
-		n = min(n, maxOnHost(share, p.Target)-ours(t, p.Name))
 	}
 	return n
 }
@@ -423,54 +427,9 @@ func ours(t *taken, name string) int {
 	return t.ofPolicy[name]
 }
 
-// maxOnHost is the most machines of a target that may stand on one host. At least
-// one is always allowed.
-func maxOnHost(share float64, target int) int {
-	return max(1, int(math.Floor(share*float64(target)+1e-9)))
-}
-
-// fits counts the machines of this shape that the host's other resources hold.
-// What the host does not tell is not held against it: the market has the last word.
-func fits(p *policy.Policy, o *offer, t *taken) int {
-	var used taken
-	if t != nil {
-		used = *t
-	}
-	h, s := o.host, p.Shape
-	n := math.MaxInt
-	for _, c := range []struct {
-		free       market.Maybe[int]
-		used, need int
-	}{{h.CPU.Free, used.vcpus, s.VCPUs}, {h.RAM.Free, used.ram, s.RAM}, {h.Storage.Free, used.storage, s.Storage}} {
-		if free, ok := c.free.Get(); ok && c.need > 0 {
-			n = min(n, max(free-c.used, 0)/c.need)
-		}
-	}
-	if ports, ok := h.Ports.Get(); ok {
-		if len(ports) == 0 {
-			return 0 // the market deploys nothing where no port is free
-		}
-		if len(p.Ports) > 0 {
-			n = min(n, used.freePorts(ports)/len(p.Ports))
-		}
-	}
-	if l, ok := h.Limits[s.GPUs]; ok && !within(l, s) {
-		return 0
-	}
-	return n
-}
-
-func within(l market.Restriction, s market.Shape) bool {
-	ok := func(b market.Maybe[market.Bounds], v int) bool {
-		r, known := b.Get()
-		return !known || v >= r.Min && v <= r.Max
-	}
-	return ok(l.VCPUs, s.VCPUs) && ok(l.RAM, s.RAM) && ok(l.Storage, s.Storage)
-}
-
 // price finds what the policy would pay here, and whether it may.
 func (w *world) price(d *desk, c *candidate, compute market.Rate, f *Funnel) bool {
-	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
+	b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, c.shape}]
 	back := w.shelf.backed[backoffKey{c.site(), c.gpu.Model, d.p.Shape.GPUs}]
 	if back != nil && back.Taken && freeGPUs(c.offer, w.shelf.taken[c.host.ID]) >= d.p.Shape.GPUs {
 		back = nil // what was taken is free
@@ -530,6 +489,7 @@ type growth struct {
 	dear    market.Rate // the cheapest machine that the room is too small for; 0 if none
 	asked   int         // machines that a yes would bring
 	unasked int         // candidates that no question was left for
+	spread  int         // candidates that the spread left no room for, once others were taken
 	swap    *Machine    // on-demand that may make room for spot
 	// voluntary: beyond repairs machines, what is bought replaces what goes on delivering.
 	voluntary bool
@@ -563,10 +523,14 @@ func (g *growth) take(c *candidate) {
 	}
 	// Another model of the same host may have been taken since it was counted.
 	t := g.w.shelf.taken[c.host.ID]
+	room := g.w.shelf.room(g.d.p, c.offer)
+	if room <= 0 {
+		g.spread++
+	}
 	if c.ready != nil {
-		c.slots = min(c.slots, g.w.readySlots(g.d, c.offer))
+		c.slots = min(c.slots, room, g.w.readySlots(g.d, c.offer))
 	} else {
-		c.slots = min(c.slots, g.w.shares(g.d, c.offer, t), fits(g.d.p, c.offer, t))
+		c.slots = min(c.slots, room, g.w.shares(g.d, c.offer, t), fits(g.d.p, c.offer, t))
 	}
 	switch {
 	case c.slots <= 0:
@@ -596,7 +560,7 @@ func (g *growth) take(c *candidate) {
 }
 
 func (g *growth) question(c *candidate) market.Question {
-	return market.Question{Host: c.host.ID, Model: c.gpu.Model, Shape: g.d.p.Shape, Bid: c.bid}
+	return market.Question{Host: c.host.ID, Model: c.gpu.Model, Shape: c.shape, Bid: c.bid}
 }
 
 // drop leaves out all candidates that the room is too small for.
@@ -634,7 +598,7 @@ func (g *growth) deploy(c *candidate) bool {
 		a.Via = g.w.via(g.d, c, a.Ports)
 	}
 	t.use(c.gpu.Model, c.shape, a.Ports)
-	t.ofPolicy[p.Name]++
+	g.w.shelf.stands(c.offer, p.Name)
 	g.w.plan.Actions = append(g.w.plan.Actions, a)
 	g.w.reserve(g.d, c.price)
 	g.room = g.room.Sub(c.price)
@@ -661,6 +625,9 @@ func (g *growth) reason(c *candidate) Reason {
 	}
 	text := fmt.Sprintf("%d of %d GPUs; %s a GPU, the ceiling is %s",
 		d.st.Target-g.left*n, d.st.Target, c.price.PerGPU(n), d.p.CeilingOf(d.buying, n).PerGPU(n))
+	if rounded := roundedText(c.host, d.p.Shape); c.ready == nil && rounded != "" {
+		text += "; with " + rounded
+	}
 	if d.p.Capacity == policy.SpotWithFallback && d.buying == market.OnDemand {
 		return Reason{ReasonFallback, text + "; on spot, " + d.spotSays}
 	}
@@ -701,6 +668,8 @@ func (g *growth) explain() (code, text string) {
 		return HoldBudget, fmt.Sprintf("%d GPUs are missing; the next machine costs %s and %s are left: %s", missing, g.dear, g.room, g.why)
 	case g.left > 0 && g.unasked > 0:
 		return HoldProbes, fmt.Sprintf("%d GPUs are missing; %d offers are left to ask about, but no questions in this cycle", missing, g.unasked)
+	case g.left > 0 && g.d.st.Funnel.Spread+g.spread > 0:
+		return HoldSpread, fmt.Sprintf("%d GPUs are missing; %s; %s", missing, g.w.spreadText(g.d), g.d.st.Funnel)
 	case g.left > 0:
 		return HoldNoOffer, fmt.Sprintf("%d GPUs are missing; %s", missing, g.d.st.Funnel)
 	case g.asked > 0:
@@ -723,6 +692,7 @@ func (f Funnel) String() string {
 		{f.Offline, "are offline"},
 		{f.Uptime, "have too little uptime"},
 		{f.Capacity, "have too few GPUs free"},
+		{f.Spread, "are left out by spread"},
 		{f.Shape, "do not fit the shape"},
 		{f.NoPrice, "have no price"},
 		{f.Ceiling, "are above the ceiling"},

@@ -114,6 +114,7 @@ type Funnel struct {
 	Uptime     int `json:"uptime,omitempty"`
 	Model      int `json:"model,omitempty"`    // no GPU of a wanted model or memory
 	Capacity   int `json:"capacity,omitempty"` // too few GPUs free
+	Spread     int `json:"spread,omitempty"`   // as many machines stand there as the spread allows
 	Shape      int `json:"shape,omitempty"`    // vCPU, RAM, storage, ports or restrictions
 	NoPrice    int `json:"no_price,omitempty"`
 	Ceiling    int `json:"ceiling,omitempty"` // dearer than max_gpu_hour

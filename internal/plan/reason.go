@@ -33,6 +33,7 @@ const (
 	HoldMinLifetime = "min_lifetime"
 	HoldProtected   = "protected"
 	HoldNoOffer     = "no_offer"
+	HoldSpread      = "spread" // the policy's spread leaves out what there is
 	HoldBudget      = "budget"
 	HoldBalance     = "balance"
 	HoldProbes      = "probes_used_up"

@@ -535,8 +535,8 @@ func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) 
 				t.Fatalf("%d ports, wanted %v", len(a.Ports), pol.Ports)
 			}
 			share[a.Policy+a.Host]++
-			if s := pol.Spread.MaxShare; s > 0 && share[a.Policy+a.Host] > maxOnHost(s, pol.Target) {
-				t.Fatalf("%d machines of %d on %s, max_share is %v", share[a.Policy+a.Host], pol.Target, a.Host, s)
+			if s := pol.Spread.Host(); share[a.Policy+a.Host] > s.Of(pol.Target) {
+				t.Fatalf("%d machines of %d on %s, the spread allows %+v", share[a.Policy+a.Host], pol.Target, a.Host, s)
 			}
 		}
 	})

@@ -75,7 +75,7 @@ func (p *filePolicy) build() Policy {
 		Fallback: Fallback{After: p.Fallback.After.v, MaxPremium: p.Fallback.MaxPremium.v, Settle: p.Fallback.Settle.v}, Surge: p.Surge.v,
 		Migrate: Migrate{MaxPerHour: p.Migrate.MaxPerHour.v, MinSaving: p.Migrate.MinSaving.v, Payback: p.Migrate.Payback.v},
 		Target:  p.machines(), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
-		Image: p.image(), ImageV2: imageV2(p.image()), HasKey: p.SSHKey.set || p.SSHKeyFile.set, Ports: p.ports(), Spread: Spread{MaxShare: p.Spread.MaxShare.v}, Bidding: p.bidding(),
+		Image: p.image(), ImageV2: imageV2(p.image()), HasKey: p.SSHKey.set || p.SSHKeyFile.set, Ports: p.ports(), Spread: p.Spread.build(), Bidding: p.bidding(),
 		Budget: Budget{
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
 			MaxTotal: p.Budget.MaxTotal.amount(),
@@ -143,6 +143,10 @@ func (p *filePolicy) shape() market.Shape {
 		s.RAM = UsualShape(s.GPUs).RAM
 	}
 	return s
+}
+
+func (s *fileSpread) build() Spread {
+	return Spread{MaxShare: s.MaxShare.v, PerHost: s.PerHost.v, PerPlace: s.PerPlace.v, PerGroup: s.PerGroup.v}
 }
 
 func (p *filePolicy) image() string {

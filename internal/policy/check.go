@@ -269,10 +269,13 @@ func (d *decoder) checkDeadline(t *fileTarget) {
 
 func (d *decoder) checkShape(p *filePolicy) {
 	if v := &p.Shape.VCPUs; v.ok && v.v%2 != 0 {
-		d.fail(CodeOddCPUs, v.at, fmt.Sprintf("use %d", v.v+1), "the marketplace refuses an odd number of vCPUs (%d)", v.v)
+		d.warn(CodeOddCPUs, v.at, fmt.Sprintf("write %d", v.v+1), "vCPUs are sold in even numbers: %d are bought for %d", v.v+1, v.v)
 	}
 	if v := &p.Shape.RAM; v.ok && v.v%2 != 0 {
-		d.warn(CodeOddRAM, v.at, fmt.Sprintf("use %d", v.v+1), "many hosts refuse an odd number of GB of RAM (%d)", v.v)
+		d.warn(CodeOddRAM, v.at, fmt.Sprintf("write %d", v.v+1), "GB of RAM are sold in even numbers: %d are bought for %d", v.v+1, v.v)
+	}
+	if a, b := &p.Spread.PerHost, &p.Spread.MaxShare; a.set && b.set {
+		d.fail(CodeEitherOr, b.at, "keep per_host", "per_host and max_share exclude each other")
 	}
 }
 

@@ -299,16 +299,16 @@ func Codes() []CodeInfo {
 			"Use `kind: vm`, or a later version.",
 		},
 		{
-			CodeOddCPUs, "An odd number of vCPUs",
-			"The marketplace refuses machines with an odd number of vCPUs.",
+			CodeOddCPUs, "Warning: an odd number of vCPUs",
+			"The marketplace sells vCPUs in even numbers. A shape is what a machine has at least, so the next even number is bought, and paid for.",
 			"shape: {vcpus: 5}",
-			"Use the next even number.",
+			"Write the next even number.",
 		},
 		{
 			CodeOddRAM, "Warning: an odd amount of RAM",
-			"Many hosts refuse an odd number of GB.",
+			"Many hosts refuse an odd number of GB. A shape is what a machine has at least, so the next even number is bought, and paid for.",
 			"shape: {ram_gb: 17}",
-			"Use the next even number.",
+			"Write the next even number.",
 		},
 		{
 			CodeSmallDisk, "The disk is too small for the image",

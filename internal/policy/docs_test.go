@@ -126,6 +126,8 @@ func kindOfType(t reflect.Type) string {
 		return "time"
 	case *size:
 		return "size"
+	case *share:
+		return "percentage, or machines"
 	case *texts:
 		return "list of texts"
 	case *ports:

@@ -98,7 +98,7 @@ type filePolicy struct {
 	Surge         integer          `yaml:"surge" jsonschema:"minimum=0,maximum=1000,default=0" jsonschema_description:"Machines that may be ordered above the target, within the budget, in the place of lost ones whose deletion is not confirmed yet."`
 	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: gpus, instances or replicas; or gpu_hours and by."`
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
-	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine."`
+	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine: its GPUs, and what it has at least of the rest."`
 	MaxGPUHour    money            `yaml:"max_gpu_hour" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The ceiling, in dollars per GPU per hour, all-in: GPU, vCPUs, RAM and storage of the machine divided by its GPUs."`
 	Image         text             `yaml:"image" jsonschema_description:"Operating system. Default: Ubuntu 22.04 LTS."`
 	Ports         ports            `yaml:"ports" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Ports inside the machine to be opened. Default: 22."`
@@ -108,7 +108,7 @@ type filePolicy struct {
 	CloudInit     text             `yaml:"cloud_init" jsonschema_description:"A cloud-init script that runs at the first boot."`
 	CloudInitFile text             `yaml:"cloud_init_file" jsonschema_description:"Path of a file with a cloud-init script."`
 	Bidding       fileBidding      `yaml:"bidding" jsonschema_description:"How bids on spot machines are found. Nothing of it needs to be set."`
-	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How the machines are spread over hosts."`
+	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How many machines may stand together."`
 	Budget        filePolicyBudget `yaml:"budget" jsonschema_description:"Caps on this policy, within the global ones."`
 	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
@@ -165,9 +165,9 @@ type fileDeny struct {
 type fileShape struct {
 	at
 	GPUs    integer `yaml:"gpus" jsonschema:"minimum=1,maximum=64,default=1" jsonschema_description:"GPUs per machine."`
-	VCPUs   integer `yaml:"vcpus" jsonschema:"minimum=2,maximum=1024" jsonschema_description:"vCPUs per machine, an even number. Default: 4 per GPU."`
-	RAM     integer `yaml:"ram_gb" jsonschema:"minimum=1,maximum=16384" jsonschema_description:"GB of memory per machine. Default: 16 per GPU."`
-	Storage integer `yaml:"storage_gb" jsonschema:"minimum=1,maximum=65536,default=100" jsonschema_description:"GB of disk per machine; billed even while outbid."`
+	VCPUs   integer `yaml:"vcpus" jsonschema:"minimum=2,maximum=1024" jsonschema_description:"The least vCPUs of a machine. Default: 4 per GPU."`
+	RAM     integer `yaml:"ram_gb" jsonschema:"minimum=1,maximum=16384" jsonschema_description:"The least GB of memory of a machine. Default: 16 per GPU."`
+	Storage integer `yaml:"storage_gb" jsonschema:"minimum=1,maximum=65536,default=100" jsonschema_description:"The least GB of disk of a machine; billed even while outbid."`
 }
 
 type fileBidding struct {
@@ -181,7 +181,10 @@ type fileBidding struct {
 
 type fileSpread struct {
 	at
-	MaxShare number `yaml:"max_share" jsonschema:"exclusiveMinimum=0,maximum=1" jsonschema_description:"The greatest share of the target on one host: 0.5 is half. One machine per host is always allowed. Without it there is no bound."`
+	PerHost  share  `yaml:"per_host" jsonschema_description:"The most machines on one host: a percentage of the target, such as 50%, or a number of machines. One is always allowed. Without it there is no bound."`
+	PerPlace share  `yaml:"per_place" jsonschema_description:"The most machines in one city."`
+	PerGroup share  `yaml:"per_group" jsonschema_description:"The most machines on hosts that look like one owner's: the same place, CPU, and prices of vCPU, RAM and storage."`
+	MaxShare number `yaml:"max_share" jsonschema:"exclusiveMinimum=0,maximum=1" jsonschema_description:"The older way to write per_host: 0.5 is 50%."`
 }
 
 type filePolicyBudget struct {

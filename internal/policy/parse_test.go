@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -332,5 +333,39 @@ func TestOnlyVirtualMachinesHaveShadows(t *testing.T) {
 	_, problems := Parse("x", []byte("version: 1\npolicies:\n  - {name: a, kind: instant, shadow: true, target: {instances: 1}, max_gpu_hour: 0.4}\n"))
 	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == CodeKind && strings.Contains(p.String(), "has no shadows") }) {
 		t.Errorf("%v", problems)
+	}
+}
+
+func TestASpreadIsAPercentageOrANumberOfMachines(t *testing.T) {
+	s := mustParse(t, least+"    spread: {per_host: 50%, per_place: 3, per_group: 12.5%}\n").Policies[0].Spread
+	if s != (Spread{PerHost: Share{Percent: 50}, PerPlace: Share{Machines: 3}, PerGroup: Share{Percent: 12.5}}) || s.Host() != s.PerHost {
+		t.Fatalf("%+v", s)
+	}
+	older := mustParse(t, least+"    spread: {max_share: 0.29}\n").Policies[0].Spread
+	for _, c := range []struct {
+		share        Share
+		target, want int
+	}{
+		{s.PerHost, 8, 4},
+		{s.PerHost, 5, 2},
+		{s.PerHost, 1, 1},
+		{s.PerHost, 0, 1},
+		{s.PerGroup, 8, 1},
+		{s.PerGroup, 16, 2},
+		{s.PerPlace, 100, 3},
+		{older.Host(), 100, 29},
+		{Share{}, 5, math.MaxInt},
+		{Share{Percent: 100}, 7, 7},
+	} {
+		if got := c.share.Of(c.target); got != c.want {
+			t.Errorf("%+v of %d is %d, want %d", c.share, c.target, got, c.want)
+		}
+	}
+}
+
+func TestAShapeIsWhatIsWrittenAndAnOddOneOnlyWarned(t *testing.T) {
+	s, ps := Parse("p.yaml", []byte(strings.Replace(least, "{gpus: 4}", "{gpus: 4, vcpus: 5, ram_gb: 33}", 1)))
+	if HasErrors(ps) || len(ps) != 3 || s.Policies[0].Shape != (market.Shape{GPUs: 4, VCPUs: 5, RAM: 33, Storage: 100}) {
+		t.Fatalf("%+v %v", s.Policies, ps)
 	}
 }

@@ -45,6 +45,13 @@ func (duration) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: plainDuration.String(), Examples: []any{"90s", "1h30m"}}
 }
 
+// JSONSchema says how shares of a target are written.
+func (share) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		{Type: "integer", Minimum: json.Number("1")}, {Type: "string", Pattern: plainPercent.String()},
+	}}
+}
+
 // JSONSchema says how sizes are written.
 func (size) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: plainSize.String(), Examples: []any{"512MiB", "1GiB"}}

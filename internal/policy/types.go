@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -152,8 +153,9 @@ type Policy struct {
 	// the number of GPUs the user wrote.
 	Target int `json:"target_machines"`
 	// Deadline, where there is one, makes Target the most machines at once.
-	Deadline   Deadline     `json:"deadline,omitzero"`
-	Match      Match        `json:"match"`
+	Deadline Deadline `json:"deadline,omitzero"`
+	Match    Match    `json:"match"`
+	// Shape is what a machine has at least; the GPUs are exact. A host may sell only more.
 	Shape      market.Shape `json:"shape"`
 	MaxGPUHour market.Rate  `json:"max_gpu_hour"`       // all-in, per GPU
 	Image      string       `json:"image"`              // v0 name, e.g. "Ubuntu 22.04 LTS"
@@ -239,11 +241,45 @@ type Deny struct {
 	Hosts     []string `json:"hosts,omitempty"`
 }
 
-// Spread bounds how much of a policy may stand on one host.
+// Spread bounds how many machines of a policy may stand together. At least one machine
+// is always allowed.
 type Spread struct {
-	// MaxShare is a fraction of the target; 0 is no bound. At least one machine
-	// per host is always allowed.
+	// MaxShare is the older way to write PerHost, as a fraction of the target; 0 is no
+	// bound.
 	MaxShare float64 `json:"max_share,omitempty"`
+	PerHost  Share   `json:"per_host,omitzero"`
+	PerPlace Share   `json:"per_place,omitzero"` // city, region and country
+	PerGroup Share   `json:"per_group,omitzero"` // hosts that look like one owner's
+}
+
+// Host is the bound of one host, however it is written.
+func (s Spread) Host() Share {
+	if s.MaxShare > 0 {
+		return Share{Percent: 100 * s.MaxShare}
+	}
+	return s.PerHost
+}
+
+// Share is a part of a policy's machines: a percentage of the target, or a number. The
+// zero value is no bound.
+type Share struct {
+	Percent  float64 `json:"percent,omitempty"`
+	Machines int     `json:"machines,omitempty"`
+}
+
+// Bounds says whether it is a bound at all.
+func (s Share) Bounds() bool { return s != Share{} }
+
+// Of is the most machines of a target, at least one; math.MaxInt where there is no
+// bound.
+func (s Share) Of(target int) int {
+	switch {
+	case s.Machines > 0:
+		return s.Machines
+	case s.Percent > 0:
+		return max(1, int(math.Floor(s.Percent*float64(target)/100+1e-9)))
+	}
+	return math.MaxInt
 }
 
 // GPUs is the policy's target in GPUs.

@@ -39,6 +39,10 @@ type (
 		at
 		v time.Duration
 	}
+	share struct {
+		at
+		v Share
+	}
 	moment struct {
 		at
 		v time.Time
@@ -177,6 +181,38 @@ func inBounds(d *decoder, a at, f float64, written string, r rules) bool {
 	}
 	d.fail(CodeBounds, a, hint, "%s must be %s, not %s", last(a.path), want, short(written))
 	return false
+}
+
+var plainPercent = regexp.MustCompile(`^((0|[1-9][0-9]?)(\.[0-9]+)?|100)%$`)
+
+func (v *share) read(d *decoder, n *yaml.Node, _ rules) {
+	const hint = "a percentage of the target, such as 50%, or a number of machines"
+	percent, isPercent := strings.CutSuffix(n.Value, "%")
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!int" && wholeNumber.MatchString(n.Value):
+		v.v.Machines, _ = strconv.Atoi(n.Value) // what is too large stays the greatest there is
+	case n.Kind == yaml.ScalarNode && isPercent && plainPercent.MatchString(n.Value):
+		v.v.Percent, _ = strconv.ParseFloat(percent, 64) // its form was checked
+	case n.Kind == yaml.ScalarNode && isPercent:
+		d.fail(CodeBounds, v.at, "", "%s must be above 0%% and at most 100%%, not %s", last(v.path), short(n.Value))
+		return
+	default:
+		d.fail(CodeType, v.at, shareHint(n, hint), "%s must be a percentage or a number of machines, not %s", last(v.path), kindOf(n))
+		return
+	}
+	if v.v.Machines <= 0 && v.v.Percent <= 0 {
+		d.fail(CodeBounds, v.at, "one machine is always allowed: write 1", "%s must be above 0, not %s", last(v.path), short(n.Value))
+		return
+	}
+	v.ok = true
+}
+
+// shareHint guesses that a fraction was meant as a percentage.
+func shareHint(n *yaml.Node, hint string) string {
+	if f, err := strconv.ParseFloat(n.Value, 64); err == nil && n.Tag == "!!float" && f > 0 && f < 1 {
+		return "write " + strconv.FormatFloat(100*f, 'g', 6, 64) + "%"
+	}
+	return hint
 }
 
 func (v *boolean) read(d *decoder, n *yaml.Node, _ rules) {

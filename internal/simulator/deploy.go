@@ -158,8 +158,8 @@ func (e *Engine) checkShape(op string, p *pool, o *market.Order) error {
 		return refuse(op, market.ClassNoCapacity, "This hostnode has only %d GPUs of this model", p.total)
 	case s.VCPUs < 2 || s.VCPUs%2 != 0:
 		return bad("vcpus must be an even number of at least 2")
-	case s.RAM < 1:
-		return bad("ram must be at least 1")
+	case s.RAM < 2 || s.RAM%2 != 0:
+		return bad("ram must be an even number of at least 2")
 	case s.Storage < 20:
 		return bad("storage must be at least 20")
 	}
@@ -169,6 +169,32 @@ func (e *Engine) checkShape(op string, p *pool, o *market.Order) error {
 	free := func(c component) int { return h.free(c, false) }
 	if s.VCPUs > free(h.cpu) || s.RAM > free(h.ram) || s.Storage > h.storage.total-h.storage.used {
 		return refuse(op, market.ClassNoCapacity, "Not enough resources are available on this hostnode")
+	}
+	return h.checkPart(op, s)
+}
+
+// checkPart keeps resources for the GPUs that a machine leaves free: it may have three
+// quarters of what is advertised of each, where no restriction says how much.
+func (h *host) checkPart(op string, s market.Shape) error {
+	shown := 0
+	for _, p := range h.pools {
+		shown += max(p.shown(), 0)
+	}
+	if s.GPUs >= shown {
+		return nil
+	}
+	limit, withSpot := h.limits[s.GPUs], !h.spotShownFree
+	for _, c := range []struct {
+		got, free int
+		bounds    market.Maybe[market.Bounds]
+	}{
+		{s.VCPUs, h.free(h.cpu, withSpot), limit.VCPUs},
+		{s.RAM, h.free(h.ram, withSpot), limit.RAM},
+		{s.Storage, h.storage.total - h.storage.used, limit.Storage},
+	} {
+		if !c.bounds.Known() && 4*c.got > 3*c.free {
+			return refuse(op, market.ClassNoCapacity, "Not enough resources are available on this hostnode for a part of its GPUs")
+		}
 	}
 	return nil
 }
