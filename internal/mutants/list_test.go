@@ -31,7 +31,7 @@ func list() []mutant {
 		},
 		{
 			2, "a machine is ordered in another shape than it was priced in", plan + "/offers.go",
-			"Model: c.gpu.Model, Shape: c.shape,", "Model: c.gpu.Model, Shape: p.Shape,",
+			"Location: c.host.Location, Model: c.gpu.Model, Shape: c.shape,", "Location: c.host.Location, Model: c.gpu.Model, Shape: p.Shape,",
 			plan, "TestAMachineIsBoughtReservedAndKeptInTheShapeThatTheHostSells", "",
 		},
 		{
