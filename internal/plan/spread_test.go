@@ -111,7 +111,7 @@ func TestNoPlanPassesASpread(t *testing.T) {
 					return fmt.Sprint(city(h.Location)), fmt.Sprint(ownerOf(&h))
 				}
 			}
-			return place, ""
+			return place, "unlisted in " + place
 		}
 		for i := range in.Policies {
 			share := func(label string) policy.Share {
@@ -122,6 +122,9 @@ func TestNoPlanPassesASpread(t *testing.T) {
 		have, grown := map[where]int{}, map[where]int{}
 		for _, m := range in.History.Machines {
 			place, group := spot(m.Host, m.Location)
+			if m.Location == (market.Location{}) && strings.HasPrefix(group, "unlisted") {
+				continue // nobody knows where it stands
+			}
 			have[where{m.Policy, "host", m.Host}]++
 			have[where{m.Policy, "place", place}]++
 			have[where{m.Policy, "group", group}]++
@@ -137,6 +140,9 @@ func TestNoPlanPassesASpread(t *testing.T) {
 				{where{a.Policy, "place", place}, p.Spread.PerPlace},
 				{where{a.Policy, "group", group}, p.Spread.PerGroup},
 			} {
+				if b.key.at == "" {
+					continue // a ready-made machine that does not tell its host
+				}
 				if grown[b.key]++; have[b.key]+grown[b.key] > b.most.Of(p.Target) {
 					t.Fatalf("%d and %d new ones of %d at %+v, %+v is allowed", have[b.key], grown[b.key], p.Target, b.key, b.most)
 				}
