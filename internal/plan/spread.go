@@ -78,6 +78,14 @@ func (s *shelf) seat(hosts []market.Host, ps []policy.Policy) {
 	}
 }
 
+// at is where an offer stands: its host's word goes before its own.
+func (t *together) at(o *offer) (s seat, listed bool) {
+	if s, listed = t.seats[o.host.ID]; !listed {
+		s.place = o.place
+	}
+	return s, listed
+}
+
 // counts notes where a machine of ours stands.
 func (s *shelf) counts(m *Machine) {
 	t := s.together
@@ -100,11 +108,12 @@ func (s *shelf) stands(o *offer, name string) {
 	if t == nil {
 		return
 	}
-	t.place[standing{name, o.place}]++
-	if at, listed := t.seats[o.host.ID]; listed {
+	at, listed := t.at(o)
+	t.place[standing{name, at.place}]++
+	if listed {
 		t.group[standing{name, at.group}]++
 	} else {
-		t.stray[standing{name, o.place}]++
+		t.stray[standing{name, at.place}]++
 	}
 }
 
@@ -122,11 +131,10 @@ func (s *shelf) bounds(p *policy.Policy, o *offer) [3]bound {
 		{"per_group", "on hosts of one group", p.Spread.PerGroup.Of(p.Target), 0},
 	}
 	if t := s.together; t != nil {
-		b[1].have = t.place[standing{p.Name, o.place}]
-		if at, listed := t.seats[o.host.ID]; listed {
-			b[2].have = t.group[standing{p.Name, at.group}] + t.stray[standing{p.Name, o.place}]
-		} else {
-			b[2].have = b[1].have // it may be of any group there
+		at, listed := t.at(o)
+		b[1].have = t.place[standing{p.Name, at.place}]
+		if b[2].have = b[1].have; listed { // else it may be of any group there
+			b[2].have = t.group[standing{p.Name, at.group}] + t.stray[standing{p.Name, at.place}]
 		}
 	}
 	if o.host.ID == "" { // a ready-made machine that does not tell its host
