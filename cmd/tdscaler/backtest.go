@@ -124,6 +124,11 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return &codedError{exitUsage, err}
 	}
+	var sets []*policy.Set
+	for i := range us {
+		sets = append(sets, &us[i].Set)
+	}
+	t = backtest.Due(t, sets...)
 	if t.Length < f.cycle {
 		return usageError("the trace lasts %s, less than one cycle of %s", t.Length, f.cycle)
 	}
@@ -153,7 +158,7 @@ func (f *backtestFlags) run(cmd *cobra.Command, args []string) error {
 			Results []tape.Result `json:"results"`
 		}{results})
 	}
-	return printBacktest(cmd.OutOrStdout(), t, results)
+	return printBacktest(cmd.OutOrStdout(), t, us, results)
 }
 
 // files sorts the names on the command line: what follows --trace are traces, and
@@ -309,10 +314,15 @@ func (f *backtestFlags) fit(us []contestant, tr *trace.Trace, errw io.Writer) (e
 		}
 	}
 	for i := range us {
-		for _, p := range us[i].Set.Policies {
-			if p.Deadline.Work > 0 {
-				fmt.Fprintf(errw, "warning: %s: policy %s wants GPU-hours by a time: it is played with a constant target\n", us[i].path, p.Name)
+		own := us[i].Set.Policies
+		for _, p := range own {
+			if p.Deadline.Work > 0 && len(own) > 1 {
+				fmt.Fprintf(errw, "warning: %s: policy %s wants GPU-hours by a time: beside others it is played with a constant target\n", us[i].path, p.Name)
 			}
+		}
+		target := target
+		if len(own) == 1 && own[0].Deadline.Work > 0 && !f.given("target") {
+			target = 0 // its own is the most at once
 		}
 		if us[i].Set, err = backtest.Fit(us[i].Set, target, models); err != nil {
 			return usageError("%s: %w; see --target", us[i].path, err)
@@ -379,7 +389,9 @@ func (f *backtestFlags) play(ctx context.Context, us []contestant, t *tape.Tape,
 // writePage writes the page beside its place first: half a page is none.
 func writePage(path string, t *tape.Tape, us []contestant, played []backtest.Played) error {
 	w := backtest.Wish(&us[0].Set)
-	page := report.Page{Title: "Backtest of " + us[0].path, Tape: t, Target: w.Units * w.GPUs, Ours: len(us)}
+	page := report.Page{
+		Title: "Backtest of " + us[0].path, Tape: t, Target: w.Units * w.GPUs, Work: w.Work, Ours: len(us), Optimum: played[0].Optimum,
+	}
 	if len(us) > 1 {
 		page.Title += " and " + us[1].path
 	}
@@ -398,9 +410,27 @@ func writePage(path string, t *tape.Tape, us []contestant, played []backtest.Pla
 	return os.Rename(f.Name(), path)
 }
 
-func printBacktest(w io.Writer, t *tape.Tape, results []tape.Result) error {
+// printDue says of those who want work by a time whether it was done.
+func printDue(w io.Writer, us []contestant, results []tape.Result) {
+	for i := range us {
+		p, r := &us[i].Set.Policies[0], &results[i]
+		if p.Deadline.Work == 0 {
+			continue
+		}
+		met := "met"
+		if missing := p.Deadline.Work.Hours() - r.Delivered; missing > 1e-6 {
+			met = fmt.Sprintf("%.1f GPU-hours are missing", missing)
+		}
+		fmt.Fprintf(w, "%s: %.1f GPU-hours wanted by %s, at most %d GPUs at once: %s\n",
+			clean(r.Name), p.Deadline.Work.Hours(), p.Deadline.By.UTC().Format(time.RFC3339), p.GPUs(), met)
+	}
+}
+
+func printBacktest(w io.Writer, t *tape.Tape, us []contestant, results []tape.Result) error {
 	fmt.Fprintf(w, "%s of market, %s; on demand %s a GPU; boots take %s\n", t.Length, plural(len(t.Pools), "pool"), t.OnDemand, t.Boot)
-	fmt.Fprintf(w, "J = cost + %s x GPU-hours not delivered\n\n", t.Penalty)
+	fmt.Fprintf(w, "J = cost + %s x GPU-hours not delivered\n", t.Penalty)
+	printDue(w, us, results)
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "NAME\tCOST\tDELIVERED GPUh\tWANTED GPUh\t\t$/GPUh\tLOST\tSTARTS\tREQUESTS\tOVERPAID\tJ\tJ/J*\tJ/J_nw\t")
 	for _, r := range results {

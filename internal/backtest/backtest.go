@@ -37,6 +37,8 @@ type Options struct {
 type Played struct {
 	tape.Result
 	Machines []tape.Span
+	// Optimum is one way to J*, of ours; nil where it was not computed.
+	Optimum []tape.Span
 }
 
 // Run lets the daemon buy on a tape from its first second to its last, in a folder of

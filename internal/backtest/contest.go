@@ -51,7 +51,10 @@ func (c *Contest) Play(ctx context.Context) ([]Played, error) {
 	}
 	beside.Wait()
 	for i := range ours {
-		optima[wishes[i]].judge(&ours[i].Result)
+		best := optima[wishes[i]]
+		if best.judge(&ours[i].Result); best != nil {
+			ours[i].Optimum = best.Machines
+		}
 	}
 	for i := range others {
 		optima[wishes[0]].judge(&others[i].Result)
@@ -78,9 +81,9 @@ func (c *Contest) ours(ctx context.Context) ([]Played, error) {
 func (c *Contest) baselines(w optimum.Wish) []Played {
 	var out []Played
 	for _, p := range baseline.All(c.Tape, baseline.Options{
-		Units: w.Units, GPUs: w.GPUs, Cycle: c.Cycle, Spot: w.Limits.Spot, OnDemand: w.Limits.OnDemand, Ceiling: w.Limits.Ceiling,
+		Units: w.Units, GPUs: w.GPUs, Cycle: c.Cycle, Spot: w.Limits.Spot, OnDemand: w.Limits.OnDemand, Ceiling: w.Limits.Ceiling, Work: w.Work,
 	}) {
-		out = append(out, Played{c.Tape.Result(p.Name, p.Sum), p.Machines})
+		out = append(out, Played{Result: c.Tape.Result(p.Name, p.Sum), Machines: p.Machines})
 	}
 	return out
 }

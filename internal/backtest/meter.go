@@ -13,27 +13,34 @@ import (
 type meter struct {
 	at      time.Duration // up to here all is added up
 	targets map[string]int
-	wanted  int // GPUs, the sum of targets
+	wanted  int                      // GPUs, the sum of the targets at every moment
+	work    map[string]time.Duration // GPU-time that is wanted, by policy, where that is by a time
 
 	// What holds from at on.
 	burn     market.Rate
 	ready    map[string]int // GPUs
-	delivers int            // GPUs of these, at most the target of each policy
+	delivers int            // GPUs of these, at most the target of each policy at every moment
 	spot     int            // GPUs
 	excess   float64        // by what share more than the threshold each is paid, added up
 
 	cost              market.Amount
 	delivered, target time.Duration
+	worked            map[string]time.Duration
 	spotTime, overpay float64 // GPU-seconds, and the same times excess
 
 	interruptions, starts, requests int
 }
 
 func newMeter(policies []policy.Policy) meter {
-	m := meter{targets: map[string]int{}, ready: map[string]int{}}
+	m := meter{targets: map[string]int{}, ready: map[string]int{}, work: map[string]time.Duration{}, worked: map[string]time.Duration{}}
 	for i := range policies {
-		m.targets[policies[i].Name] = policies[i].GPUs()
-		m.wanted += policies[i].GPUs()
+		p := &policies[i]
+		m.targets[p.Name] = p.GPUs()
+		if p.Deadline.Work > 0 {
+			m.work[p.Name] = p.Deadline.Work
+		} else {
+			m.wanted += p.GPUs()
+		}
 	}
 	return m
 }
@@ -47,6 +54,9 @@ func (m *meter) pass(to time.Duration) {
 	m.at = to
 	m.cost = m.cost.Add(m.burn.For(d))
 	m.delivered += d * time.Duration(m.delivers)
+	for name, work := range m.work {
+		m.worked[name] = min(m.worked[name]+d*time.Duration(min(m.ready[name], m.targets[name])), work)
+	}
 	m.target += d * time.Duration(m.wanted)
 	m.spotTime += d.Seconds() * float64(m.spot)
 	m.overpay += d.Seconds() * m.excess
@@ -65,7 +75,9 @@ func (m *meter) add(policy string, gpus int, ready bool, rate, threshold market.
 	if ready {
 		before := min(m.ready[policy], m.targets[policy])
 		m.ready[policy] += gpus
-		m.delivers += min(m.ready[policy], m.targets[policy]) - before
+		if m.work[policy] == 0 {
+			m.delivers += min(m.ready[policy], m.targets[policy]) - before
+		}
 	}
 	if threshold > 0 {
 		m.spot += gpus
@@ -77,6 +89,10 @@ func (m *meter) sum() tape.Sum {
 	s := tape.Sum{
 		Cost: m.cost, Delivered: m.delivered, Target: m.target,
 		Interruptions: m.interruptions, Starts: m.starts, Requests: m.requests,
+	}
+	for name, work := range m.work {
+		s.Target += work
+		s.Delivered += m.worked[name]
 	}
 	if m.spotTime > 0 {
 		s.Overpay = m.overpay / m.spotTime

@@ -24,6 +24,9 @@ func Wish(s *policy.Set) optimum.Wish {
 	}
 	w.GPUs = max(w.GPUs, 1)
 	w.Units = total / w.GPUs
+	if len(s.Policies) == 1 {
+		w.Work = s.Policies[0].Deadline.Work
+	}
 	return w
 }
 
@@ -34,12 +37,16 @@ func gcd(a, b int) int {
 	return a
 }
 
-// Optima are J* and J_nw of a wish.
-type Optima struct{ Star, NoWarning market.Amount }
+// Optima are J* and J_nw of a wish, and the machines of one way to J*.
+type Optima struct {
+	Star, NoWarning market.Amount
+	Machines        []tape.Span
+}
 
 // FindOptima computes both.
 func FindOptima(t *tape.Tape, w optimum.Wish) Optima {
-	return Optima{Star: optimum.Star(t, w).J, NoWarning: optimum.NoWarning(t, w).J}
+	star := optimum.Star(t, w)
+	return Optima{Star: star.J, NoWarning: optimum.NoWarning(t, w).J, Machines: star.Machines}
 }
 
 // judge holds a result against the optima; none of them, against nothing.

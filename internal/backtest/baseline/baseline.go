@@ -17,6 +17,9 @@ type Options struct {
 	// cost, all-in, and 0 is none. On-demand above it is not to be had.
 	Spot, OnDemand bool
 	Ceiling        market.Rate
+	// Work, if it is not 0, is the GPU-time that is wanted by the end of the tape: Units
+	// is then the most at once, and who has delivered it gives everything up.
+	Work time.Duration
 }
 
 // Played is a policy's name, what it came to, and the machines that it had.
@@ -61,7 +64,11 @@ func Play(t *tape.Tape, name string, o Options) Played {
 	}
 	g := newGame(t, o)
 	g.run(policyOf(name, o))
-	return Played{name, t.Score(o.Units*o.GPUs, g.ended), g.ended}
+	s := t.Score(o.Units*o.GPUs, g.ended)
+	if o.Work > 0 {
+		s.Target, s.Delivered = o.Work, min(s.Delivered, o.Work)
+	}
+	return Played{name, s, g.ended}
 }
 
 // policy decides what to order and to give up, once a cycle.

@@ -30,8 +30,10 @@ type game struct {
 	held        []int
 	running     []machine
 	ended       []tape.Span
-	lost        []int // pools that lost a machine since the last look, in order
-	next        int   // id
+	lost        []int         // pools that lost a machine since the last look, in order
+	next        int           // id
+	counted     time.Duration // up to here
+	worked      time.Duration // GPU-time up to the last look, where work is wanted
 }
 
 func newGame(t *tape.Tape, o Options) *game {
@@ -47,6 +49,12 @@ func (g *game) run(p policy) {
 			g.change(changes[0])
 			changes = changes[1:]
 		}
+		if g.done() {
+			for len(g.running) > 0 {
+				g.end(0, g.now, false)
+			}
+			break
+		}
 		p.decide(g)
 		g.lost = g.lost[:0]
 	}
@@ -56,6 +64,21 @@ func (g *game) run(p policy) {
 	for len(g.running) > 0 {
 		g.end(0, g.tape.Length, false)
 	}
+}
+
+// done counts what was worked since the look before, and says whether it is all that is
+// wanted. What was lost meanwhile counts for nothing.
+func (g *game) done() bool {
+	if g.Work <= 0 {
+		return false
+	}
+	var since time.Duration
+	for _, m := range g.running {
+		since += time.Duration(m.GPUs) * max(g.now-max(g.counted, m.From+g.tape.Boot), 0)
+	}
+	g.worked += min(since, time.Duration(g.Units*g.GPUs)*(g.now-g.counted))
+	g.counted = g.now
+	return g.worked >= g.Work
 }
 
 // change moves all pools to a moment, and takes what they cannot keep.

@@ -146,7 +146,8 @@ func (p *spotHedge) better(g *game, a, b int) bool {
 }
 
 // uniformProgress is the deadline rule of "Can't Be Late", for every unit by itself:
-// each is a job of workShare of the tape that is due at its end. It takes spot where
+// each is a job of workShare of the tape, or of its part of the wanted work, that is due
+// at the end. It takes spot where
 // there is any, waits for it while it is ahead of even progress, and takes on-demand
 // once it is behind; from there it goes back to spot only when it will still be ahead
 // two boots later. When on-demand can just make it to the deadline, it waits for
@@ -196,20 +197,27 @@ func (u *machineOf) look(g *game, last time.Duration) {
 }
 
 func (u *machineOf) decide(g *game) {
-	work, boot := share(g.tape.Length), g.tape.Boot
+	work, boot := g.share(g.tape.Length), g.tape.Boot
 	due := u.worked < work && work-u.worked+2*boot >= g.tape.Length-g.now
-	ahead := u.onDemand < 0 || u.worked >= share(g.now+2*boot)
+	ahead := u.onDemand < 0 || u.worked >= g.share(g.now+2*boot)
 	pool := g.cheapest(0)
 	switch {
 	case u.spot >= 0:
 	case pool != nowhere && ahead && !due:
 		u.spot = g.order(pool)
-	case u.onDemand < 0 && (due || u.worked < share(g.now)):
+	case u.onDemand < 0 && (due || u.worked < g.share(g.now)):
 		u.onDemand = g.order(tape.OnDemand)
 	}
 }
 
-func share(d time.Duration) time.Duration { return d * workShare / 100 }
+// share is how much a unit should have worked by a moment.
+func (g *game) share(d time.Duration) time.Duration {
+	if g.Work > 0 {
+		of := g.Work.Seconds() / (float64(g.Units*g.GPUs) * g.tape.Length.Seconds())
+		return time.Duration(min(of, 1) * float64(d))
+	}
+	return d * workShare / 100
+}
 
 // find is where among the running a machine is, or -1.
 func (g *game) find(id int) int {

@@ -31,6 +31,11 @@
 //
 // J* <= J_nw on every tape.
 //
+// # Work by a time
+//
+// Where work is wanted by the end of the tape, whenever it is delivered, both are lower
+// bounds: see due.
+//
 // # Why it is exact
 //
 // Each unit of the target walks through a graph of (moment, state): it has nothing, a

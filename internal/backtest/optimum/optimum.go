@@ -13,6 +13,9 @@ import (
 type Wish struct {
 	Units, GPUs int
 	Limits      Limits
+	// Work, if it is not 0, is the GPU-time that is wanted by the end of the tape,
+	// whenever it is delivered; Units is then the most at once.
+	Work time.Duration
 }
 
 // Limits are those of the policy that is compared.
@@ -30,11 +33,15 @@ type Optimum struct {
 
 // Star is J*: the least J of a buyer who knows the whole tape and may replace a
 // machine before it is lost.
-func Star(t *tape.Tape, w Wish) Optimum { return starGraph(t, w).solve() }
+func Star(t *tape.Tape, w Wish) Optimum {
+	return due(t, w, func(t *tape.Tape) Optimum { return starGraph(t, w).solve() })
+}
 
 // NoWarning is J_nw: as Star, but a spot machine's replacement is not ordered before
 // the machine is lost or given up.
-func NoWarning(t *tape.Tape, w Wish) Optimum { return noWarningGraph(t, w).solve() }
+func NoWarning(t *tape.Tape, w Wish) Optimum {
+	return due(t, w, func(t *tape.Tape) Optimum { return noWarningGraph(t, w).solve() })
+}
 
 func starGraph(t *tape.Tape, w Wish) *graph {
 	times := t.Changes()

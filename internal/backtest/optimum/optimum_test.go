@@ -102,7 +102,7 @@ func TestLimitsAreKept(t *testing.T) {
 		"on-demand under the ceiling":  {Limits{false, true, 10 * unit}, boot + minutes(60, 10*unit)},
 	} {
 		for which, solve := range both() {
-			if got := solve(spot, Wish{1, 1, c.limits}).J; got != c.want {
+			if got := solve(spot, Wish{Units: 1, GPUs: 1, Limits: c.limits}).J; got != c.want {
 				t.Errorf("%s, %s: %s, want %s", name, which, got, c.want)
 			}
 		}
@@ -123,7 +123,7 @@ func TestATargetOfFourWithRoomForAllCostsFourTimesOne(t *testing.T) {
 			four.Pools[i].Free = scale(one.Pools[i].Free, 8) // two GPUs each
 		}
 		for name, solve := range both() {
-			if got, want := solve(&four, Wish{4, 2, wish(1).Limits}).J, 8*solve(one, wish(1)).J; got != want {
+			if got, want := solve(&four, Wish{Units: 4, GPUs: 2, Limits: wish(1).Limits}).J, 8*solve(one, wish(1)).J; got != want {
 				t.Errorf("%s: %s for four of two GPUs, want %s", name, got, want)
 			}
 		}

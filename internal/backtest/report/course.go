@@ -57,11 +57,14 @@ func (p *Page) course(spans []tape.Span) [columns]column {
 		})
 	}
 	p.deliver(spans, &delivered)
-	sum, penalty := 0.0, p.Tape.Penalty.Float()
+	paid, missing, penalty := 0.0, p.Work.Hours(), p.Tape.Penalty.Float()
 	for i := range out {
 		from, until := p.bounds(i)
-		sum += cost[i] + penalty*(float64(p.Target)*(until-from).Hours()-delivered[i])
-		out[i].j = sum
+		if p.Work == 0 {
+			missing += float64(p.Target) * (until - from).Hours()
+		}
+		paid, missing = paid+cost[i], missing-delivered[i]
+		out[i].j = paid + penalty*max(missing, 0)
 	}
 	return out
 }

@@ -60,15 +60,26 @@ func (p *Page) losses(spans []tape.Span) string {
 func (p *Page) money() chart {
 	var lines [][]float64
 	most := 0.0
-	for i := range p.Players {
+	grows := func(spans []tape.Span) []float64 {
 		line := make([]float64, columns)
-		for j, c := range p.course(p.Players[i].Machines) {
+		for j, c := range p.course(spans) {
 			line[j] = c.j
+			most = max(most, c.j)
 		}
-		most = max(most, line[columns-1])
-		lines = append(lines, line)
+		return line
+	}
+	for i := range p.Players {
+		lines = append(lines, grows(p.Players[i].Machines))
+	}
+	best := p.optimum()
+	var optimum []float64
+	if best != nil {
+		optimum = grows(best.Machines)
 	}
 	c := p.newChart(most, usd)
+	if best != nil {
+		c.add("cheapest", best.Name, c.steps(optimum))
+	}
 	for i, line := range lines {
 		c.add(fmt.Sprintf("l%d", i%10), p.Players[i].Name, c.steps(line))
 	}

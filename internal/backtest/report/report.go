@@ -17,6 +17,11 @@ type Page struct {
 	Tape  *tape.Tape
 	// Target is how many GPUs were wanted at every moment.
 	Target int
+	// Work, if it is not 0, is the GPU-time that was wanted by the end; Target is then
+	// the most at once.
+	Work time.Duration
+	// Optimum is one way to J*; nil where it was not computed.
+	Optimum []tape.Span
 	// Players are all who played the tape, the first Ours of them with policies of ours.
 	Players []Player
 	Ours    int
@@ -78,7 +83,7 @@ func (p *Page) view() view {
 	t := p.Tape
 	v := view{
 		Title:   p.Title,
-		About:   fmt.Sprintf("%s from %s; %d wanted at every moment; %d pools; on demand %s a GPU; boots take %s", t.Length, t.Start.UTC().Format("2006-01-02 15:04 UTC"), p.Target, len(t.Pools), t.OnDemand, t.Boot),
+		About:   fmt.Sprintf("%s from %s; %s; %d pools; on demand %s a GPU; boots take %s", t.Length, t.Start.UTC().Format("2006-01-02 15:04 UTC"), p.wanted(), len(t.Pools), t.OnDemand, t.Boot),
 		Formula: fmt.Sprintf("J = cost + %s x GPU-hours not delivered", t.Penalty),
 		Market:  p.market(),
 		Prices:  p.prices(), Moves: p.moves(),
@@ -91,7 +96,25 @@ func (p *Page) view() view {
 		v.Fleets = append(v.Fleets, p.fleet(&p.Players[i]))
 		v.Lives = append(v.Lives, p.lives(&p.Players[i]))
 	}
+	if best := p.optimum(); best != nil {
+		v.Fleets = append(v.Fleets, p.fleet(best))
+	}
 	return v
+}
+
+func (p *Page) wanted() string {
+	if p.Work > 0 {
+		return fmt.Sprintf("%.1f GPU-hours wanted by the end, at most %d GPUs at once", p.Work.Hours(), p.Target)
+	}
+	return fmt.Sprintf("%d wanted at every moment", p.Target)
+}
+
+// optimum is who would have come to J*; nil where it was not computed.
+func (p *Page) optimum() *Player {
+	if p.Optimum == nil {
+		return nil
+	}
+	return &Player{Result: tape.Result{Name: "the optimum, J*"}, Machines: p.Optimum}
 }
 
 func (p *Page) row(i int) row {

@@ -149,3 +149,26 @@ func TestThePageOfAYearWithManyPoolsIsBounded(t *testing.T) {
 func TestAnEmptyPageIsOneToo(t *testing.T) {
 	wellFormed(t, written(t, Page{Title: "nothing", Tape: &tape.Tape{Length: time.Second}}))
 }
+
+func TestThePageShowsTheOptimumBesideOursAndWorkThatIsDue(t *testing.T) {
+	p := pageOf(day())
+	if got := written(t, p); strings.Contains(got, "the optimum, J*") {
+		t.Error("an optimum is shown that was not computed")
+	}
+	p.Optimum = []tape.Span{{Pool: 0, GPUs: 1, From: 0, Until: 11 * time.Hour}}
+	got := written(t, p)
+	if n := strings.Count(got, "the optimum, J*"); n < 2 || !strings.Contains(got, "What the optimum, J* held") {
+		t.Errorf("the optimum is there %d times: a fleet and a line of J are wanted", n)
+	}
+	wellFormed(t, got)
+	p.Work = 30 * time.Hour
+	if got := written(t, p); !strings.Contains(got, "30.0 GPU-hours wanted by the end, at most 2 GPUs at once") {
+		t.Error("the page does not say what is wanted")
+	}
+	first, last := p.course(p.Players[0].Machines)[0], p.course(p.Players[0].Machines)[columns-1]
+	sum := p.Tape.Score(2, p.Players[0].Machines)
+	want := sum.Cost.Float() + 6*(30-sum.Delivered.Hours())
+	if first.j < 170 || math.Abs(last.j-want) > 1e-6 {
+		t.Errorf("J begins at %.2f and ends at %.2f; all is missing at first, and %.2f at the end", first.j, last.j, want)
+	}
+}
