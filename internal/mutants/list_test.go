@@ -240,6 +240,16 @@ func list() []mutant {
 			plan, "TestNothingIsRaisedOnAHostWhileAnotherMachineOfOursLeavesIt", "",
 		},
 		{
+			7, "an outbid machine is given up for a host that is no cheaper", plan + "/leave.go",
+			"case known != nil && w.cheaper(known, raised):", "case known != nil:",
+			plan, "TestAnOutbidMachineIsRaisedWhereNoOtherHostIsCheaperByMoreThanTheLongerAbsence", "a cent less",
+		},
+		{
+			8, "an outbid machine is given up although it is protected", plan + "/leave.go",
+			"slices.Contains(d.p.Protected, m.Name) || ", "",
+			plan, "TestAnOutbidMachineThatMayNotOrCannotBeReplacedIsRaised", "protected",
+		},
+		{
 			8, "a machine that is being deleted gives its place away", plan + "/compute.go",
 			"	for _, m := range d.machines {\n		if !d.covers(m) && !w.overlaps(m) {\n", "	for _, m := range d.kept {\n		if !d.covers(m) && !w.overlaps(m) {\n",
 			plan, "TestAReplacementComesAfterTheDeletionIsConfirmed", "",

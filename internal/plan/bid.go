@@ -16,6 +16,7 @@ type bracket struct {
 	hint   market.Rate // the least that wins, by the market's word; above lo; 0 if none
 	floor  market.Rate // the least that the host was seen to take; 0 if not known
 	fresh  bool        // hi was accepted in this cycle
+	stale  bool        // the last word is too old to tell what does not win
 	moves  int         // contradictions in this cycle
 	silent bool        // asked, no usable answer: not again in this cycle
 	// refused is the newest word on an order without a bid: on-demand.
@@ -54,6 +55,7 @@ func (b *bracket) take(v market.Verdict) {
 		b.refused = v.Answer == market.Refused
 		return
 	}
+	b.stale = b.stale && v.Answer == market.Silent
 	switch v.Answer {
 	case market.Accepted:
 		if b.hi == 0 || v.Bid <= b.hi || !b.fresh {

@@ -215,14 +215,19 @@ func rank(m *Machine) int {
 // holds it. What this very cycle has done already does not count: a refused deploy
 // costs another question, not the cycle.
 func (w *world) cooling(d *desk) bool {
-	if d.p.Cooldown <= 0 {
-		return false
+	since, cooling := w.cools(d).Get()
+	if cooling {
+		w.hold(d, nil, HoldCooldown, "scaled %s ago, cooldown %s", w.in.Now.Sub(since).Round(time.Second), d.p.Cooldown)
 	}
+	return cooling
+}
+
+// cools is the last voluntary change, where it is too young for another.
+func (w *world) cools(d *desk) (since market.Maybe[time.Time]) {
 	for _, s := range w.in.History.Scaled {
 		if s.Policy == d.p.Name && s.At.Before(w.in.Now) && w.in.Now.Sub(s.At) < d.p.Cooldown {
-			w.hold(d, nil, HoldCooldown, "scaled %s ago, cooldown %s", w.in.Now.Sub(s.At).Round(time.Second), d.p.Cooldown)
-			return true
+			return market.Some(s.At)
 		}
 	}
-	return false
+	return since
 }

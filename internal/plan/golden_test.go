@@ -86,6 +86,7 @@ func TestWholeDecisionsReadAsTheyWereWritten(t *testing.T) {
 	for name, tell := range map[string]func(*testing.T, *transcript){
 		"first_buy_of_eight":     firstBuy,
 		"outbid_and_raised":      outbidAndRaised,
+		"outbid_and_left":        outbidAndLeft,
 		"outbid_beyond_ceiling":  outbidBeyondCeiling,
 		"scale_down":             scaleDown,
 		"bound_by_the_budget":    boundByBudget,
@@ -140,15 +141,19 @@ func twoRunning() Input {
 	return in
 }
 
-func outbidAndRaised(t *testing.T, s *transcript) {
+func outbidAndRaised(t *testing.T, s *transcript) { outbidWith(t, s, usd("0.25")) }
+
+func outbidAndLeft(t *testing.T, s *transcript) { outbidWith(t, s, usd("0.20")) }
+
+func outbidWith(t *testing.T, s *transcript, elsewhere market.Rate) {
 	b := newBazaar(twoRunning())
-	b.theta["bodoe-1"] = usd("0.26")
+	b.theta["bodoe-1"], b.theta["cadiz-1"] = usd("0.26"), elsewhere
 	for _, m := range b.in.History.Machines {
 		inst := shown(m)
 		b.machines[m.ID] = &inst
 	}
 	b.machines["id-train-1"].Status = market.StatusOutbid
-	for _, later := range []string{"one is outbid", "a minute after the raise"} {
+	for _, later := range []string{"one is outbid", "a minute later"} {
 		s.say("%s:", later)
 		b.in.Now = b.in.Now.Add(time.Minute)
 		s.events(b.look(b.list(), true))

@@ -651,7 +651,7 @@ func (o *observer) deleted(m *Machine) {
 	}
 	bid := market.MaxRate
 	switch code {
-	case ReasonOutbidForGood, ReasonRebidIgnored:
+	case ReasonOutbidForGood, ReasonOutbidLeft, ReasonRebidIgnored:
 		bid = m.Bid.Or(0) // a higher bid may do
 	case ReasonBootTimeout, ReasonStopped, ReasonOverCeiling:
 	default:

@@ -740,5 +740,10 @@ func (c *candidates) Less(i, j int) bool {
 	if c.prefer && a.rank != b.rank {
 		return a.rank < b.rank
 	}
-	return cmp.Or(cmp.Compare(a.weighted, b.weighted), cmp.Compare(a.host.ID, b.host.ID), cmp.Compare(a.gpu.Model, b.gpu.Model)) < 0
+	return a.before(b) < 0
+}
+
+// before orders offers by price, ties by name.
+func (c *candidate) before(o *candidate) int {
+	return cmp.Or(cmp.Compare(c.weighted, o.weighted), cmp.Compare(c.host.ID, o.host.ID), cmp.Compare(c.gpu.Model, o.gpu.Model))
 }

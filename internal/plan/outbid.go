@@ -84,6 +84,7 @@ func (w *world) raise(d *desk, m *Machine, bid, storage market.Rate) {
 	switch {
 	case ok && next.settled && w.frees(m.Host):
 		w.hold(d, m, HoldRebid, "outbid at %s; another machine of ours on this host is being deleted, and what that frees may win it back, or one beside it", bid)
+	case ok && next.settled && w.leave(d, m, &l, next.bid):
 	case ok && next.settled:
 		w.reserve(d, max(next.bid.Add(storage).Sub(m.Reserved), 0))
 		d.busy, w.raising[m.Host], w.rescued[m.Name] = true, true, true

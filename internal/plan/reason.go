@@ -13,6 +13,7 @@ const (
 	ReasonOverBudget    = "over_budget"
 	ReasonNotMatching   = "no_longer_matches"
 	ReasonOutbidForGood = "outbid_beyond_ceiling"
+	ReasonOutbidLeft    = "outbid_cheaper_elsewhere"
 	ReasonRebidIgnored  = "rebid_ignored"
 	ReasonStopped       = "stopped"
 	ReasonBootTimeout   = "boot_timeout"

@@ -47,7 +47,7 @@ func recall(known []Bracket, now time.Time) map[bracketKey]bracket {
 	out := make(map[bracketKey]bracket, len(known))
 	for i := range known {
 		k := &known[i]
-		b := bracket{hi: k.Hi, floor: k.Floor}
+		b := bracket{hi: k.Hi, floor: k.Floor, stale: now.Sub(k.At) >= loLasts}
 		if now.Sub(k.LoAt) < loLasts && k.LoAt.Sub(now) < loLasts {
 			b.lo = k.Lo
 		}
@@ -92,6 +92,7 @@ const settleShare = 2
 //	refused, and the market names a price         ask about that
 //	refused                                       ask about the most that is allowed: is it to be had at all?
 //	accepted in an earlier cycle                  ask about it again
+//	accepted long ago, and once less              ask about the least: prices fall again
 //	accepted now, not known how much lower        ask about the geometric mean of loss and win
 //	accepted now, within a cent or 2 %            that is it
 //	accepted now, and moved twice meanwhile       that is it: it will not hold still
@@ -106,17 +107,29 @@ func (b bracket) search(l lane) (probe, bool) {
 		}
 		return p, true
 	}
-	if b.hi != 0 && b.hi <= l.top {
+	open := min(max(l.open, market.MinBid), l.top)
+	if b.hi != 0 && b.hi <= l.top && (!b.stale || b.hi <= open) {
 		return b.narrow(l), true
 	}
-	if open := min(max(l.open, market.MinBid), l.top); b.lo < open && b.hint <= open {
-		return probe{bid: open, hope: open}, true
+	if b.lo < open && b.hint <= open {
+		return probe{bid: open, hope: b.promise(l, open)}, true
 	}
 	if b.hint != 0 {
 		bid := max(b.hint.CeilCent(), market.MinBid)
 		return probe{bid: bid, hope: bid}, bid <= l.top
 	}
 	return probe{bid: l.top, hope: min(b.lo.Add(market.Cent).CeilCent(), l.top), climb: true}, true
+}
+
+// promise is what an offer is taken to cost that is to be asked about its opening: the
+// least it is known to take, else what would be asked next if the opening won. So
+// one of which nothing is known is asked about before another one's price is narrowed down.
+func (b bracket) promise(l lane, open market.Rate) market.Rate {
+	if b.floor != 0 {
+		return open
+	}
+	lo := max(b.lo, min(l.least, open).Sub(market.Cent))
+	return max(between(lo, open), market.MinBid)
 }
 
 // narrow goes on where a bid is known to have won.
@@ -302,12 +315,16 @@ func (g *growth) settle(c *candidate) bool {
 		return false
 	}
 	b := bracket{hi: c.won}
-	made := b.made(g.w.lane(g.d.p, c, b))
-	c.bid, c.verified, c.margin = made.bid, true, made.margin
+	c.buyAt(b.made(g.w.lane(g.d.p, c, b)))
+	return true
+}
+
+// buyAt takes a bid that has won for the one to make.
+func (c *candidate) buyAt(made probe) {
+	c.bid, c.won, c.verified, c.margin = made.bid, made.won, true, made.margin
 	price := c.bid.Add(c.storage)
 	c.weighted = c.weighted.Add(price.Sub(c.price))
 	c.price = price
-	return true
 }
 
 // bound keeps the search from asking about bids that are dearer than what is known to

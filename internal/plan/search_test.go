@@ -245,3 +245,39 @@ func TestAMarketThatWasTooDearIsAskedAgainWhenTheBackoffEnds(t *testing.T) {
 		}
 	}
 }
+
+// What no word is known of may be as cheap as what was found, so it is asked about before a
+// price is narrowed down: the first machine is not bought where the first answer came from.
+func TestEveryOfferThatMayBeCheaperIsAskedAboutBeforeOneIsBought(t *testing.T) {
+	p := newPolicy("p", 1)
+	hosts := []market.Host{newHost("a", 4, "0.35"), newHost("b", 4, "0.36"), newHost("c", 4, "0.37"), newHost("d", 4, "0.60")}
+	least := map[string]market.Rate{"a": usd("0.20"), "b": usd("0.21"), "c": usd("0.16"), "d": usd("0.10")}
+	in, got := converse(newInput(hosts, p), func(q market.Question) bool { return q.Bid >= least[q.Host] })
+	wantActions(t, got, "deploy c below_target")
+	asked := map[string]int{}
+	for _, v := range in.Verdicts {
+		asked[v.Host]++
+	}
+	if asked["b"] == 0 || asked["d"] != 0 || len(in.Verdicts) > 12 {
+		t.Errorf("asked %v", asked)
+	}
+}
+
+// A price that was found high is one of that hour.
+func TestAnOldPriceIsAskedAboutFromTheLeastThatTheHostEverTook(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput([]market.Host{newHost("a", 4, "0.35")}, p)
+	b := Bracket{Host: "a", Model: market.GPUModel("geforcertx4090-pcie-24gb"), Shape: p.Shape, Hi: usd("0.30"), HiAt: t0, Floor: usd("0.18"), At: t0}
+	for age, want := range map[time.Duration]string{loLasts - time.Second: "0.30", loLasts: "0.18"} {
+		in.Now, in.History.Brackets = t0.Add(age), []Bracket{b}
+		got := Compute(in)
+		if len(got.Questions) != 1 || got.Questions[0].Bid != usd(want) {
+			t.Errorf("after %s: %+v, want %s", age, got.Questions, want)
+		}
+		in.Verdicts = []market.Verdict{refused(p, "a", "0.18")}
+		if got := Compute(in); len(got.Questions) != 1 || got.Questions[0].Bid != usd("0.30") {
+			t.Errorf("after %s, and 0.18 refused: %+v", age, got.Questions)
+		}
+		in.Verdicts = nil
+	}
+}
