@@ -16,6 +16,7 @@ func (f *file) build() Set {
 		Daemon: Daemon{
 			Schedule: f.Daemon.Schedule.v, Watch: f.Daemon.Watch.v, Mode: Mode(f.Daemon.Mode.v), Ledger: f.Daemon.Ledger.v, Listen: f.Daemon.Listen.v,
 			Owner: f.Daemon.Owner.v, LogLevel: f.Daemon.LogLevel.v, LogFormat: f.Daemon.LogFormat.v,
+			Webhook: Webhook{Listen: f.Daemon.Webhook.Listen.v, SecretFile: f.Daemon.Webhook.SecretFile.v},
 		},
 		TensorDock: TensorDock{
 			MarketplaceURL: f.TensorDock.MarketplaceURL.v, InstancesURL: f.TensorDock.InstancesURL.v,
@@ -74,7 +75,7 @@ func (p *filePolicy) build() Policy {
 		Name: p.Name.v, Kind: Kind(p.Kind.v), Capacity: market.Capacity(p.capacity()), Priority: p.Priority.v,
 		Fallback: Fallback{After: p.Fallback.After.v, MaxPremium: p.Fallback.MaxPremium.v, Settle: p.Fallback.Settle.v}, Surge: p.Surge.v,
 		Migrate: Migrate{MaxPerHour: p.Migrate.MaxPerHour.v, MinSaving: p.Migrate.MinSaving.v, Payback: p.Migrate.Payback.v},
-		Target:  p.machines(), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
+		Target:  p.machines(), Demand: p.Target.demand(p.shape()), Deadline: p.deadline(), Match: p.Match.build(), Shape: p.shape(), MaxGPUHour: market.Rate(p.MaxGPUHour.v),
 		Image: p.image(), ImageV2: imageV2(p.image()), HasKey: p.SSHKey.set || p.SSHKeyFile.set, Ports: p.ports(), Spread: p.Spread.build(), Bidding: p.bidding(),
 		Budget: Budget{
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),

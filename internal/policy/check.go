@@ -70,6 +70,7 @@ func (d *decoder) checkDaemon(f *fileDaemon) {
 	if f.Listen.ok && f.Listen.v != "" {
 		d.checkListen(&f.Listen)
 	}
+	d.checkWebhook(&f.Webhook)
 }
 
 func (d *decoder) checkListen(t *text) {
@@ -239,8 +240,9 @@ func (d *decoder) checkTarget(p *filePolicy) {
 	if t.GPUHours.set || t.By.set {
 		d.checkDeadline(t)
 	}
+	d.checkDemand(p)
 	switch {
-	case len(set) == 0 && (t.GPUHours.set || t.By.set):
+	case len(set) == 0 && (t.GPUHours.set || t.By.set || t.moves()):
 	case len(set) == 0:
 		d.fail(CodeTarget, t.at, "for example target: {gpus: 8}", "the target needs %s", wants)
 	case len(set) > 1:

@@ -58,6 +58,7 @@ const (
 	CodeProtected    = "TD419"
 	CodeLabel        = "TD420"
 	CodeBidding      = "TD421"
+	CodeDemand       = "TD422"
 )
 
 // CodeInfo explains one code to the person who meets it.
@@ -381,6 +382,12 @@ func Codes() []CodeInfo {
 			"`bidding.strategy: fixed` needs a `price` below `max_gpu_hour`; `fraction` belongs to the strategy `fraction`, `margin` and `max_step` to `discover`. A number that does nothing may be one that somebody counts on.",
 			"bidding: {strategy: discover, price: 0.30}",
 			"Set the strategy that the number belongs to, or remove the number.",
+		},
+		{
+			CodeDemand, "A schedule, a signal or the webhook lacks a part",
+			"A window needs an end (`for` or `until`); a signal needs `per_gpu` or `target_value`, and its target a `max`: what a number of the outside world can cost is yours to say. `step` and `reduce` belong to `range`, `username` to `password_file`, `webhook.listen` to `webhook.secret_file`.",
+			"target: {signals: [{prometheus: {url: \"http://127.0.0.1:9090\", query: sum(queue_depth)}, per_gpu: 100}]}",
+			"Add the part that the message names: here `max: 16`.",
 		},
 	}
 }

@@ -31,6 +31,14 @@ type fileDaemon struct {
 	Owner     text     `yaml:"owner" jsonschema:"default=main" jsonschema_description:"Whose machines are ours: part of every machine's name. 1 to 16 lower-case letters, digits and single hyphens."`
 	LogLevel  text     `yaml:"log_level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error,default=info" jsonschema_description:"The least important log lines that are written."`
 	LogFormat text     `yaml:"log_format" jsonschema:"enum=json,enum=console,default=json" jsonschema_description:"json for machines, console for people."`
+
+	Webhook fileWebhook `yaml:"webhook" jsonschema_description:"A listener on which signed requests set targets by hand. Off without listen."`
+}
+
+type fileWebhook struct {
+	at
+	Listen     text `yaml:"listen" jsonschema_description:"HOST:PORT; port 0 takes a free port."`
+	SecretFile text `yaml:"secret_file" jsonschema_description:"Path of a file with the secret that requests are signed with: at least 16 bytes, read anew for each request."`
 }
 
 type fileTensorDock struct {
@@ -96,7 +104,7 @@ type filePolicy struct {
 	Fallback      fileFallback     `yaml:"fallback" jsonschema_description:"For capacity spot_with_fallback: when on-demand steps in, and when it goes."`
 	Migrate       fileMigrate      `yaml:"migrate" jsonschema_description:"When a running spot machine is replaced by a cheaper one."`
 	Surge         integer          `yaml:"surge" jsonschema:"minimum=0,maximum=1000,default=0" jsonschema_description:"Machines that may be ordered above the target, within the budget, in the place of lost ones whose deletion is not confirmed yet."`
-	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: gpus, instances or replicas; or gpu_hours and by."`
+	Target        fileTarget       `yaml:"target" jsonschema:"required" jsonschema_description:"How much is wanted: gpus, instances or replicas; a schedule, signals; or gpu_hours and by."`
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
 	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine: its GPUs, and what it has at least of the rest."`
 	MaxGPUHour    money            `yaml:"max_gpu_hour" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The ceiling, in dollars per GPU per hour, all-in: GPU, vCPUs, RAM and storage of the machine divided by its GPUs."`
@@ -138,6 +146,11 @@ type fileTarget struct {
 	Replicas  integer `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Containers in all, for kind container."`
 	GPUHours  integer `yaml:"gpu_hours" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Hours of one GPU to be delivered in all, by the time that by names. gpus is then the most at once; without it, what would do in a day."`
 	By        moment  `yaml:"by" jsonschema_description:"When gpu_hours are to be delivered: a time such as 2027-01-31T18:00:00Z."`
+
+	Min      integer      `yaml:"min" jsonschema:"minimum=0,maximum=100000,default=0" jsonschema_description:"The least that schedule and signals can set the target to, in the unit that the target counts in: gpus, unless instances or replicas is written."`
+	Max      integer      `yaml:"max" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"The most that a schedule, a signal or tdscaler target set can ever set the target to, in the same unit; required with signals. Default: the greatest number written."`
+	Schedule []fileWindow `yaml:"schedule" jsonschema_description:"Windows of time and what is wanted in them. Where they overlap the most counts, and outside of them what else the target names, or nothing."`
+	Signals  []fileSignal `yaml:"signals" jsonschema_description:"Numbers that the target follows. Of numbers, windows and signals the most counts."`
 }
 
 type fileMatch struct {

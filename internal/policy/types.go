@@ -42,6 +42,13 @@ type Daemon struct {
 	Owner     string // whose machines are ours: part of every machine's name
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // json, console
+	Webhook   Webhook
+}
+
+// Webhook is a listener of its own on which signed requests set targets.
+type Webhook struct {
+	Listen     string // host:port; "" is none
+	SecretFile string
 }
 
 // TensorDock is where and how fast the marketplace is asked.
@@ -152,6 +159,9 @@ type Policy struct {
 	// Target is the number of machines. Invariant: Target x Shape.GPUs is exactly
 	// the number of GPUs the user wrote.
 	Target int `json:"target_machines"`
+	// Demand is what moves Target. In a Set, Target is the number in the file; in what
+	// is decided on, Target is what the Demand came to.
+	Demand Demand `json:"demand,omitzero"`
 	// Deadline, where there is one, makes Target the most machines at once.
 	Deadline Deadline `json:"deadline,omitzero"`
 	Match    Match    `json:"match"`
@@ -315,7 +325,7 @@ func (p *Policy) BidCeiling(storage market.Rate) market.Rate {
 }
 
 // HourlyCap is the most the whole fleet may cost per hour: what the user wrote,
-// or, where they wrote none, the sum of targets times ceilings.
+// or, where they wrote none, the sum of the greatest targets times ceilings.
 func (s *Set) HourlyCap() market.Rate {
 	if c, ok := s.Budget.MaxHourly.Get(); ok {
 		return c
@@ -324,7 +334,7 @@ func (s *Set) HourlyCap() market.Rate {
 	for i := range s.Policies {
 		p := &s.Policies[i]
 		dearest := max(p.Ceiling(), p.CeilingOf(market.OnDemand, p.Shape.GPUs))
-		sum = sum.Add(dearest.Mul(p.Target))
+		sum = sum.Add(dearest.Mul(p.MaxTarget()))
 	}
 	return sum
 }
