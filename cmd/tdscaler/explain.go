@@ -49,7 +49,13 @@ func (t *table) explanation(e *control.Explanation) {
 		t.line("it is a shadow: what follows would be, and nothing of it is done; its bids are held against the record, and nobody is asked")
 	}
 	t.gap()
-	t.row("wants", plural(p.GPUs(), "GPU")+" in "+plural(p.Target, "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
+	gpus := p.GPUs()
+	o := demandOf(e)
+	if o != nil {
+		gpus = o.GPUs
+	}
+	t.row("wants", plural(gpus, "GPU")+" in "+plural(gpus/max(p.Shape.GPUs, 1), "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
+	t.because(o)
 	for i := range e.Policies {
 		if w := e.Policies[i].Work; w != nil && e.Policies[i].Policy == p.Name {
 			t.row("deadline", w.String())

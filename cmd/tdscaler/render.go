@@ -137,6 +137,7 @@ func (t *table) standings(all []plan.Standing) {
 		}
 		t.row(s.Policy, s.Target, s.Ready, s.Booting, s.Dead, s.Leaving, s.Before, s.After, state)
 	}
+	t.moved(all)
 }
 
 // notDone prints the holds, if there are any, as a part of their own.

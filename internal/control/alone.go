@@ -21,6 +21,8 @@ type AloneOptions struct {
 	Reader func(daemon.Config) (daemon.Reader, error)
 	// Hosts connects for reading the list of hosts, which needs no credentials.
 	Hosts func(daemon.Config) (daemon.HostReader, error)
+	// Signals reads the signals that targets follow.
+	Signals func(daemon.Config) daemon.Signals
 	// Compose makes a daemon that does not run, for destroy.
 	Compose func(daemon.Config, *ledger.Ledger) (*daemon.Daemon, error)
 }
@@ -40,6 +42,14 @@ type alone struct {
 
 func (a *alone) config() daemon.Config { return a.Config }
 func (a *alone) running() bool         { return false }
+func (a *alone) wake()                 {}
+
+func (a *alone) signals(c daemon.Config) daemon.Signals {
+	if a.Signals == nil {
+		return nil
+	}
+	return a.Signals(c)
+}
 
 func (a *alone) reload() error {
 	return &Fault{Class: NoDaemon, Message: "no daemon runs on the ledger " + a.Config.Set.Daemon.Ledger}
@@ -84,7 +94,7 @@ func (a *alone) plan(ctx context.Context, c daemon.Config, fresh bool) (daemon.P
 			return daemon.PlanAnswer{}, err
 		}
 	}
-	return daemon.PlanOn(ctx, a.clock, r, &c, *a.seen, a.history), nil
+	return daemon.PlanOn(ctx, a.clock, r, &c, *a.seen, a.history, daemon.Readings(ctx, a.signals(c), &c.Set)), nil
 }
 
 // books are what the ledger knows; nothing where there is none.

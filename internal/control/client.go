@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
@@ -174,4 +175,19 @@ func (c *Client) Resume(ctx context.Context, r ResumeRequest) (Resumed, error) {
 // Reload implements Desk.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (Reloaded, error) {
 	return call[Reloaded](ctx, c, "reload", quick, r)
+}
+
+// Targets implements Desk.
+func (c *Client) Targets(ctx context.Context, r TargetsRequest) ([]demand.Outcome, error) {
+	return call[[]demand.Outcome](ctx, c, "targets", quick, r)
+}
+
+// SetTarget implements Desk.
+func (c *Client) SetTarget(ctx context.Context, r SetTargetRequest) (demand.Outcome, error) {
+	return call[demand.Outcome](ctx, c, "set_target", quick, r)
+}
+
+// ClearTarget implements Desk.
+func (c *Client) ClearTarget(ctx context.Context, r ClearTargetRequest) (Cleared, error) {
+	return call[Cleared](ctx, c, "clear_target", quick, r)
 }

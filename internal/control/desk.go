@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -50,6 +51,12 @@ type Desk interface {
 	Destroy(context.Context, DestroyRequest) (Destruction, error)
 	// Pause stops writes until resumed, and says what pauses there are now.
 	Pause(context.Context, PauseRequest) ([]plan.Pause, error)
+	// Targets lists what every policy wants now, and why.
+	Targets(context.Context, TargetsRequest) ([]demand.Outcome, error)
+	// SetTarget sets a target by hand, until it ends.
+	SetTarget(context.Context, SetTargetRequest) (demand.Outcome, error)
+	// ClearTarget ends targets that were set by hand, and says which.
+	ClearTarget(context.Context, ClearTargetRequest) (Cleared, error)
 	// Resume ends pauses, and says which.
 	Resume(context.Context, ResumeRequest) (Resumed, error)
 	// Reload makes the daemon read its file again, as confirmed by the operator.

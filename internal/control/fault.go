@@ -23,6 +23,7 @@ const (
 	Locked       Class = "locked"         // another process holds the ledger
 	Interrupted  Class = "interrupted"    // the asker went away, or time ran out
 	Unreachable  Class = "unreachable"    // the daemon went away before it answered
+	Replayed     Class = "replayed"       // a signed request that was taken before
 	Failed       Class = "failed"
 )
 
@@ -80,6 +81,8 @@ func faultOf(err error) *Fault {
 	}{
 		{daemon.ErrConfig, Usage},
 		{daemon.ErrNoSuchPolicy, NoSuchPolicy},
+		{daemon.ErrTarget, Usage},
+		{ErrReplayed, Replayed},
 		{daemon.ErrDryRun, DryRun},
 		{daemon.ErrUnauthorized, Unauthorized},
 		{ledger.ErrNoSuchIntent, NotFound},

@@ -25,6 +25,7 @@ type backend interface {
 	// config is the configuration in use.
 	config() daemon.Config
 	running() bool
+	wake() // asks for a cycle now
 	status() (daemon.Status, error)
 	plan(ctx context.Context, c daemon.Config, fresh bool) (daemon.PlanAnswer, error)
 	// look is what a decision under a configuration would be made on, and what of the
@@ -143,14 +144,15 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	if e.Machines, err = f.machines(r.Policy); err != nil {
 		return Explanation{}, err
 	}
+	target := p.GPUs()
 	for _, s := range e.Policies {
-		e.Funnel = s.Funnel
+		e.Funnel, target = s.Funnel, s.Target
 	}
 	if e.Funnel.Offers > 0 || e.Problem != "" {
 		return e, nil
 	}
 	e.OneMore = true
-	e.Funnel, err = f.oneMore(ctx, c, r.Policy)
+	e.Funnel, err = f.oneMore(ctx, c, r.Policy, target)
 	return e, err
 }
 
@@ -188,12 +190,12 @@ func only(p Plan, name string) Plan {
 
 // oneMore is the funnel of a policy that needs no offers: of the same look, as if
 // it wanted one machine more. Nothing is asked for it.
-func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string) (plan.Funnel, error) {
+func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, target int) (plan.Funnel, error) {
 	c.Set.Limits.MaxProbes = 0
 	c.Set.Policies = slices.Clone(c.Set.Policies)
 	for i := range c.Set.Policies {
 		if p := &c.Set.Policies[i]; p.Name == name {
-			p.Target++
+			p.Target, p.Demand.Fixed = target/max(p.Shape.GPUs, 1)+1, true
 		}
 	}
 	more, err := f.plan(ctx, c, false)

@@ -21,6 +21,7 @@ type runningDaemon struct {
 
 func (r *runningDaemon) config() daemon.Config                      { return r.d.Config() }
 func (r *runningDaemon) running() bool                              { return true }
+func (r *runningDaemon) wake()                                      { r.d.Wake() }
 func (r *runningDaemon) status() (daemon.Status, error)             { return r.d.Status() }
 func (r *runningDaemon) reload() error                              { return r.d.Reload(true) }
 func (r *runningDaemon) read(fn func(*ledger.Ledger) error) error   { return fn(r.l) }

@@ -49,6 +49,9 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "pause", quick, d.Pause)
 	route(mux, clk, "resume", quick, d.Resume)
 	route(mux, clk, "reload", quick, d.Reload)
+	route(mux, clk, "targets", quick, d.Targets)
+	route(mux, clk, "set_target", quick, d.SetTarget)
+	route(mux, clk, "clear_target", quick, d.ClearTarget)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerFault(w, &Fault{Class: Usage, Message: fmt.Sprintf("the daemon does not know %s %s: is it of another version?", r.Method, r.URL.Path)})
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tdscaler/tdscaler/internal/bidder"
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -35,20 +36,21 @@ type Status struct {
 	Problem    string      `json:"problem,omitempty"`
 	// Unwritable is why the last change of the ledger could not be written; "" if it
 	// could.
-	Unwritable string          `json:"ledger_unwritable,omitempty"`
-	Policies   []plan.Standing `json:"policies,omitempty"`
-	Holds      []plan.Hold     `json:"holds,omitempty"`
-	Pauses     []plan.Pause    `json:"pauses,omitempty"`
-	Breakers   []plan.Breaker  `json:"breakers,omitempty"`
-	HourlyCap  market.Rate     `json:"hourly_cap_usd_hour"`
-	Reserved   market.Rate     `json:"reserved_usd_hour"`
-	Machines   int             `json:"machines"`
-	Burn       market.Rate     `json:"burn_usd_hour"` // of all machines as last seen
-	Zone       policy.Zone     `json:"time_zone"`     // of today and this month
-	SpentToday market.Amount   `json:"spent_today_usd"`
-	SpentMonth market.Amount   `json:"spent_month_usd"`
-	SpentEver  market.Amount   `json:"spent_ever_usd"`
-	Others     market.Rate     `json:"others_usd_hour"` // what the account is charged for beside our machines
+	Unwritable string            `json:"ledger_unwritable,omitempty"`
+	Policies   []plan.Standing   `json:"policies,omitempty"`
+	Holds      []plan.Hold       `json:"holds,omitempty"`
+	Pauses     []plan.Pause      `json:"pauses,omitempty"`
+	Breakers   []plan.Breaker    `json:"breakers,omitempty"`
+	Overrides  []demand.Override `json:"overrides,omitempty"`
+	HourlyCap  market.Rate       `json:"hourly_cap_usd_hour"`
+	Reserved   market.Rate       `json:"reserved_usd_hour"`
+	Machines   int               `json:"machines"`
+	Burn       market.Rate       `json:"burn_usd_hour"` // of all machines as last seen
+	Zone       policy.Zone       `json:"time_zone"`     // of today and this month
+	SpentToday market.Amount     `json:"spent_today_usd"`
+	SpentMonth market.Amount     `json:"spent_month_usd"`
+	SpentEver  market.Amount     `json:"spent_ever_usd"`
+	Others     market.Rate       `json:"others_usd_hour"` // what the account is charged for beside our machines
 	// Runway is how long the balance lasts if everything costs what is reserved for
 	// it; 0 where that is not known.
 	Runway  time.Duration  `json:"runway,omitempty"`
@@ -81,7 +83,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 		Mode: c.Set.Daemon.Mode, Owner: c.Set.Daemon.Owner, Config: c.Path,
 		Cycle: last.Cycle, FinishedAt: last.FinishedAt, Problem: last.Problem,
 		Policies: last.Plan.Standings, Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
-		HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
+		Overrides: activeOverrides(h, now), HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
 		Shadows: last.Shadows,
 	}
 	for i := range h.Machines {
@@ -141,12 +143,17 @@ func (d *Daemon) Plan(ctx context.Context, c Config, fresh bool) (PlanAnswer, er
 	if err != nil {
 		return PlanAnswer{}, err
 	}
-	return PlanOn(ctx, d.o.Clock, d.connection().Reader, &c, seen, h), nil
+	return PlanOn(ctx, d.o.Clock, d.connection().Reader, &c, seen, h, Readings(ctx, d.o.Signals, &c.Set)), nil
 }
 
-// PlanOn makes a plan from a look and the history into which it was observed.
-func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, seen Seen, h plan.History) PlanAnswer {
-	in := input(&c.Set, plan.Look{Now: seen.At, Snapshot: seen.Snapshot}, h)
+// PlanOn makes a plan from a look, the history into which it was observed, and what
+// signals say.
+func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, seen Seen, h plan.History, said []demand.Reading) PlanAnswer {
+	look := plan.Look{Now: seen.At, Snapshot: seen.Snapshot}
+	resolved := *c
+	resolved.Set = resolveOn(&c.Set, &look, &h, said)
+	c = &resolved
+	in := input(&c.Set, look, h)
 	in.Verdicts = slices.Clone(seen.Verdicts)
 	in, p := bidder.Converse(ctx, clk, ask, in)
 	return PlanAnswer{

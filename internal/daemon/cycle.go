@@ -90,7 +90,9 @@ func (t *turn) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	readings := t.readSignals(ctx)
 	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h)
+	said := readings()
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
 	}
@@ -100,6 +102,7 @@ func (t *turn) run(ctx context.Context) error {
 	}
 	t.look.Early = t.r.Early != ""
 	t.looked, t.r.Problem = true, problemOf(&snap)
+	t.c.Set = resolve(&t.c.Set, &t.look, &h, said)
 	h.Remember(s.Policies)
 	if err := t.pauseByFile(&h); err != nil {
 		return err
@@ -252,12 +255,12 @@ func problemOf(s *market.Snapshot) string {
 	return ""
 }
 
-// input puts together what a decision depends on.
+// input puts together what a decision depends on. The targets of s are resolved.
 func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 	h.Shadows = nil // what they would have is no reason for anything
 	in := plan.Input{
 		Now: look.Now, Owner: s.Daemon.Owner, Policies: s.Policies, Shadows: s.ShadowNames(), Budget: s.Budget, HourlyCap: s.HourlyCap(),
-		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h,
+		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h, Demand: look.Demand.Outcomes,
 	}
 	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
 		in.Interval = sched.Interval(look.Now)

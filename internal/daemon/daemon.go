@@ -34,7 +34,7 @@ type Market struct {
 	Writer actuator.Writer
 }
 
-// Options of a Daemon. All but PauseFile, Report and Grace are needed.
+// Options of a Daemon. All but Signals, PauseFile, Report and Grace are needed.
 type Options struct {
 	Config      Config
 	Ledger      *ledger.Ledger
@@ -45,6 +45,8 @@ type Options struct {
 	// Connect makes the market's adapters for a configuration: at start, and again
 	// when a reload changes mode, addresses or pace.
 	Connect func(Config) (Market, error)
+	// Signals reads the signals that targets follow; nil reads none.
+	Signals Signals
 	// PauseFile stops all writes while it exists; "" is none.
 	PauseFile string
 	// Report, if set, is called with every report after it was recorded.
@@ -153,7 +155,7 @@ func (d *Daemon) sleep(ctx context.Context) bool {
 		return false
 	}
 	now := d.o.Clock.Now()
-	next := s.Next(now)
+	next := d.sooner(s.Next(now), now)
 	d.mu.Lock()
 	d.next = next
 	d.mu.Unlock()

@@ -26,7 +26,7 @@ func (d *Daemon) Look(ctx context.Context, c Config, fresh bool) (in plan.Input,
 	if err != nil {
 		return in, "", err
 	}
-	in = input(&c.Set, plan.Look{Now: seen.At, Snapshot: seen.Snapshot}, h)
+	in = inputOf(&c.Set, plan.Look{Now: seen.At, Snapshot: seen.Snapshot}, h)
 	in.Verdicts = seen.Verdicts
 	return in, seen.Problem, nil
 }
@@ -46,5 +46,5 @@ func LookAtHosts(ctx context.Context, clk clock.Clock, r HostReader, c *Config, 
 			problem = "the list of ready-made machines: " + err.Error()
 		}
 	}
-	return input(&c.Set, plan.Look{Now: clk.Now().Round(0), Snapshot: snap}, h), problem
+	return inputOf(&c.Set, plan.Look{Now: clk.Now().Round(0), Snapshot: snap}, h), problem
 }

@@ -111,8 +111,8 @@ func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
 			return fmt.Sprintf("policy %s becomes a shadow and has %d machines, which nobody will look after then: destroy them, or give the shadow another name", p.Name, machines)
 		case !ok && machines > 0:
 			return fmt.Sprintf("policy %s is gone from the file and has %d machines", p.Name, machines)
-		case ok && 2*n.GPUs() < p.GPUs() && machines > 0:
-			return fmt.Sprintf("the target of policy %s falls from %d to %d GPUs", p.Name, p.GPUs(), n.GPUs())
+		case ok && 2*mostGPUs(n) < mostGPUs(p) && machines > 0:
+			return fmt.Sprintf("the target of policy %s falls from %d to %d GPUs", p.Name, mostGPUs(p), mostGPUs(n))
 		}
 	}
 	return d.wouldDelete(next, h)
@@ -125,7 +125,7 @@ func (d *Daemon) wouldDelete(next *policy.Set, h plan.History) string {
 	seen := d.seen
 	d.mu.Unlock()
 	look := plan.Look{Now: seen.Now, Snapshot: seen.Snapshot}
-	in := input(next, look, h)
+	in := inputOf(next, look, h)
 	in.Limits = policy.Limits{MaxActions: len(h.Machines)}
 	deletes := 0
 	var why string
@@ -151,6 +151,7 @@ func (d *Daemon) adopt(old, c *Config) error {
 		{"daemon.ledger", &old.Set.Daemon.Ledger, &c.Set.Daemon.Ledger},
 		{"daemon.owner", &old.Set.Daemon.Owner, &c.Set.Daemon.Owner},
 		{"daemon.listen", &old.Set.Daemon.Listen, &c.Set.Daemon.Listen},
+		{"daemon.webhook.listen", &old.Set.Daemon.Webhook.Listen, &c.Set.Daemon.Webhook.Listen},
 		{"daemon.log_level", &old.Set.Daemon.LogLevel, &c.Set.Daemon.LogLevel},
 		{"daemon.log_format", &old.Set.Daemon.LogFormat, &c.Set.Daemon.LogFormat},
 	} {

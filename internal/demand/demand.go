@@ -142,13 +142,14 @@ func Resolve(in Input) Result {
 	for i := range out.Policies {
 		p := &out.Policies[i]
 		o := override(in.Overrides, p.Name, in.Now)
-		if !p.Demand.Moves() && o == nil {
+		if p.Demand.Fixed || !p.Demand.Moves() && o == nil {
 			continue
 		}
 		r := resolver{in: &in, p: p}
 		wanted := r.resolve(o)
 		out.Outcomes = append(out.Outcomes, wanted)
 		out.Memories = append(out.Memories, r.memories...)
+		p.Demand.Max = p.MaxTarget() // an override is no lower bound of what may come
 		p.Target = wanted.GPUs / max(p.Shape.GPUs, 1)
 	}
 	slices.SortFunc(out.Outcomes, func(a, b Outcome) int { return cmp.Compare(a.Policy, b.Policy) })
@@ -303,4 +304,24 @@ func clip(s string) string {
 		s = string(r[:most]) + "…"
 	}
 	return s
+}
+
+// ReplayWindow is by how much the time of a signed request may differ from ours.
+const ReplayWindow = 5 * time.Minute
+
+// Heard is a signed request that was taken.
+type Heard struct {
+	Signature string    `json:"signature"`
+	At        time.Time `json:"at"`
+}
+
+// Hear takes a request note of, once: ok is false for one that was heard before. What
+// is too old to be accepted again is forgotten. A request of the future, within the
+// window, is valid for two of them.
+func Hear(all []Heard, signature string, now time.Time) (kept []Heard, ok bool) {
+	kept = slices.DeleteFunc(slices.Clone(all), func(h Heard) bool { return now.Sub(h.At) > 2*ReplayWindow+time.Minute })
+	if slices.ContainsFunc(kept, func(h Heard) bool { return h.Signature == signature }) {
+		return kept, false
+	}
+	return append(kept, Heard{Signature: signature, At: now.Round(0)}), true
 }

@@ -26,6 +26,7 @@ func floorOf() map[string]int {
 
 		"internal/policy": 10, "internal/backtest/tape": 10,
 		"internal/backtest/optimum": 12, "internal/backtest/baseline": 12, "internal/backtest/report": 12, "internal/backtest/trace": 12,
+		"internal/demand": 15,
 		"internal/plan": 20, "internal/prices": 25, "internal/shadow": 25, "internal/billing": 25,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
@@ -43,7 +44,7 @@ func floorOf() map[string]int {
 
 // pure packages decide. They get values, and know nothing of the world.
 func pure() []string {
-	return []string{"internal/market", "internal/policy", "internal/plan", "internal/shadow"}
+	return []string{"internal/market", "internal/policy", "internal/demand", "internal/plan", "internal/shadow"}
 }
 
 // world is what pure packages must not import, folders below included.

@@ -38,6 +38,10 @@ const (
 	bookBrackets     = "brackets"
 	bookRises        = "rises"
 	bookAskApplies   = "ask_applies"
+	bookDemand       = "demand"
+	bookOverrides    = "overrides"
+	bookAims         = "aims"
+	bookHeard        = "heard"
 	bookShadows      = "shadows"
 	bookChurn        = "churn"
 )
@@ -61,6 +65,13 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Hosts = slices.Clone(h.Hosts)
 	c.Brackets = slices.Clone(h.Brackets)
 	c.Rises = slices.Clone(h.Rises)
+	c.Demand = slices.Clone(h.Demand)
+	for i := range c.Demand {
+		c.Demand[i].Highs, c.Demand[i].Lows = slices.Clone(h.Demand[i].Highs), slices.Clone(h.Demand[i].Lows)
+	}
+	c.Overrides = slices.Clone(h.Overrides)
+	c.Aims = slices.Clone(h.Aims)
+	c.Heard = slices.Clone(h.Heard)
 	c.Shadows = cloneShadows(h.Shadows)
 	c.Churn = slices.Clone(h.Churn)
 	return c
@@ -154,6 +165,10 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookBrackets, old.Brackets, h.Brackets),
 		saveList(w, bookRises, old.Rises, h.Rises),
 		saveList(w, bookAskApplies, maybeList(old.AskApplies), maybeList(h.AskApplies)),
+		saveDeep(w, bookDemand, old.Demand, h.Demand),
+		saveList(w, bookOverrides, old.Overrides, h.Overrides),
+		saveList(w, bookAims, old.Aims, h.Aims),
+		saveList(w, bookHeard, old.Heard, h.Heard),
 		saveShadows(w, old.Shadows, h.Shadows),
 		saveList(w, bookChurn, old.Churn, h.Churn),
 	)
@@ -253,6 +268,17 @@ func saveShadows(w *writer, old, list []plan.Shadow) error {
 	return w.putJSON(bucketBooks, []byte(bookShadows), list)
 }
 
+// saveDeep is saveList for values with lists of their own.
+func saveDeep[T any](w *writer, key string, old, list []T) error {
+	switch {
+	case len(old) == 0 && len(list) == 0 || reflect.DeepEqual(old, list):
+		return nil
+	case len(list) == 0:
+		return w.del(bucketBooks, []byte(key))
+	}
+	return w.putJSON(bucketBooks, []byte(key), list)
+}
+
 // load reads the head of the ledger anew.
 func (l *Ledger) load() error {
 	s := &state{}
@@ -316,6 +342,10 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookBrackets, &h.Brackets),
 		loadList(tx, bookRises, &h.Rises),
 		loadList(tx, bookAskApplies, &asks),
+		loadList(tx, bookDemand, &h.Demand),
+		loadList(tx, bookOverrides, &h.Overrides),
+		loadList(tx, bookAims, &h.Aims),
+		loadList(tx, bookHeard, &h.Heard),
 		loadList(tx, bookShadows, &h.Shadows),
 		loadList(tx, bookChurn, &h.Churn),
 	)

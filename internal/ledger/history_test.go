@@ -51,6 +51,8 @@ func fill(v reflect.Value, n *int) {
 		v.SetString(fmt.Sprintf("s%03d", *n))
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
+	case reflect.Float64:
+		v.SetFloat(float64(*n))
 	case reflect.Uint64:
 		v.SetUint(uint64(*n))
 	case reflect.Bool:

@@ -33,6 +33,7 @@ func Compute(in Input) Plan {
 		return w.standStill(b)
 	}
 	for i := range w.desks {
+		w.follow(&w.desks[i])
 		w.schedule(&w.desks[i])
 	}
 	if !in.Snapshot.Instances.Complete {

@@ -18,8 +18,8 @@ func both(n int) policy.Policy {
 	return p
 }
 
-// demand is a running on-demand machine of the policy.
-func demand(p policy.Policy, i int) Machine {
+// demanded is a running on-demand machine of the policy.
+func demanded(p policy.Policy, i int) Machine {
 	m := newMachine(p, i, "d", "0.40")
 	m.Capacity, m.Bid, m.Reserved = market.OnDemand, market.Maybe[market.Rate]{}, usd("0.50")
 	return m
@@ -59,18 +59,18 @@ func TestOnDemandCoversWhatSpotDoesNot(t *testing.T) {
 		"spot wins":                       {nil, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
 		"spot never wins":                 {nil, never, []string{"deploy on_demand", "deploy on_demand"}, ReasonFallback},
 		"one runs on spot":                {func(p policy.Policy) []Machine { return []Machine{onSpot(p, 1)} }, never, []string{"deploy on_demand"}, ReasonFallback},
-		"on-demand covers already":        {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 2)} }, never, nil, ""},
-		"on-demand runs, and spot is had": {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 2)} }, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
+		"on-demand covers already":        {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 2)} }, never, nil, ""},
+		"on-demand runs, and spot is had": {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 2)} }, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
 		"spot boots, on-demand goes on": {func(p policy.Policy) []Machine {
-			return []Machine{demand(p, 1), booting(onSpot(p, 2), time.Minute), onSpot(p, 3)}
+			return []Machine{demanded(p, 1), booting(onSpot(p, 2), time.Minute), onSpot(p, 3)}
 		}, never, nil, ""},
-		"spot is ready":       {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), onSpot(p, 2), onSpot(p, 3)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
-		"one of two is ready": {func(p policy.Policy) []Machine { return []Machine{demand(p, 1), demand(p, 4), onSpot(p, 2)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
+		"spot is ready":       {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), onSpot(p, 2), onSpot(p, 3)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
+		"one of two is ready": {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 4), onSpot(p, 2)} }, never, []string{"delete on_demand"}, ReasonSpotReady},
 		"both boot, spot is sooner": {func(p policy.Policy) []Machine {
-			return []Machine{booting(demand(p, 1), time.Minute), booting(onSpot(p, 2), 2*time.Minute), onSpot(p, 3)}
+			return []Machine{booting(demanded(p, 1), time.Minute), booting(onSpot(p, 2), 2*time.Minute), onSpot(p, 3)}
 		}, never, []string{"delete on_demand"}, ReasonSpotReady},
 		"both boot, on-demand is there long before": {func(p policy.Policy) []Machine {
-			return []Machine{booting(demand(p, 1), 2*time.Minute), booting(onSpot(p, 2), 10*time.Second), onSpot(p, 3)}
+			return []Machine{booting(demanded(p, 1), 2*time.Minute), booting(onSpot(p, 2), 10*time.Second), onSpot(p, 3)}
 		}, never, nil, ""},
 	} {
 		p := both(2)
@@ -152,7 +152,7 @@ func TestWhereTheCapsLeaveNoRoomForBothOneOnDemandMachineMakesRoom(t *testing.T)
 	p := both(2)
 	in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
 	in.HourlyCap = usd("1.0") // the two of them
-	in.History.Machines = []Machine{demand(p, 1), demand(p, 2)}
+	in.History.Machines = []Machine{demanded(p, 1), demanded(p, 2)}
 	_, got := converse(in, always)
 	wantTexts(t, "no room", does(got), []string{"delete on_demand"})
 	_, got = converse(in, never)
@@ -166,7 +166,7 @@ func TestWhereTheCapsLeaveNoRoomForBothOneOnDemandMachineMakesRoom(t *testing.T)
 func TestOneListThatNamesASpotMachineTwiceCostsNoOnDemand(t *testing.T) {
 	p := both(2)
 	in := newInput(nil, p)
-	m, d := onSpot(p, 1), demand(p, 2)
+	m, d := onSpot(p, 1), demanded(p, 2)
 	in.History.Machines = []Machine{m, d}
 	twin := shown(m)
 	twin.ID = "twin"
@@ -186,7 +186,7 @@ func TestAnUnneededOnDemandMachineIsShieldedLikeAnyOther(t *testing.T) {
 	} {
 		p := both(1)
 		in := newInput(nil, p)
-		in.History.Machines = []Machine{demand(p, 1), onSpot(p, 2)}
+		in.History.Machines = []Machine{demanded(p, 1), onSpot(p, 2)}
 		change(&in.Policies[0], &in.History)
 		got := Compute(in)
 		wantTexts(t, name, does(got), nil)
@@ -272,7 +272,7 @@ func TestAHostThatComesAndGoesIsTrustedAgainWhenItHasSettled(t *testing.T) {
 		p.Fallback.Settle = c.settle
 		in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
 		in.HourlyCap = usd("9")
-		m, d := onSpot(p, 1), demand(p, 2)
+		m, d := onSpot(p, 1), demanded(p, 2)
 		m.OrderedAt = t0.Add(-c.lived)
 		in.History.Machines = []Machine{m, d}
 		ended := shown(m)
@@ -338,7 +338,7 @@ func TestAnOutbidSpotMachineIsTendedWhileOnDemandCoversForIt(t *testing.T) {
 	in.HourlyCap = usd("9")
 	out := onSpot(p, 1)
 	out.Status = market.StatusOutbid
-	in.History.Machines = []Machine{out, demand(p, 2)}
+	in.History.Machines = []Machine{out, demanded(p, 2)}
 	_, got := converse(in, wins("0.25"))
 	wantTexts(t, "a higher bid wins", does(got), []string{"rebid spot"})
 	_, got = converse(in, never)
@@ -372,7 +372,7 @@ func TestSpotThatThisLookDoesNotShowCostsNoOnDemand(t *testing.T) {
 	in := newInput(nil, p)
 	unseen := onSpot(p, 1)
 	unseen.SeenAt = t0.Add(-time.Minute)
-	in.History.Machines = []Machine{unseen, demand(p, 2)}
+	in.History.Machines = []Machine{unseen, demanded(p, 2)}
 	got := Compute(in)
 	wantTexts(t, "unseen", does(got), nil)
 	wantHold(t, got, HoldBooting)

@@ -198,7 +198,7 @@ func surplusText(d *desk, m *Machine, have int) string {
 	if rank(m) > 0 {
 		why = "this one delivers none"
 	}
-	return fmt.Sprintf("%d GPUs, %d wanted; %s", have, d.st.Target, why)
+	return fmt.Sprintf("%d GPUs, %s; %s", have, d.wantedText(), why)
 }
 
 // rank orders machines by how little they are worth.

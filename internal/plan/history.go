@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -283,6 +284,12 @@ type History struct {
 	Progress []Progress  `json:"progress,omitempty"` // of policies with a deadline
 	Settling []Settling  `json:"settling,omitempty"` // hosts that lost a machine within the hour
 	Known    []string    `json:"known,omitempty"`    // policies this ledger has ever been given
+	// Demand is what is remembered of signals, Overrides are the targets set by hand,
+	// Aims the targets of the last look that are more than a number.
+	Demand    []demand.Memory   `json:"demand,omitempty"`
+	Overrides []demand.Override `json:"overrides,omitempty"`
+	Aims      []Aim             `json:"aims,omitempty"`
+	Heard     []demand.Heard    `json:"heard,omitempty"` // signed requests, of the last minutes
 	// Hosts is what machines of ours have been through, by host and model.
 	Hosts []HostRecord `json:"hosts,omitempty"`
 	// Duds counts the machines in a row that were ordered and never ran.

@@ -107,6 +107,6 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
-		EventClosed, EventClock, EventBill, EventOutage,
+		EventClosed, EventClock, EventBill, EventTarget, EventOverride, EventOverrideEnded, EventOutage,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -17,6 +18,9 @@ type Look struct {
 	Safety   policy.Safety
 	Policies []policy.Policy
 	Snapshot market.Snapshot
+	// Demand is what the policies' targets came to, if Resolved.
+	Demand   demand.Result
+	Resolved bool
 	// Zone is where the days and months of the caps begin.
 	Zone policy.Zone
 	// Boot and Up are a reading, taken with Now, of a clock that nobody can set; Boot
@@ -108,6 +112,7 @@ func Witness(h *History, l Look) Witnessed {
 	o.levels()
 	o.expire()
 	o.turn(step)
+	o.demand()
 	slices.SortFunc(o.over, CompareOutages)
 	return Witnessed{o.events, o.costsOf(), o.over}
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -25,6 +26,9 @@ type Input struct {
 	Safety    policy.Safety   `json:"safety"`
 	Snapshot  market.Snapshot `json:"snapshot"`
 	History   History         `json:"history"` // after Observe
+	// Demand says why the policies' targets are what they are, where they are more than
+	// a number.
+	Demand []demand.Outcome `json:"demand,omitempty"`
 	// Verdicts are this cycle's answers, refused deploys among them.
 	Verdicts []market.Verdict `json:"verdicts,omitempty"`
 }
@@ -102,7 +106,9 @@ type Standing struct {
 	After     market.Rate `json:"rate_after_usd_hour"`
 	Satisfied bool        `json:"satisfied"`      // ready and booting meet the target exactly, nothing to do
 	Work      *Work       `json:"work,omitempty"` // where there is a deadline
-	Funnel    Funnel      `json:"funnel,omitzero"`
+	// Demand is why the target is what it is; nil where it is a number.
+	Demand *demand.Outcome `json:"demand,omitempty"`
+	Funnel Funnel          `json:"funnel,omitzero"`
 }
 
 // Funnel counts the offers that a policy looked at, and why they fell out, in

@@ -52,6 +52,8 @@ const (
 	HoldDeadline    = "deadline" // passed, or cannot be met
 	HoldChurn       = "churn"    // enough was replaced voluntarily within the hour
 	HoldFallback    = "fallback" // on-demand covers, or may not yet
+
+	HoldDemand = "signal_unknown" // the target should follow a signal that cannot be read
 )
 
 // Codes of breakers.

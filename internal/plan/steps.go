@@ -124,6 +124,7 @@ func (h *History) shift(step time.Duration) {
 		b := &h.Brackets[i]
 		move(&b.LoAt, &b.HiAt, &b.HiSince, &b.At)
 	}
+	h.shiftDemand(move)
 	for i := range h.Failures {
 		move(&h.Failures[i])
 	}

@@ -65,7 +65,7 @@ const leastChurn = 10
 func (s *Set) usualChurn() int {
 	machines := 0
 	for i := range s.Policies {
-		machines += s.Policies[i].Target
+		machines += s.Policies[i].MaxTarget()
 	}
 	return max(leastChurn, 2*machines)
 }

@@ -21,6 +21,8 @@ type Demand struct {
 	// Max is the most that a schedule, a signal or an operator can set the target to; 0
 	// is what the number says.
 	Max int `json:"max_machines,omitempty"`
+	// Fixed: Target is what is planned with, whatever moves it; for questions of what if.
+	Fixed bool `json:"-"`
 }
 
 // Moves says whether the target is more than a number.
