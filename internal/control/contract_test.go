@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -42,6 +43,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"records of hosts are listed, and taken in once", hostRecords},
 				{"costs are told by day and machine, and outages", costs},
 				{"a pause holds until it is resumed", pause},
+				{"a target is set by hand until it ends or is cleared", setTarget},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
 				{"a backup is whole, private and replaces nothing unasked", backup},
@@ -353,6 +355,48 @@ func pause(t *testing.T, w world) {
 	}
 	_, err := w.Pause(t.Context(), control.PauseRequest{Until: clock.System{}.Now().Add(-time.Hour)})
 	wantClass(t, err, control.Usage, "over already")
+}
+
+func setTarget(t *testing.T, w world) {
+	all := must[[]demand.Outcome](t)(w.Targets(t.Context(), control.TargetsRequest{}))
+	if len(all) != 1 || all[0].GPUs != 4 || all[0].Max != 4 || all[0].Source != demand.Number {
+		t.Fatalf("%+v", all)
+	}
+	until := clock.System{}.Now().Add(time.Hour)
+	for _, n := range []int{0, 2} { // the second stands in the place of the first
+		set := must[demand.Outcome](t)(w.SetTarget(t.Context(), control.SetTargetRequest{Policy: "train", N: n, Until: until, Reason: "test"}))
+		if set.GPUs != n || set.Override == nil || !set.Override.Until.Equal(until) || set.Override.By != "operator" || !strings.Contains(set.Why, "(test)") {
+			t.Fatalf("%+v", set)
+		}
+	}
+	p := must[control.Plan](t)(w.Plan(t.Context(), control.PlanRequest{Path: "x.yaml", File: []byte(file)}))
+	if s := p.Policies[0]; s.Target != 2 || s.Demand == nil || len(p.Actions) != 1 || p.Actions[0].Kind != plan.Delete || !strings.Contains(p.Actions[0].Reason.Text, "set by the operator") {
+		t.Errorf("%+v", p)
+	}
+	if s := must[control.Status](t)(w.Status(t.Context(), control.StatusRequest{})); len(s.Overrides) != 1 {
+		t.Errorf("%+v", s.Overrides)
+	}
+	for _, bad := range []control.SetTargetRequest{
+		{Policy: "train", N: 6, Until: until}, {Policy: "train", N: 3, Until: until}, {Policy: "train", N: 2},
+		{Policy: "train", N: 2, Until: until, Forever: true}, {Policy: "train", N: 2, Until: until.Add(-2 * time.Hour)},
+		{Policy: "train", N: 4, Instances: true, Until: until}, {Policy: "train", N: 2, Until: until, Reason: strings.Repeat("x", 201)},
+	} {
+		_, err := w.SetTarget(t.Context(), bad)
+		wantClass(t, err, control.Usage, "")
+	}
+	_, err := w.SetTarget(t.Context(), control.SetTargetRequest{Policy: "trian", N: 2, Until: until})
+	wantClass(t, err, control.NoSuchPolicy, "trian")
+	one := must[demand.Outcome](t)(w.SetTarget(t.Context(), control.SetTargetRequest{Policy: "train", N: 1, Instances: true, Forever: true}))
+	if one.GPUs != 2 || !one.Override.Until.IsZero() {
+		t.Errorf("%+v", one)
+	}
+	done := must[control.Cleared](t)(w.ClearTarget(t.Context(), control.ClearTargetRequest{Policy: "train"}))
+	if len(done.Ended) != 1 || done.Ended[0].GPUs != 2 || len(done.Targets) != 1 || done.Targets[0].GPUs != 4 {
+		t.Errorf("%+v", done)
+	}
+	if done = must[control.Cleared](t)(w.ClearTarget(t.Context(), control.ClearTargetRequest{})); len(done.Ended) != 0 {
+		t.Errorf("%+v", done)
+	}
 }
 
 func unknownPolicy(t *testing.T, w world) {
