@@ -24,7 +24,7 @@ func TestVoluntaryReplacementsHaveABudgetOfTheHour(t *testing.T) {
 		p := both(2)
 		in := newInput([]market.Host{newHost("a", 8, "0.40")}, p)
 		in.HourlyCap = usd("9")
-		in.History.Machines = []Machine{demand(p, 1), demand(p, 2)}
+		in.History.Machines = []Machine{demanded(p, 1), demanded(p, 2)}
 		return in
 	}
 	moves := func() Input {
@@ -126,7 +126,7 @@ func TestNoPlanReplacesMoreThanTheHourLeaves(t *testing.T) {
 			p := both(rapid.IntRange(1, 4).Draw(t, "target"))
 			p.Name = fmt.Sprintf("p%d", i)
 			for j := range rapid.IntRange(0, p.Target).Draw(t, "running") {
-				all = append(all, demand(p, 1+10*i+j))
+				all = append(all, demanded(p, 1+10*i+j))
 			}
 			ps = append(ps, p)
 		}
