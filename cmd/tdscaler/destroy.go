@@ -63,13 +63,25 @@ func (f *destroyFlags) wouldDestroy(cmd *cobra.Command, name string) error {
 		if err != nil {
 			return err
 		}
+		boxes, err := s.desk.Containers(s.Context(), control.MachinesRequest{Policy: name})
+		if err != nil {
+			return err
+		}
 		return s.printed(found, func(t *table) {
 			var burn market.Rate
 			for i := range found {
 				burn = burn.Add(found[i].Burn)
 			}
-			t.line("would delete %s, which cost %s now", plural(len(found), "machine"), burn)
+			for i := range boxes {
+				burn = burn.Add(boxes[i].Burn)
+			}
+			what := plural(len(found), "machine")
+			if len(boxes) > 0 {
+				what += " and " + plural(len(boxes), "container")
+			}
+			t.line("would delete %s, which cost %s now", what, burn)
 			t.machines(found)
+			t.containers(boxes)
 		})
 	})
 	if err != nil {

@@ -49,6 +49,9 @@ func (t *table) explanation(e *control.Explanation) {
 		t.line("it is a shadow: what follows would be, and nothing of it is done; its bids are held against the record, and nobody is asked")
 	}
 	t.gap()
+	if p.Kind == policy.Container {
+		t.row("runs", p.Image)
+	}
 	gpus := p.GPUs()
 	o := demandOf(e)
 	if o != nil {
@@ -73,7 +76,10 @@ func (t *table) explanation(e *control.Explanation) {
 	t.gap()
 	t.standings(e.Policies)
 	t.gap()
-	t.machines(e.Machines)
+	if p.Kind != policy.Container || len(e.Machines) > 0 {
+		t.machines(e.Machines)
+	}
+	t.containers(e.Containers)
 	t.gap()
 	t.actions(e.Actions)
 	t.notDone(e.Holds)

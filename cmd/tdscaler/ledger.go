@@ -55,7 +55,7 @@ func ledgerListCommand() *cobra.Command {
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&r.Policy, "policy", "", "only of this `POLICY`")
-	fl.StringVar(&action, "action", "", "only of this `KIND`: "+words(actionKinds()))
+	fl.StringVar(&action, "action", "", "only of this `KIND`: "+words(plan.ActionKinds()))
 	fl.StringVar(&state, "state", "", "only in this `STATE`: "+words(intentStates()))
 	fl.StringVar(&r.Machine, "machine", "", "only of this machine, by `NAME`")
 	fl.StringVar(&since, "since", "", "only since this `TIME`: a duration back (24h), a date, or RFC 3339")
@@ -63,8 +63,6 @@ func ledgerListCommand() *cobra.Command {
 	fl.BoolVar(&r.Open, "open", false, "only those that are not settled")
 	return cmd
 }
-
-func actionKinds() []plan.ActionKind { return []plan.ActionKind{plan.Deploy, plan.Rebid, plan.Delete} }
 
 func intentStates() []plan.IntentState {
 	return []plan.IntentState{
@@ -82,8 +80,8 @@ func words[T ~string](all []T) string {
 }
 
 func checkFilter(r *control.IntentsRequest, since string) (err error) {
-	if r.Action != "" && !slices.Contains(actionKinds(), r.Action) {
-		return usageError("--action is one of %s, not %q", words(actionKinds()), r.Action)
+	if r.Action != "" && !slices.Contains(plan.ActionKinds(), r.Action) {
+		return usageError("--action is one of %s, not %q", words(plan.ActionKinds()), r.Action)
 	}
 	if r.State != "" && !slices.Contains(intentStates(), r.State) {
 		return usageError("--state is one of %s, not %q", words(intentStates()), r.State)
@@ -124,7 +122,7 @@ func (t *table) intents(all []plan.Intent, now time.Time) {
 		if in.Detail != "" {
 			why += " [" + in.Detail + "]"
 		}
-		t.row(in.ID, ago(now.Sub(in.At)), in.Kind, in.State, in.Policy, in.Machine, gpus(in.Model, in.Shape), bid(in.Bid), why)
+		t.row(in.ID, ago(now.Sub(in.At)), in.Kind, in.State, in.Policy, in.Machine, sized(in.Kind, in.Replicas, gpus(in.Model, in.Shape)), bid(in.Bid), why)
 	}
 }
 
@@ -173,6 +171,9 @@ func (t *table) intent(in *plan.Intent) {
 	t.row("host", in.Host)
 	t.row("gpus", gpus(in.Model, in.Shape))
 	t.row("shape", shapeText(in.Shape))
+	if in.Kind.Contains() {
+		t.row("replicas sent", in.Replicas)
+	}
 	t.row("capacity", in.Capacity)
 	t.row("bid", bid(in.Bid))
 	t.row("reserved", in.Reserved)

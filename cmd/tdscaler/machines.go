@@ -35,7 +35,17 @@ password of a machine that has no SSH key is in the file that is named, mode 060
 				if ssh {
 					return writeSSHConfig(s.OutOrStdout(), found)
 				}
-				return s.printed(found, func(t *table) { t.machines(found) })
+				boxes, err := s.desk.Containers(s.Context(), r)
+				if err != nil {
+					return err
+				}
+				return s.printed(found, func(t *table) {
+					t.machines(found)
+					if len(boxes) > 0 {
+						t.gap()
+						t.containers(boxes)
+					}
+				})
 			})
 		},
 	}

@@ -98,7 +98,7 @@ func (t *table) actionRows(all []plan.Action) {
 		if where == "" {
 			where = a.Host
 		}
-		t.row(a.Kind, a.Policy, a.Machine, gpus(a.Model, a.Shape), where, bid(a.Bid), a.Rate, a.Reason.Code+": "+a.Reason.Text)
+		t.row(a.Kind, a.Policy, a.Machine, sized(a.Kind, a.Replicas, gpus(a.Model, a.Shape)), where, bid(a.Bid), a.Rate, a.Reason.Code+": "+a.Reason.Text)
 	}
 }
 

@@ -108,6 +108,17 @@ func gpus(m market.GPUModel, s market.Shape) string {
 	return fmt.Sprintf("%dx %s", s.GPUs, m)
 }
 
+// sized prints what an action is about: of a container, the number of replicas sent.
+func sized(k plan.ActionKind, replicas int, size string) string {
+	switch k {
+	case plan.ContainerDeploy:
+		return fmt.Sprintf("%d x %s", replicas, size)
+	case plan.ContainerScale:
+		return fmt.Sprintf("send %d: %s", replicas, size)
+	}
+	return size
+}
+
 // bid prints a spot bid, or that there is none.
 func bid(r market.Rate) string {
 	if r == 0 {

@@ -57,6 +57,13 @@ func (t *table) status(s *control.Status, now time.Time) {
 		t.row("bill", "the balance fell by "+spent(s.Bill.Excess)+" more than the "+spent(s.Bill.Charged)+" that the books explain since "+stamp(s.Bill.Since))
 	}
 	t.row("machines", s.Machines)
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		t.row("container", c.Name+" of "+c.Policy+", "+c.Summary()+": "+c.Count()+" replicas, "+c.Reserved.String()+" reserved"+because(c.Alarm))
+	}
+	if s.Scaling.Meaning != "" {
+		t.row("scaling", "the market reads a request to scale as "+string(s.Scaling.Meaning)+", learnt "+stamp(s.Scaling.At))
+	}
 	t.stops(s, now)
 	t.gap()
 	t.standings(s.Policies)

@@ -44,6 +44,7 @@ type Gate interface {
 // and password. Whatever it stores for the machine it removes in Strip.
 type Outfitter interface {
 	Outfit(a plan.Action, name string) (market.Order, error)
+	OutfitContainer(a plan.Action, name string) (market.ContainerOrder, error)
 	Strip(name string) error
 }
 
@@ -94,6 +95,8 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 		return a.deploy(ctx, act, in)
 	case plan.Rebid:
 		return a.rebid(ctx, act, in)
+	case plan.ContainerDeploy, plan.ContainerScale, plan.ContainerStop:
+		return a.container(ctx, act, in)
 	default:
 		return a.delete(ctx, act, in)
 	}

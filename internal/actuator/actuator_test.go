@@ -71,6 +71,10 @@ func (s *stage) Outfit(_ plan.Action, name string) (market.Order, error) {
 	return market.Order{Name: name, Password: secret.New("pw")}, s.step("outfit")
 }
 
+func (s *stage) OutfitContainer(_ plan.Action, name string) (market.ContainerOrder, error) {
+	return market.ContainerOrder{Name: name}, s.step("outfit")
+}
+
 func (s *stage) Strip(string) error { return s.step("strip") }
 
 func (s *stage) Deploy(ctx context.Context, _ market.Order) (market.Deployed, error) {

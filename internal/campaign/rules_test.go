@@ -79,6 +79,9 @@ type write struct {
 
 // ours says whose a machine is by its name at the market.
 func ours(name string) (policy string, ok bool) {
+	if policy, _, ok = replicaOf(name); ok {
+		return policy, true
+	}
 	n, ok := market.ParseMachineName(name)
 	return n.Policy, ok && n.Owner == "main"
 }
@@ -92,6 +95,10 @@ func (w *world) observe(e simulator.Event) {
 	defer w.mu.Unlock()
 	w.events[string(e.Kind)]++
 	w.transcribeMarket(e)
+	if policy, container, is := replicaOf(e.Name); is {
+		w.replica(e, policy, container)
+		return
+	}
 	before, known := w.alive[e.Machine]
 	if e.Kind == simulator.Deployed {
 		w.born[e.Machine], w.called[e.Machine] = e.At, e.Name
@@ -253,6 +260,9 @@ func (w *world) judge(op string, form url.Values) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writing = &write{verb: op, id: form.Get("server"), name: form.Get("name"), gpus: form.Get("gpu_count")}
+	if id := form.Get("container_id"); id != "" {
+		w.writing.id = id
+	}
 	if _, rest, v2 := strings.Cut(op, "/api/v2/instances/"); v2 {
 		w.writing.id, _, _ = strings.Cut(rest, "/")
 	}
@@ -284,6 +294,8 @@ func (w *world) judge(op string, form url.Values) {
 // kindOf is the kind of action that sends such a write.
 func kindOf(op string) plan.ActionKind {
 	switch {
+	case strings.Contains(op, "/container/"):
+		return plan.ActionKind("container_" + op[strings.LastIndexByte(op, '/')+1:])
 	case strings.Contains(op, "/deploy"), strings.HasSuffix(op, "POST /api/v2/instances"):
 		return plan.Deploy
 	case strings.Contains(op, "/modify/"), strings.Contains(op, "/validate/existing"):
@@ -304,6 +316,8 @@ func (w *world) named(in *plan.Intent) {
 		}
 		name = e.Name
 	}
+	_, _, replica := replicaOf(name)
+	w.holds(ruleOurs, !replica, "%s %s is for %s, which the market keeps", in.Kind, in.Machine, name)
 	_, mine := ours(name)
 	w.holds(ruleOurs, mine || !w.toldOf(w.renamed[w.writing.id]), "%s %s is for %q, which is not ours", in.Kind, in.Machine, name)
 }
@@ -327,12 +341,12 @@ func (w *world) gated(in *plan.Intent) {
 	now := w.clock.Now().Add(w.skew)
 	w.holds(ruleGate, w.set.Daemon.Mode == policy.Live, "%s %s in a dry run", in.Kind, in.Machine)
 	p := h.PausedBy(in.Policy, now)
-	w.holds(ruleGate, p == nil || p.Teardown && in.Kind == plan.Delete, "%s %s while paused", in.Kind, in.Machine)
+	w.holds(ruleGate, p == nil || p.Teardown && in.Kind.Ends(), "%s %s while paused", in.Kind, in.Machine)
 	_, err = os.Stat(filepath.Join(w.dir, "pause"))
 	w.holds(ruleGate, err != nil, "%s %s although the pause file is there", in.Kind, in.Machine)
 	b := h.OpenBreaker(now)
-	torn := in.Kind == plan.Delete && (p != nil && p.Teardown || in.Reason.Code == plan.ReasonOverBudget)
-	w.holds(ruleGate, b == nil || torn || in.Kind == plan.Delete && !b.All, "%s %s although a breaker is open", in.Kind, in.Machine)
+	torn := in.Kind.Ends() && (p != nil && p.Teardown || in.Reason.Code == plan.ReasonOverBudget)
+	w.holds(ruleGate, b == nil || torn || in.Kind.Ends() && !b.All, "%s %s although a breaker is open", in.Kind, in.Machine)
 	w.holds(ruleGate, !w.disk.full, "%s %s although nothing can be written to the ledger", in.Kind, in.Machine)
 }
 
@@ -410,6 +424,7 @@ func (w *world) check(r *plan.Report) {
 	w.explained(r)
 	w.ready(r)
 	w.reserved(r, &h)
+	w.reservedContainers(r, &h)
 	busy := len(r.Plan.Actions) > 0
 	if busy || w.reports%w.sample == 0 {
 		w.replayed(r)
@@ -505,6 +520,8 @@ func shuffled(in plan.Input, seed uint64) plan.Input {
 	in.Snapshot.Hosts.Value = mixedUp(rng, in.Snapshot.Hosts.Value)
 	in.Snapshot.Instances.Value = mixedUp(rng, in.Snapshot.Instances.Value)
 	in.History.Machines = mixedUp(rng, in.History.Machines)
+	in.History.Containers = mixedUp(rng, in.History.Containers)
+	in.Snapshot.Containers = mixedUp(rng, in.Snapshot.Containers)
 	in.History.Backoffs = mixedUp(rng, in.History.Backoffs)
 	in.History.Pauses = mixedUp(rng, in.History.Pauses)
 	in.Verdicts = slices.Clone(in.Verdicts) // their order is that of the answers
@@ -606,6 +623,12 @@ func (w *world) known(name string, r *plan.Report, h *plan.History, now time.Tim
 	for id, e := range w.alive {
 		p, mine := ours(e.Name)
 		if !mine || w.hand[id] || name != "" && p != name {
+			continue
+		}
+		if _, container, is := replicaOf(e.Name); is {
+			if !stoppable(r.Input.History.Container(container)) || !stoppable(h.Container(container)) {
+				return false
+			}
 			continue
 		}
 		i := slices.IndexFunc(r.Input.History.Machines, func(m plan.Machine) bool { return m.ID == id })

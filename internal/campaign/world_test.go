@@ -46,6 +46,7 @@ type plot struct {
 	sim    simulator.Options
 	shape  simulator.Shape
 	faults string
+	scale  simulator.ScaleMeaning
 	clock  func(clock.Clock) clock.Clock // around the daemon's clock
 	commit func() error                  // asked before each commit of the ledger
 	struck func(kind, op string)         // told of every fault that strikes
@@ -218,7 +219,7 @@ func makeWorld(t testing.TB, p plot, set func(*world)) *world {
 	w.engine = engine
 	faults, err := simulator.ParseFaults(p.faults)
 	w.must(err)
-	w.wire = newWire(engine.Handler(simulator.FaceOptions{Shape: p.shape, Key: apiKey, Token: apiToken, Faults: faults, Struck: w.struck}))
+	w.wire = newWire(engine.Handler(simulator.FaceOptions{Shape: p.shape, Key: apiKey, Token: apiToken, Faults: faults, Struck: w.struck, Scale: p.scale}))
 	w.wire.judge, w.wire.done, w.wire.listed = w.judge, w.written, w.looks
 	w.write(p.config)
 	w.start()
@@ -408,7 +409,7 @@ func (w *world) restart() {
 // calm ends all faults.
 func (w *world) calm() {
 	w.wire.echo = nil
-	w.wire.reset(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken, Struck: w.struck}))
+	w.wire.reset(w.engine.Handler(simulator.FaceOptions{Shape: w.plot.shape, Key: apiKey, Token: apiToken, Struck: w.struck, Scale: w.plot.scale}))
 }
 
 // stranger deploys a machine that is not ours.
@@ -546,8 +547,12 @@ func (w *world) whole() {
 	for _, m := range h.Machines {
 		booked[m.ID] = true
 	}
+	w.wholeContainers(&h)
 	for _, i := range w.engine.Instances() {
 		n, ours := market.ParseMachineName(i.Name)
+		if _, _, is := replicaOf(i.Name); is {
+			continue
+		}
 		switch {
 		case ours && n.Owner == "main" && !booked[i.ID]:
 			w.Errorf("leaked: %s (%s) exists and is not in the books", i.Name, i.ID)

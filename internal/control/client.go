@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -145,6 +146,16 @@ func (c *Client) Backup(ctx context.Context, r BackupRequest) (ledger.Contents, 
 // Machines implements Desk.
 func (c *Client) Machines(ctx context.Context, r MachinesRequest) ([]Machine, error) {
 	return call[[]Machine](ctx, c, "machines", quick, r)
+}
+
+// Containers implements Desk.
+func (c *Client) Containers(ctx context.Context, r MachinesRequest) ([]Container, error) {
+	return call[[]Container](ctx, c, "containers", quick, r)
+}
+
+// AdoptContainer implements Desk.
+func (c *Client) AdoptContainer(ctx context.Context, r daemon.Adoption) (plan.Container, error) {
+	return call[plan.Container](ctx, c, "adopt_container", slow, r)
 }
 
 // Hosts implements Desk.

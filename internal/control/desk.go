@@ -43,6 +43,10 @@ type Desk interface {
 	Backup(context.Context, BackupRequest) (ledger.Contents, error)
 	// Machines lists the machines in the books, by name.
 	Machines(context.Context, MachinesRequest) ([]Machine, error)
+	// Containers lists the containers in the books, by name.
+	Containers(context.Context, MachinesRequest) ([]Container, error)
+	// AdoptContainer books an operator's word about a container that is in doubt.
+	AdoptContainer(context.Context, daemon.Adoption) (plan.Container, error)
 	// Hosts lists the records of hosts.
 	Hosts(context.Context, HostsRequest) ([]plan.HostView, error)
 	// ImportHosts takes records of hosts in that another ledger has made.
@@ -110,7 +114,9 @@ type Explanation struct {
 	Plan
 	Policy   policy.Policy `json:"policy"`
 	Machines []Machine     `json:"machines"`
-	Funnel   plan.Funnel   `json:"funnel"`
+	// Containers of the policy, where it is for them.
+	Containers []Container `json:"containers,omitempty"`
+	Funnel     plan.Funnel `json:"funnel"`
 	// OneMore: the policy needs no offer, so the funnel is that of one machine more.
 	OneMore bool `json:"funnel_of_one_machine_more,omitempty"`
 	// Shadow: the policy is decided and never acted on; what is told of it is what

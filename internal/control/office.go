@@ -32,6 +32,7 @@ type backend interface {
 	// market could not be read for it. It may hold no more than the hosts.
 	look(ctx context.Context, c daemon.Config, fresh bool) (in plan.Input, problem string, err error)
 	destroy(ctx context.Context, policy, reason string) ([]daemon.Destroyed, error)
+	adopt(ctx context.Context, a daemon.Adoption) (plan.Container, error)
 	reload() error
 	// read calls fn with the ledger, or returns ledger.ErrNotExist; change makes
 	// the ledger where there is none.
@@ -142,6 +143,9 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	}
 	e := Explanation{Plan: only(all, r.Policy), Policy: *p}
 	if e.Machines, err = f.machines(r.Policy); err != nil {
+		return Explanation{}, err
+	}
+	if e.Containers, err = f.containers(r.Policy); err != nil {
 		return Explanation{}, err
 	}
 	target := p.GPUs()
@@ -390,6 +394,9 @@ func (f *Office) Destroy(ctx context.Context, r DestroyRequest) (Destruction, er
 	left, err := f.machines(r.Policy)
 	for _, m := range left {
 		d.Unconfirmed = append(d.Unconfirmed, m.Name)
+	}
+	if err == nil {
+		err = f.unconfirmedContainers(r.Policy, &d)
 	}
 	return d, err
 }

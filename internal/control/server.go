@@ -43,6 +43,8 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "verify", patient, d.Verify)
 	route(mux, clk, "backup", slow, d.Backup)
 	route(mux, clk, "machines", quick, d.Machines)
+	route(mux, clk, "containers", quick, d.Containers)
+	route(mux, clk, "adopt_container", slow, d.AdoptContainer)
 	route(mux, clk, "hosts", quick, d.Hosts)
 	route(mux, clk, "import_hosts", quick, d.ImportHosts)
 	route(mux, clk, "destroy", patient, d.Destroy)

@@ -30,19 +30,23 @@ type books struct {
 func (b *books) Begin(a plan.Action) (in plan.Intent, err error) {
 	err = b.ledger.Update(func(tx *ledger.Tx) error {
 		name := a.Machine
-		if a.Kind == plan.Deploy {
+		if a.Kind == plan.Deploy || a.Kind == plan.ContainerDeploy {
 			name = tx.NewName(b.set.Daemon.Owner, a.Policy).String()
 		}
 		var before *plan.PendingDelete
 		if m := tx.History().Machine(a.Machine); a.Kind == plan.Delete && m != nil {
 			before = m.Leaving
 		}
+		superseded := tx.History().OpenContainerIntent(a)
 		in, err = plan.Begin(tx.History(), a, b.caps(a.Policy), tx.NextIntent(), b.cycle, name, b.clock.Now())
 		if err != nil {
 			return err
 		}
 		if before != nil {
 			err = settleIntent(tx, plan.Event{Intent: before.Intent, State: plan.IntentFailed, Text: "asked for again"}, b.clock.Now())
+		}
+		if superseded != 0 {
+			err = errors.Join(err, settleIntent(tx, plan.Event{Intent: superseded, State: plan.IntentFailed, Text: "another request took its place"}, b.clock.Now()))
 		}
 		return errors.Join(err, tx.PutIntent(in))
 	})
@@ -80,6 +84,9 @@ func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.
 			return nil
 		case market.ClassRateLimited:
 			return nil
+		}
+		if in.Kind == plan.ContainerDeploy || in.Kind == plan.ContainerScale {
+			plan.PenaliseContainer(h, b.set.Safety, in.Policy, detail, now)
 		}
 		if in.Kind == plan.Deploy {
 			plan.Shun(h, b.set.Safety, in, class, detail)

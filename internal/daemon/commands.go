@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/actuator"
 	"github.com/tdscaler/tdscaler/internal/bidder"
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/demand"
@@ -45,12 +46,15 @@ type Status struct {
 	HourlyCap  market.Rate       `json:"hourly_cap_usd_hour"`
 	Reserved   market.Rate       `json:"reserved_usd_hour"`
 	Machines   int               `json:"machines"`
-	Burn       market.Rate       `json:"burn_usd_hour"` // of all machines as last seen
-	Zone       policy.Zone       `json:"time_zone"`     // of today and this month
-	SpentToday market.Amount     `json:"spent_today_usd"`
-	SpentMonth market.Amount     `json:"spent_month_usd"`
-	SpentEver  market.Amount     `json:"spent_ever_usd"`
-	Others     market.Rate       `json:"others_usd_hour"` // what the account is charged for beside our machines
+	// Containers, and how the market reads a request to scale one, as far as known.
+	Containers []plan.Container `json:"containers,omitempty"`
+	Scaling    plan.ScaleLesson `json:"scaling,omitzero"`
+	Burn       market.Rate      `json:"burn_usd_hour"` // of all machines as last seen
+	Zone       policy.Zone      `json:"time_zone"`     // of today and this month
+	SpentToday market.Amount    `json:"spent_today_usd"`
+	SpentMonth market.Amount    `json:"spent_month_usd"`
+	SpentEver  market.Amount    `json:"spent_ever_usd"`
+	Others     market.Rate      `json:"others_usd_hour"` // what the account is charged for beside our machines
 	// Runway is how long the balance lasts if everything costs what is reserved for
 	// it; 0 where that is not known.
 	Runway  time.Duration  `json:"runway,omitempty"`
@@ -89,6 +93,10 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 	for i := range h.Machines {
 		s.Burn = s.Burn.Add(h.Machines[i].Burn())
 	}
+	for i := range h.Containers {
+		s.Burn = s.Burn.Add(h.Containers[i].Burn())
+	}
+	s.Containers, s.Scaling = h.Containers, h.Scaling
 	s.Zone = c.Set.Budget.Zone
 	spent := h.Spent("", now.In(s.Zone.Location()))
 	s.SpentToday, s.SpentMonth, s.SpentEver = spent.Day, spent.Month, spent.Total
@@ -244,6 +252,9 @@ func KnownPolicies(c *Config, h *plan.History) []string {
 	for i := range h.Machines {
 		names = append(names, h.Machines[i].Policy)
 	}
+	for i := range h.Containers {
+		names = append(names, h.Containers[i].Policy)
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -321,15 +332,21 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 			Kind: plan.Delete, Policy: one.Policy, Machine: one.Name, Instance: one.ID, API: one.API, Host: one.Host, Model: one.Model,
 			Shape: one.Shape, Capacity: one.Capacity, Rate: one.Reserved, Reason: plan.Reason{Code: plan.ReasonDestroy, Text: "destroyed by the operator"},
 		}
-		res, err := d.act(ctx, act, a)
-		if err != nil {
+		if done[one.Name], err = d.destroyOne(ctx, act, a); err != nil {
 			return err
 		}
-		d.metrics.acted(a, res)
-		d.logResult(0, a, res)
-		done[one.Name] = Destroyed{Machine: one.Name, Instance: one.ID, Outcome: outcomeOf(string(res.Intent.State), res.Skipped), Detail: cmp.Or(res.Skipped, res.Intent.Detail)}
 	}
-	return ctx.Err()
+	return d.stopAll(ctx, func(a plan.Action) (Destroyed, error) { return d.destroyOne(ctx, act, a) }, &h, name, done)
+}
+
+func (d *Daemon) destroyOne(ctx context.Context, act *actuator.Actuator, a plan.Action) (Destroyed, error) {
+	res, err := d.act(ctx, act, a)
+	if err != nil {
+		return Destroyed{}, err
+	}
+	d.metrics.acted(a, res)
+	d.logResult(0, a, res)
+	return Destroyed{Machine: a.Machine, Instance: a.Instance, Outcome: outcomeOf(string(res.Intent.State), res.Skipped), Detail: cmp.Or(res.Skipped, res.Intent.Detail)}, nil
 }
 
 // byHand bounds nothing: an operator only deletes.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tdscaler/tdscaler/internal/policy"
@@ -32,6 +34,8 @@ type Material struct {
 	SSHKey    string
 	CloudInit string
 	Password  secret.String
+	// Env are the environment variables of a container whose values are in files.
+	Env map[string]secret.String
 }
 
 // ErrConfig is wrapped by Load when the file cannot be used; the problems say why.
@@ -144,6 +148,17 @@ func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Probl
 			continue
 		}
 		f.take(text)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Run.EnvFiles)) {
+		text, err := c.readNamed(p.Run.EnvFiles[name], maxMaterial)
+		if err != nil {
+			problems = append(problems, policy.PathProblem(c.Path, c.Raw, p.Name, "container.env_files."+name, err.Error()))
+			continue
+		}
+		if m.Env == nil {
+			m.Env = map[string]secret.String{}
+		}
+		m.Env[name] = secret.New(strings.TrimRight(text, "\r\n"))
 	}
 	return m, problems
 }

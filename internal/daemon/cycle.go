@@ -240,6 +240,11 @@ func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h
 			}
 		}
 	}
+	for i := range h.Containers {
+		if id := h.Containers[i].ID; id != "" {
+			e.Containers = append(e.Containers, id)
+		}
+	}
 	return scanner.New(r, c).Scan(ctx, e)
 }
 

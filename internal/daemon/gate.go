@@ -47,13 +47,13 @@ func (g *gate) Allow(a plan.Action) error {
 	if g.dryRun != nil && g.dryRun() {
 		return fmt.Errorf("%w: %w", ErrGate, ErrDryRun)
 	}
-	if g.operator && a.Kind == plan.Delete {
+	if g.operator && a.Kind.Ends() {
 		return nil
 	}
 	if g.outdated != nil && g.outdated() {
 		return fmt.Errorf("%w: the configuration was replaced; it is planned anew", ErrGate)
 	}
-	if a.Kind != plan.Delete && g.late != nil && g.late() {
+	if !a.Kind.Ends() && g.late != nil && g.late() {
 		return fmt.Errorf("%w: the market was looked at more than %s ago; it is planned anew", ErrGate, lookLasts)
 	}
 	if paused, err := fileExists(g.pauseFile); err != nil || paused {

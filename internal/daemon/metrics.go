@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"math"
 	"runtime"
 	"runtime/debug"
@@ -58,6 +59,9 @@ type metrics struct {
 	ledgerOK  prometheus.Gauge
 	ledgerBad prometheus.Counter
 	failed    uint64 // of which ledgerBad knows
+	pods      *prometheus.GaugeVec
+	alarms    *prometheus.GaugeVec
+	scaling   *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -123,6 +127,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Namespace: "tdscaler", Name: "ledger_commit_failures_total", Help: "Changes of the ledger that could not be written.",
 		}),
 	}
+	m.pods = gauges("container_replicas", "Replicas of the policy's container by state: ready, shown (listed by the market), most (that there can be by what was asked for: the budget holds these).", "policy", "state")
+	m.alarms = gauges("container_alarm", "Whether an operator is asked about the policy's container, which is then only watched and paid for: 1 or 0.", "policy")
+	m.scaling = gauges("container_scaling_info", "How the market reads a request to scale a container: absolute, delta or unknown. Always 1.", "meaning")
+	reg.MustRegister(m.pods, m.alarms, m.scaling)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "tdscaler", Name: "build_info",
 		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
@@ -193,7 +201,7 @@ func (m *metrics) configure(s *policy.Set) {
 	m.capHourly.Set(s.HourlyCap().Float())
 	m.forgetPolicies()
 	for i := range s.Policies {
-		for _, a := range []plan.ActionKind{plan.Deploy, plan.Rebid, plan.Delete} {
+		for _, a := range plan.KindsFor(s.Policies[i].Kind) {
 			for _, o := range []string{"accepted", "unknown", "refused", "failed", "skipped"} {
 				m.actions.WithLabelValues(s.Policies[i].Name, string(a), o)
 			}
@@ -231,7 +239,7 @@ func (m *shadowMetrics) report(all []plan.ShadowReport) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused} {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.pods, m.alarms, m.scaling} {
 		v.Reset()
 	}
 }
@@ -274,6 +282,7 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	for i := range r.Plan.Standings {
 		m.standing(r, &r.Plan.Standings[i], spent[r.Plan.Standings[i].Policy])
 	}
+	m.containers(r)
 	for _, h := range r.Plan.Holds {
 		m.holds.WithLabelValues(h.Policy, h.Reason.Code).Inc()
 	}
@@ -326,6 +335,9 @@ func (m *metrics) history(r *plan.Report) {
 	for i := range h.Machines {
 		burn = burn.Add(h.Machines[i].Burn())
 	}
+	for i := range h.Containers {
+		burn = burn.Add(h.Containers[i].Burn())
+	}
 	m.burn.Set(burn.Float())
 	m.reserved.Set(h.Reserved().Float())
 	m.others.Set(h.Account.Others.Float())
@@ -359,6 +371,33 @@ func (m *metrics) standing(r *plan.Report, s *plan.Standing, spent plan.Spent) {
 	m.month.WithLabelValues(s.Policy).Set(spent.Month.Float())
 	m.ever.WithLabelValues(s.Policy).Set(spent.Total.Float())
 	m.paused.WithLabelValues(s.Policy).Set(oneIf(h.PausedBy(s.Policy, r.FinishedAt) != nil))
+}
+
+// containers projects the containers, those of policies that are gone included.
+func (m *metrics) containers(r *plan.Report) {
+	h := &r.Input.History
+	used := len(h.Containers) > 0
+	for i := range r.Input.Policies {
+		if p := &r.Input.Policies[i]; p.Kind == policy.Container {
+			used = true
+			m.alarms.WithLabelValues(p.Name).Set(0)
+			for _, state := range []string{"ready", "shown", "most"} {
+				m.pods.WithLabelValues(p.Name, state).Set(0)
+			}
+		}
+	}
+	for i := range h.Containers {
+		c := &h.Containers[i]
+		m.pods.WithLabelValues(c.Policy, "ready").Add(float64(c.Ready()))
+		m.pods.WithLabelValues(c.Policy, "shown").Add(float64(len(c.Replicas)))
+		m.pods.WithLabelValues(c.Policy, "most").Add(float64(c.Most()))
+		if c.Alarm != "" {
+			m.alarms.WithLabelValues(c.Policy).Set(1)
+		}
+	}
+	if used {
+		m.scaling.WithLabelValues(cmp.Or(string(h.Scaling.Meaning), "unknown")).Set(1)
+	}
 }
 
 func oneIf(b bool) float64 {

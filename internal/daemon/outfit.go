@@ -51,5 +51,24 @@ func (o *outfitter) password(name string, m Material) (secret.String, error) {
 	return pw, o.store.Put(name, pw)
 }
 
+// OutfitContainer implements actuator.Outfitter.
+func (o *outfitter) OutfitContainer(a plan.Action, name string) (market.ContainerOrder, error) {
+	p, ok := o.set.Find(a.Policy)
+	if !ok {
+		return market.ContainerOrder{}, fmt.Errorf("policy %s is not in the configuration", a.Policy)
+	}
+	env := map[string]string{}
+	for k, v := range p.Run.Env {
+		env[k] = v
+	}
+	for k, v := range o.materials[a.Policy].Env {
+		env[k] = v.Reveal()
+	}
+	return market.ContainerOrder{
+		Name: name, Project: p.Run.Project, Image: a.Image, Private: p.Run.Private, Models: a.Models, Shape: a.Shape, Replicas: a.Replicas,
+		Ports: p.Ports, Env: env, Volumes: p.Run.Volumes, Arguments: p.Run.Arguments, MaxRate: a.Ceiling,
+	}, nil
+}
+
 // Strip implements actuator.Outfitter.
 func (o *outfitter) Strip(name string) error { return o.store.Delete(name) }

@@ -104,6 +104,11 @@ func (d *Daemon) needsConfirmation(old, next *policy.Set) string {
 				machines++
 			}
 		}
+		for j := range h.Containers {
+			if h.Containers[j].Policy == p.Name {
+				machines += max(len(h.Containers[j].Replicas), 1)
+			}
+		}
 		n, ok := next.Find(p.Name)
 		_, shadow := next.FindShadow(p.Name)
 		switch {
@@ -126,19 +131,19 @@ func (d *Daemon) wouldDelete(next *policy.Set, h plan.History) string {
 	d.mu.Unlock()
 	look := plan.Look{Now: seen.Now, Snapshot: seen.Snapshot}
 	in := inputOf(next, look, h)
-	in.Limits = policy.Limits{MaxActions: len(h.Machines)}
-	deletes := 0
+	in.Limits = policy.Limits{MaxActions: len(h.Machines) + len(h.Containers)}
+	deletes, all := 0, in.Limits.MaxActions
 	var why string
 	for _, a := range plan.Compute(in).Actions {
-		if a.Kind == plan.Delete {
+		if a.Kind.Ends() {
 			deletes++
 			why = a.Reason.Text
 		}
 	}
-	if 2*deletes <= len(h.Machines) {
+	if 2*deletes <= all {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d machines would be deleted (%s)", deletes, len(h.Machines), why)
+	return fmt.Sprintf("%d of %d machines would be deleted (%s)", deletes, all, why)
 }
 
 // adopt takes a new configuration into use. What a running process cannot change

@@ -44,6 +44,9 @@ const (
 	bookHeard        = "heard"
 	bookShadows      = "shadows"
 	bookChurn        = "churn"
+	bookContainers   = "containers"
+	bookScaling      = "scaling"
+	bookStrangers    = "strangers"
 )
 
 // cloneHistory copies everything that a holder of the History could change.
@@ -74,6 +77,11 @@ func cloneHistory(h *plan.History) plan.History {
 	c.Heard = slices.Clone(h.Heard)
 	c.Shadows = cloneShadows(h.Shadows)
 	c.Churn = slices.Clone(h.Churn)
+	c.Containers = slices.Clone(h.Containers)
+	for i := range c.Containers {
+		cloneContainer(&c.Containers[i])
+	}
+	c.Strangers = slices.Clone(h.Strangers)
 	return c
 }
 
@@ -171,6 +179,9 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookHeard, old.Heard, h.Heard),
 		saveShadows(w, old.Shadows, h.Shadows),
 		saveList(w, bookChurn, old.Churn, h.Churn),
+		saveContainers(w, old.Containers, h.Containers),
+		saveList(w, bookScaling, valueList(old.Scaling), valueList(h.Scaling)),
+		saveList(w, bookStrangers, old.Strangers, h.Strangers),
 	)
 }
 
@@ -321,6 +332,7 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 	var account []plan.Account
 	var mark []plan.ClockMark
 	var gap []plan.Gap
+	var scaling []plan.ScaleLesson
 	err = firstError(
 		loadList(tx, bookBackoffs, &h.Backoffs),
 		loadList(tx, bookPauses, &h.Pauses),
@@ -348,8 +360,11 @@ func (s *state) read(tx *bbolt.Tx) (err error) {
 		loadList(tx, bookHeard, &h.Heard),
 		loadList(tx, bookShadows, &h.Shadows),
 		loadList(tx, bookChurn, &h.Churn),
+		loadList(tx, bookContainers, &h.Containers),
+		loadList(tx, bookScaling, &scaling),
+		loadList(tx, bookStrangers, &h.Strangers),
 	)
-	h.Duds, h.Account, h.Clock = first(duds), first(account), first(mark)
+	h.Duds, h.Account, h.Clock, h.Scaling = first(duds), first(account), first(mark), first(scaling)
 	if err == nil && len(rebid) > 0 {
 		h.RebidApplies = market.Some(rebid[0])
 	}

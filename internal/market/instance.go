@@ -135,6 +135,8 @@ type Snapshot struct {
 	// Instants are the ready-made machines, sorted by ID; zero where they were not asked
 	// for.
 	Instants Section[[]Instant] `json:"instants,omitzero"`
+	// Containers are the replicas of each container whose id is known, sorted by it.
+	Containers []ReplicaList `json:"containers,omitempty"`
 	// Gone are ids of machines that the list leaves out and of which the market,
 	// asked for each, says that they do not exist. Sorted.
 	Gone []string `json:"gone,omitempty"`

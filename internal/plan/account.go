@@ -134,8 +134,13 @@ func (o *observer) others() (others, sure market.Rate) {
 			known = known.Add(r)
 		}
 	}
+	for i := range o.h.Containers {
+		if r := o.h.Containers[i].Burn(); r < market.MaxRate {
+			known = known.Add(r)
+		}
+	}
 	for i := range s.Instances.Value {
-		if inst := &s.Instances.Value[i]; !ours[inst.ID] {
+		if inst := &s.Instances.Value[i]; !ours[inst.ID] && o.h.replicaOf(inst) == nil {
 			foreign = foreign.Add(foreignBurn(inst))
 		}
 	}

@@ -27,7 +27,7 @@ func (h *History) Reserved() market.Rate {
 	for i := range h.Machines {
 		sum = sum.Add(h.Machines[i].Reserved)
 	}
-	return sum
+	return sum.Add(h.reservedContainers(func(string) bool { return true }))
 }
 
 // ReservedFor is Reserved for one policy.
@@ -38,7 +38,7 @@ func (h *History) ReservedFor(name string) market.Rate {
 			sum = sum.Add(h.Machines[i].Reserved)
 		}
 	}
-	return sum
+	return sum.Add(h.reservedContainers(func(p string) bool { return p == name }))
 }
 
 // Machine finds a machine by its name; nil if there is none.
@@ -69,7 +69,7 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 		Instance: a.Instance, API: a.API, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
 		Via: a.Via, Instant: a.Instant, Bid: a.Bid, Reason: a.Reason, Voluntary: a.Voluntary, State: IntentOpen,
 	}
-	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind == Delete) {
+	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind.Ends()) {
 		return in, fmt.Errorf("%w: %s", ErrForbidden, why)
 	}
 	switch a.Kind {
@@ -80,6 +80,11 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 		return in, beginRebid(h, a, caps, &in)
 	case Delete:
 		return in, beginDelete(h, &in)
+	case ContainerDeploy:
+		in.Machine = name
+		return in, beginContainer(h, a, caps, &in)
+	case ContainerScale, ContainerStop:
+		return in, beginContainer(h, a, caps, &in)
 	}
 	return in, fmt.Errorf("begin: no such action %q", a.Kind)
 }
@@ -155,6 +160,10 @@ func (h *History) scaled(name string, at time.Time) {
 func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 	in.State, in.AnswerAt = IntentAccepted, now
 	h.churned(in, now)
+	if in.Kind.Contains() {
+		acceptContainer(h, in, d)
+		return
+	}
 	m := h.Machine(in.Machine)
 	if m == nil {
 		return
@@ -207,6 +216,10 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 		in.State = IntentFailed
 	}
 	in.AnswerAt, in.SettledAt = now, now
+	if in.Kind.Contains() {
+		refuseContainer(h, in)
+		return
+	}
 	m := h.Machine(in.Machine)
 	if m == nil {
 		return
@@ -239,6 +252,10 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 func Lose(h *History, in *Intent, detail string, now time.Time) {
 	in.State, in.Detail, in.AnswerAt = IntentUnknown, detail, now
 	h.churned(in, now)
+	if in.Kind.Contains() {
+		loseContainer(h, in)
+		return
+	}
 	m := h.Machine(in.Machine)
 	switch {
 	case m == nil:

@@ -127,6 +127,11 @@ func newWorld(in *Input) *world {
 		w.reserved = w.reserved.Add(m.Reserved)
 		w.ofPolicy[m.Policy] = w.ofPolicy[m.Policy].Add(m.Reserved)
 	}
+	for i := range in.History.Containers {
+		c := &in.History.Containers[i]
+		w.reserved = w.reserved.Add(c.Reserved)
+		w.ofPolicy[c.Policy] = w.ofPolicy[c.Policy].Add(c.Reserved)
+	}
 	now := in.Now.In(in.Budget.Zone.Location())
 	w.caps, w.spent, w.allSpent = in.CapsFor(""), in.History.SpentBy(now), in.History.SpentInScope(in.Budget.Scope, now)
 	slices.SortFunc(w.machines, func(a, b *Machine) int { return cmp.Compare(a.Name, b.Name) })
@@ -184,7 +189,12 @@ func (w *world) tend(d *desk) {
 				w.remove(m, Reason{ReasonDestroy, pauseText(p)})
 			}
 		}
+		w.endContainers(d, d.p.Name, p)
 		w.hold(d, nil, HoldPaused, "%s", pauseText(p))
+		return
+	}
+	if d.p.Kind == policy.Container {
+		w.tendContainers(d)
 		return
 	}
 	d.keep(w)
@@ -226,6 +236,7 @@ func (w *world) count(d *desk) {
 			d.st.Dead += d.gpus(m)
 		}
 	}
+	w.countContainers(d)
 }
 
 // explainWaiting says what a policy waits for that is neither ready nor missing.
@@ -273,7 +284,7 @@ func (w *world) reserve(d *desk, r market.Rate) {
 
 // finish puts the plan in order, cuts it to what one cycle may do, and adds up.
 func (w *world) finish() Plan {
-	order := map[ActionKind]int{Delete: 0, Rebid: 1, Deploy: 2}
+	order := map[ActionKind]int{Delete: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Deploy: 2, ContainerDeploy: 2}
 	rank := func(a *Action) int {
 		if a.Reason.Code == ReasonPriceFell { // it can wait
 			return len(order)
@@ -294,8 +305,10 @@ func (w *world) finish() Plan {
 	for _, a := range w.plan.Actions {
 		delta := a.Rate
 		switch a.Kind {
-		case Delete:
+		case Delete, ContainerStop:
 			delta = -a.Rate
+		case ContainerScale:
+			delta = a.Rate.Sub(w.in.History.Container(a.Machine).Reserved)
 		case Rebid:
 			delta = a.Rate.Sub(w.in.History.Machine(a.Machine).Reserved)
 		}

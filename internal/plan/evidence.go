@@ -87,6 +87,17 @@ func explained(h *History, list []market.Instance) market.Rate {
 		sum = sum.Add(max(m.Reserved, shown))
 		delete(listed, m.ID)
 	}
+	for i := range h.Containers {
+		c := &h.Containers[i]
+		var shown market.Rate
+		for j := range list {
+			if r, ok := listed[list[j].ID]; ok && c.runsOn(&list[j]) {
+				shown = shown.Add(r)
+				delete(listed, list[j].ID)
+			}
+		}
+		sum = sum.Add(max(c.Reserved, shown))
+	}
 	for _, r := range listed {
 		sum = sum.Add(r)
 	}

@@ -121,6 +121,9 @@ func (w *world) remove(m *Machine, why Reason) bool {
 	if m.ID == "" || w.going[m.Name] || m.Leaving != nil {
 		return false
 	}
+	if c := w.in.History.Container(m.Name); c != nil { // what stands for a container: see withContainers
+		return w.stop(nil, c, why)
+	}
 	if m.Renamed != "" {
 		w.holdRenamed(m)
 		return false

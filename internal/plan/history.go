@@ -200,12 +200,12 @@ func (p *Pause) before(o *Pause) bool {
 // Forbids says which pause or breaker stands against an action now; "" if none.
 func (h *History) Forbids(a Action, now time.Time) string {
 	p := h.PausedBy(a.Policy, now)
-	torn := p != nil && p.Teardown && a.Kind == Delete // an operator asked for it
-	shed := a.Kind == Delete && a.Reason.Code == ReasonOverBudget
+	torn := p != nil && p.Teardown && a.Kind.Ends() // an operator asked for it
+	shed := a.Kind.Ends() && a.Reason.Code == ReasonOverBudget
 	if p != nil && !torn {
 		return "policy " + a.Policy + " is paused"
 	}
-	if b := h.OpenBreaker(now); b != nil && !torn && !shed && (a.Kind != Delete || b.All) {
+	if b := h.OpenBreaker(now); b != nil && !torn && !shed && (!a.Kind.Ends() || b.All) {
 		return breakerText(b)
 	}
 	return ""
@@ -316,6 +316,13 @@ type History struct {
 	Churn []Scaled `json:"churn,omitempty"`
 	// Gap is by how much the account is charged more than the newest list explains.
 	Gap market.Maybe[Gap] `json:"gap,omitzero"`
+	// Containers are kept apart from machines: the market chooses theirs.
+	Containers []Container `json:"containers,omitempty"`
+	// Scaling is how the market reads the number in a request to scale a container.
+	Scaling ScaleLesson `json:"scaling,omitzero"`
+	// Strangers are the ids of listed machines that are not ours, where there are
+	// containers or are to be: one that is new may be a replica. Sorted.
+	Strangers []string `json:"strangers,omitempty"`
 }
 
 // Remember notes that this ledger has been given these policies: their machines

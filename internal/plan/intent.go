@@ -46,6 +46,7 @@ type Intent struct {
 	Capacity market.Capacity `json:"capacity,omitempty"`
 	Bid      market.Rate     `json:"bid_usd_hour,omitempty"`
 	Reserved market.Rate     `json:"reserved_usd_hour,omitempty"` // held in the budget when it was written
+	Replicas int             `json:"replicas,omitempty"`          // of a container, as sent
 	Reason   Reason          `json:"reason"`
 	// Voluntary: what it replaces would have gone on delivering.
 	Voluntary bool `json:"voluntary,omitempty"`
@@ -79,6 +80,9 @@ const (
 	EventClock        EventKind = "clock_set"     // the time of day did not go on as time did
 	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
 	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's; or does again
+	EventReplicas     EventKind = "replicas"      // a container has another number of them
+	EventScaleLearnt  EventKind = "scale_learnt"  // how the market reads a request to scale
+	EventAlarm        EventKind = "container_alarm"
 )
 
 // Event is one thing a look taught us, with the intent it settles, if any.
@@ -107,6 +111,6 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
-		EventClosed, EventClock, EventBill, EventTarget, EventOverride, EventOverrideEnded, EventOutage,
+		EventClosed, EventClock, EventBill, EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
 	}
 }

@@ -90,6 +90,12 @@ func Witness(h *History, l Look) Witnessed {
 			o.well[m.Name] = m.SeenAt
 		}
 	}
+	for i := range h.Containers {
+		o.before[h.Containers[i].Name] = h.Containers[i].Burn()
+	}
+	if !o.stale() {
+		o.containers()
+	}
 	if list := &o.l.Snapshot.Instances; list.Complete && !o.stale() {
 		running := h.running()
 		o.machines()
@@ -104,6 +110,9 @@ func Witness(h *History, l Look) Witnessed {
 	o.listPrices()
 	for i := range h.Machines {
 		o.meter(&h.Machines[i])
+	}
+	for i := range h.Containers {
+		o.meterContainer(&h.Containers[i])
 	}
 	o.shortages()
 	o.settle()
@@ -197,8 +206,8 @@ func (o *observer) match() map[string]*market.Instance {
 		m := byID[inst.ID]
 		name, ours := market.ParseMachineName(inst.Name)
 		ours = ours && name.Owner == o.l.Owner
-		if m == nil && !ours || i > 0 && list[i-1].ID == inst.ID {
-			continue
+		if m == nil && (!ours || byName[inst.Name] == nil && o.h.replicaOf(inst) != nil) || i > 0 && list[i-1].ID == inst.ID {
+			continue // not ours, or a container's: the market keeps its replicas
 		}
 		if m != nil {
 			m.Renamed = ""

@@ -238,6 +238,10 @@ const lowestFloor = 35
 // grow buys what the policy lacks: cheapest offers first, as far as evidence,
 // limits and budget go.
 func (w *world) grow(d *desk) {
+	if d.p.Kind == policy.Container {
+		w.growContainer(d)
+		return
+	}
 	if d.p.Capacity == policy.SpotWithFallback {
 		w.growBoth(d)
 		return

@@ -81,6 +81,12 @@ type Action struct {
 	// Rate is the expected all-in rate of the machine after a deploy or rebid, and
 	// the rate it has before a delete.
 	Rate market.Rate `json:"rate_usd_hour"`
+	// Of a container: the number of replicas in the request, and for a deploy the image,
+	// the models it may run on and the ceiling of one replica.
+	Replicas int               `json:"replicas,omitempty"`
+	Image    string            `json:"image,omitempty"`
+	Models   []market.GPUModel `json:"gpu_models,omitempty"`
+	Ceiling  market.Rate       `json:"ceiling_usd_hour,omitempty"`
 	// Reserve is the most the budget must hold while the action is under way:
 	// Rate plus what the policy's ceiling and the caps leave beyond it.
 	Reserve market.Rate `json:"reserve_usd_hour,omitempty"`

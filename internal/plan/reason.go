@@ -18,10 +18,11 @@ const (
 	ReasonStopped       = "stopped"
 	ReasonBootTimeout   = "boot_timeout"
 	ReasonDestroy       = "destroy"
-	ReasonFallback      = "fallback"   // on-demand, because spot falls short
-	ReasonMigrate       = "migrate"    // a cheaper place for a machine that runs
-	ReasonMigrated      = "migrated"   // the old one, when the new one runs
-	ReasonSpotReady     = "spot_ready" // on-demand is not needed any more
+	ReasonFallback      = "fallback"    // on-demand, because spot falls short
+	ReasonMigrate       = "migrate"     // a cheaper place for a machine that runs
+	ReasonMigrated      = "migrated"    // the old one, when the new one runs
+	ReasonSpotReady     = "spot_ready"  // on-demand is not needed any more
+	ReasonLearnScale    = "learn_scale" // the present count is sent, to see what the market makes of it
 
 	// Holds.
 	HoldInstances   = "machines_unknown" // the list of machines failed
@@ -52,6 +53,12 @@ const (
 	HoldDeadline    = "deadline" // passed, or cannot be met
 	HoldChurn       = "churn"    // enough was replaced voluntarily within the hour
 	HoldFallback    = "fallback" // on-demand covers, or may not yet
+	HoldReplicas    = "replicas_unknown"
+	HoldScale       = "waiting_for_replicas"
+	HoldUnlearnt    = "scale_unlearnt"
+	HoldContainer   = "container_unknown" // an operator is asked whether it exists
+	HoldAlarm       = "container_alarm"   // an operator is asked what is wrong with it
+	HoldRefused     = "container_refused"
 
 	HoldDemand = "signal_unknown" // the target should follow a signal that cannot be read
 )

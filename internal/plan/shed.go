@@ -32,6 +32,7 @@ func (w *world) orphans() {
 			w.remove(m, Reason{ReasonPolicyRemoved, fmt.Sprintf("policy %q was removed", m.Policy)})
 		}
 	}
+	w.orphanContainers()
 }
 
 // orphaned says whether the machine's policy is not in the file.
@@ -57,12 +58,13 @@ func (w *world) shed(seen bool) {
 	lag := w.spansLeft()
 	for i := range w.desks {
 		d := &w.desks[i]
+		machines := w.withContainers(d.machines, func(p string) bool { return p == d.p.Name })
 		t := tightest{room: market.MaxRate}
 		if c, ok := d.p.Budget.MaxHourly.Get(); ok && seen {
 			t.take(c, "the policy's max_hourly is %s", c)
 		}
-		t.spend("the policy", &d.p.Budget, w.spent[d.p.Name], w.unstoppable(d.machines), lag)
-		w.shedTo(t, d.machines)
+		t.spend("the policy", &d.p.Budget, w.spent[d.p.Name], w.unstoppable(machines), lag)
+		w.shedTo(t, machines)
 	}
 	t := tightest{room: market.MaxRate}
 	sure := w.in.History.Account.Sure
@@ -73,12 +75,13 @@ func (w *world) shed(seen bool) {
 	if w.in.Budget.MaxHourly.Known() && seen { // else the cap is only what the targets add up to
 		t.take(w.in.HourlyCap.Sub(others), "max_hourly is %s", w.in.HourlyCap)
 	}
-	fixed := w.unstoppable(w.machines)
+	machines := w.withContainers(w.machines, func(string) bool { return true })
+	fixed := w.unstoppable(machines)
 	t.spend("the fleet", &w.in.Budget, w.allSpent, fixed.Add(others), lag)
 	if balance, ok := w.in.History.Account.Balance.Get(); ok {
 		t.purse(&w.in.Budget, balance, fixed.Add(sure), w.caps.Lag, 0)
 	}
-	w.shedTo(t, w.machines)
+	w.shedTo(t, machines)
 }
 
 // spansLeft is how long money flows until it can be stopped, no longer than the day

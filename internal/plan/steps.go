@@ -111,6 +111,17 @@ func (h *History) shift(step time.Duration) {
 			}
 		}
 	}
+	for i := range h.Containers {
+		c := &h.Containers[i]
+		move(&c.OrderedAt, &c.SeenAt, &c.ReadyAt, &c.MeteredAt, &c.SteadyAt, &c.MissedAt, &c.AlarmAt)
+		if c.Leaving != nil {
+			move(&c.Leaving.At)
+		}
+		if c.Scale != nil {
+			move(&c.Scale.At)
+		}
+	}
+	move(&h.Scaling.At)
 	for i := range h.Backoffs {
 		move(&h.Backoffs[i].Until)
 	}

@@ -85,6 +85,10 @@ func (p *filePolicy) build() Policy {
 		Protected: p.Protected.values(), Labels: p.Labels.items,
 		SSHKey: p.SSHKey.v, SSHKeyFile: p.SSHKeyFile.v, PasswordFile: p.PasswordFile.v,
 		CloudInit: p.CloudInit.v, CloudInitFile: p.CloudInitFile.v,
+		Run: Run{
+			Private: p.Container.Registry.v == "private", Project: p.Container.ProjectID.v, Arguments: p.Container.Arguments.values(),
+			Volumes: p.Container.Volumes.values(), Env: p.Container.Env.items, EnvFiles: p.Container.EnvFiles.items,
+		},
 	}
 }
 
@@ -157,11 +161,17 @@ func (p *filePolicy) image() string {
 	if !p.Image.set {
 		return DefaultImage
 	}
+	if p.Kind.v == string(Container) {
+		return p.Image.v
+	}
 	return imageName(p.Image.v)
 }
 
 func (p *filePolicy) ports() []int {
 	if !p.Ports.set {
+		if p.Kind.v == string(Container) {
+			return nil
+		}
 		return []int{22}
 	}
 	var out []int

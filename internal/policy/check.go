@@ -185,16 +185,18 @@ func (d *decoder) checkKind(p *filePolicy) {
 	if !p.Kind.ok {
 		return
 	}
-	const later = "use kind vm"
 	if p.Shadow.v && p.Kind.v != string(VM) {
 		d.fail(CodeKind, p.Shadow.at, "use kind vm, or remove shadow", "kind %s has no shadows: no record says what becomes of such machines", p.Kind.v)
+	}
+	if c := &p.Container; c.set && p.Kind.v != string(Container) {
+		d.fail(CodeKind, c.at, "set kind: container, or remove container", "container has no meaning for kind %s", p.Kind.v)
 	}
 	if p.Kind.v == string(Instant) {
 		d.checkInstant(p)
 		return
 	}
-	if p.Kind.v != string(VM) {
-		d.fail(CodeNotYet, p.Kind.at, later, "kind %s is not supported yet by this version", p.Kind.v)
+	if p.Kind.v == string(Container) {
+		d.checkContainer(p)
 		if p.Capacity.ok && p.Capacity.v != string(market.OnDemand) {
 			d.fail(CodeKind, p.Capacity.at, "remove capacity", "kind %s cannot be bought as %s", p.Kind.v, p.Capacity.v)
 		}

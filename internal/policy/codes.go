@@ -43,7 +43,6 @@ const (
 	CodeTarget       = "TD404"
 	CodeIndivisible  = "TD405"
 	CodeKind         = "TD406"
-	CodeNotYet       = "TD407"
 	CodeOddCPUs      = "TD408"
 	CodeOddRAM       = "TD409"
 	CodeSmallDisk    = "TD410"
@@ -289,15 +288,9 @@ func Codes() []CodeInfo {
 		},
 		{
 			CodeKind, "Does not fit the kind",
-			"This key or value has no meaning for this kind: `replicas` are for containers, `gpus` and `instances` for machines; only `kind: vm` can be bought as spot.",
+			"This key or value has no meaning for this kind: `replicas` are for containers, `gpus` and `instances` for machines; only `kind: vm` can be bought as spot; the market chooses where a container runs, so that it takes no places, hosts, bids, keys or passwords.",
 			"kind: vm\ntarget: {replicas: 3}",
 			"Use what the message names, or another kind.",
-		},
-		{
-			CodeNotYet, "Not supported yet by this version",
-			"`kind: container` is valid, but this version cannot buy it. It refuses the file rather than run half of it.",
-			"kind: container",
-			"Use `kind: vm`, or a later version.",
 		},
 		{
 			CodeOddCPUs, "Warning: an odd number of vCPUs",

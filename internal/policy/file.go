@@ -97,7 +97,7 @@ type fileLedger struct {
 type filePolicy struct {
 	at
 	Name          text             `yaml:"name" jsonschema:"required" jsonschema_description:"Unique; part of every machine's name. Letters and digits with single - _ or . between them."`
-	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought: vm is a machine of your size on a host; instant is a machine that waits ready-made, on demand, of its own size and image; container comes with a later version."`
+	Kind          text             `yaml:"kind" jsonschema:"enum=vm,enum=instant,enum=container,default=vm" jsonschema_description:"What is bought: vm is a machine of your size on a host; instant is a machine that waits ready-made, on demand, of its own size and image; container runs an image in replicas, each on an on-demand machine that the market chooses."`
 	Capacity      text             `yaml:"capacity" jsonschema:"enum=spot,enum=on_demand,enum=spot_with_fallback" jsonschema_description:"spot is bid for and can be lost at any moment; on_demand costs more and stays; spot_with_fallback buys spot and covers with on-demand what spot cannot. Default: spot for kind vm, on_demand for the others."`
 	Shadow        boolean          `yaml:"shadow" jsonschema:"default=false" jsonschema_description:"Decide, record and count what this policy would do beside the others, and never do it (kind vm): it asks the market nothing, holds no budget and owns no machine. Machines that it has already are left alone."`
 	Priority      integer          `yaml:"priority" jsonschema:"minimum=-1000000,maximum=1000000,default=0" jsonschema_description:"Policies of higher priority are served first and shed last."`
@@ -108,8 +108,8 @@ type filePolicy struct {
 	Match         fileMatch        `yaml:"match" jsonschema_description:"Which offers are taken. What is left out matches everything; names compare without regard to case."`
 	Shape         fileShape        `yaml:"shape" jsonschema_description:"The size of one machine: its GPUs, and what it has at least of the rest."`
 	MaxGPUHour    money            `yaml:"max_gpu_hour" jsonschema:"required,exclusiveMinimum=0" jsonschema_description:"The ceiling, in dollars per GPU per hour, all-in: GPU, vCPUs, RAM and storage of the machine divided by its GPUs."`
-	Image         text             `yaml:"image" jsonschema_description:"Operating system. Default: Ubuntu 22.04 LTS."`
-	Ports         ports            `yaml:"ports" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Ports inside the machine to be opened. Default: 22."`
+	Image         text             `yaml:"image" jsonschema_description:"Operating system. Default: Ubuntu 22.04 LTS. For kind container, the image to run, such as nginx:1.27, without default."`
+	Ports         ports            `yaml:"ports" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Ports inside the machine or container to be opened. Default: 22; none for kind container."`
 	SSHKey        text             `yaml:"ssh_key" jsonschema_description:"A public SSH key, in one line."`
 	SSHKeyFile    text             `yaml:"ssh_key_file" jsonschema_description:"Path of a file with a public SSH key."`
 	PasswordFile  text             `yaml:"password_file" jsonschema_description:"Path of a file with the machines' password."`
@@ -122,7 +122,18 @@ type filePolicy struct {
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
 	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`
 	Protected     texts            `yaml:"protected" jsonschema_description:"Names of machines that are never removed voluntarily."`
+	Container     fileContainer    `yaml:"container" jsonschema_description:"For kind container: what its replicas get beside image, shape and ports."`
 	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown by explain and kept in the ledger's cycle reports."`
+}
+
+type fileContainer struct {
+	at
+	Registry  text   `yaml:"registry" jsonschema:"enum=public,enum=private,default=public" jsonschema_description:"Whether the image's registry needs a login, which is stored in your TensorDock account."`
+	ProjectID text   `yaml:"project_id" jsonschema_description:"Id of a project of your TensorDock account."`
+	Env       labels `yaml:"env" jsonschema_description:"Environment variables, names and values. Nothing secret: this file is readable."`
+	EnvFiles  labels `yaml:"env_files" jsonschema_description:"Environment variables whose values are in files: names and paths. The last line break of a file is dropped."`
+	Arguments texts  `yaml:"arguments" jsonschema_description:"Arguments of the container's command."`
+	Volumes   texts  `yaml:"volumes" jsonschema_description:"Paths inside the container that are kept on its disk."`
 }
 
 type fileFallback struct {
@@ -143,7 +154,7 @@ type fileTarget struct {
 	at
 	GPUs      integer `yaml:"gpus" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"GPUs in all; a multiple of shape.gpus."`
 	Instances integer `yaml:"instances" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Machines in all."`
-	Replicas  integer `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Containers in all, for kind container."`
+	Replicas  integer `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Replicas of the container in all, for kind container."`
 	GPUHours  integer `yaml:"gpu_hours" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Hours of one GPU to be delivered in all, by the time that by names. gpus is then the most at once; without it, what would do in a day."`
 	By        moment  `yaml:"by" jsonschema_description:"When gpu_hours are to be delivered: a time such as 2027-01-31T18:00:00Z."`
 

@@ -183,6 +183,8 @@ type Policy struct {
 	BootTimeout time.Duration     `json:"boot_timeout,omitempty"`
 	Protected   []string          `json:"protected,omitempty"` // machine names never removed voluntarily
 	Labels      map[string]string `json:"labels,omitempty"`
+	// Run is what the replicas of a policy of kind container get.
+	Run Run `json:"container,omitzero"`
 
 	// Files by name only: their contents are read by whoever applies the Set.
 	SSHKey        string `json:"-"` // a public key, inline
@@ -190,6 +192,18 @@ type Policy struct {
 	PasswordFile  string `json:"-"`
 	CloudInit     string `json:"-"` // inline
 	CloudInitFile string `json:"-"`
+}
+
+// Run is what the replicas of a container get beside image, shape and ports.
+type Run struct {
+	Private   bool     `json:"private,omitempty"` // the image's registry needs a login
+	Project   string   `json:"project_id,omitempty"`
+	Arguments []string `json:"arguments,omitempty"`
+	Volumes   []string `json:"volumes,omitempty"`
+	// Environment variables: values, and the names of files that hold them. Both may be
+	// nobody else's business, so that neither is in a report.
+	Env      map[string]string `json:"-"`
+	EnvFiles map[string]string `json:"-"`
 }
 
 // SpotWithFallback is a policy's capacity only: its machines are spot or on-demand.

@@ -41,6 +41,8 @@ type Expected struct {
 	// Told are the machines of Second of which v2's details are known, with the status
 	// under which they were read.
 	Told map[string]market.Status
+	// Containers are the ids of containers whose replicas are to be listed.
+	Containers []string
 }
 
 // maxLookups bounds the machines asked for one by one in a single scan.
@@ -80,6 +82,7 @@ func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 		s.gone(ctx, &snap, without(e.Leaving, e.Second))
 	}
 	slices.Sort(snap.Gone)
+	snap.Containers = s.containers(ctx, e.Containers)
 	return snap
 }
 

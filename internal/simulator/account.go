@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +154,7 @@ func (e *Engine) describe(m *machine) Machine {
 }
 
 // Instances is what client/list shows: the account's living machines by id,
-// without the replicas of containers.
+// without the replicas of containers unless Options.Replicas lists them.
 func (e *Engine) Instances() []market.Instance {
 	defer e.lock()()
 	var out []market.Instance
@@ -163,11 +164,15 @@ func (e *Engine) Instances() []market.Instance {
 	return out
 }
 
-// living is the account's machines that exist, sorted by id, without replicas.
+// name is what lists call the machine.
+func (m *machine) name() string { return cmp.Or(m.alias, m.order.Name) }
+
+// living is the account's machines that exist, sorted by id, without replicas unless
+// they are listed.
 func (e *Engine) living() []*machine {
 	var out []*machine
 	for _, m := range e.alive {
-		if m.container == nil {
+		if m.container == nil || e.opts.Replicas != ReplicasHidden {
 			out = append(out, m)
 		}
 	}
@@ -178,7 +183,7 @@ func (e *Engine) living() []*machine {
 func (m *machine) instance() market.Instance {
 	h := m.pool.host
 	return market.Instance{
-		ID: m.id, API: m.api, Name: m.order.Name, Status: m.status, RawStatus: rawStatus(m.status), Capacity: m.order.Capacity,
+		ID: m.id, API: m.api, Name: m.name(), Status: m.status, RawStatus: rawStatus(m.status), Capacity: m.order.Capacity,
 		Host: h.id, Location: market.Location{ID: h.locID, Country: h.place.country, Region: h.place.region, City: h.place.city},
 		Model: m.order.Model, Shape: m.order.Shape,
 		Compute: market.Some(m.rate), Storage: market.Some(m.storage), Total: market.Some(m.rate.Add(m.storage)),

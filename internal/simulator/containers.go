@@ -20,7 +20,19 @@ type ContainerOrder struct {
 	Replicas int
 	MaxRate  market.Rate // of one replica with its storage
 	Port     int         // inside the container
+	Barren   bool        // no replica of it ever comes up
 }
+
+// ReplicaListing is how the list of machines shows those that run containers. What the
+// live market does is not known.
+type ReplicaListing string
+
+// Listings.
+const (
+	ReplicasHidden   ReplicaListing = ""         // it does not
+	ReplicasNamed    ReplicaListing = "named"    // under their container's name and a number
+	ReplicasNameless ReplicaListing = "nameless" // under a name that tells nothing
+)
 
 type container struct {
 	id       string
@@ -67,7 +79,7 @@ func (e *Engine) place(c *container) {
 		e.delete(c.replicas[last])
 		c.replicas = c.replicas[:last]
 	}
-	for len(c.replicas) < c.order.Replicas && e.balance() >= leastToDeploy {
+	for len(c.replicas) < c.order.Replicas && !c.order.Barren && e.balance() >= leastToDeploy {
 		p := e.cheapestFor(c)
 		if p == nil {
 			return
@@ -98,6 +110,9 @@ func (e *Engine) newReplica(c *container, p *pool) *machine {
 		Ports: []market.PortForward{{External: p.host.ports[0], Internal: max(c.order.Port, 22)}},
 	}
 	m := e.make(p, deployment{Order: o, api: market.V0, boot: e.opts.Boot, container: c})
+	if e.opts.Replicas == ReplicasNameless {
+		m.alias = "vm-" + m.id[:8]
+	}
 	e.take(m)
 	e.startBoot(m)
 	e.report(Deployed, m)

@@ -31,7 +31,19 @@ type FaceOptions struct {
 	// Struck, if set, is told of every fault that strikes, with the operation's name.
 	Struck  func(kind, op string)
 	Latency Latency
+	// Scale is what the number in a request to scale a container means: default as the
+	// shape's documents have it.
+	Scale ScaleMeaning
 }
+
+// ScaleMeaning is how the market reads the number in a request to scale.
+type ScaleMeaning string
+
+// Meanings.
+const (
+	ScaleAbsolute ScaleMeaning = "absolute" // the new count
+	ScaleDelta    ScaleMeaning = "delta"    // added to the present one
+)
 
 // Latency is how long answers take: lognormal around the medians, slept on the
 // engine's clock after the effect. The zero value answers at once.

@@ -29,19 +29,24 @@ func (c *call) containerDeploy() answer {
 		}
 		o.MaxRate = most
 	}
+	o.Barren = c.hit.is(faultNeverUp)
 	id, err := c.e.DeployContainer(o)
 	if err != nil {
 		return c.refused(err)
 	}
+	if c.hit.is(faultNoID) {
+		return ok(object{"success": true})
+	}
 	return ok(object{"success": true, "container_id": id})
 }
 
-// containerScale: the live API adds, the documents say nothing and mean the number.
+// containerScale: one of the two documents adds, the other says nothing and means the
+// number.
 func (c *call) containerScale() answer {
 	if !c.params.has("replicas") {
 		return c.failure(http.StatusBadRequest, "Missing parameter: replicas")
 	}
-	return c.done(c.e.ScaleContainer(c.params.text("container_id"), c.params.number("replicas"), c.opts.Shape == Seed))
+	return c.done(c.e.ScaleContainer(c.params.text("container_id"), c.params.number("replicas"), c.opts.Scale == ScaleAbsolute || c.opts.Scale == "" && c.opts.Shape == Seed))
 }
 
 func (c *call) containerStop() answer {

@@ -47,7 +47,8 @@ const (
 	faultNoBalance     = "no_balance"
 
 	faultPriceMove = "price_move" // rivals come right after an accepted validation, for value, default 30m
-	faultNeverUp   = "never_up"   // the machine deployed never comes up
+	faultNeverUp   = "never_up"   // the machine deployed, or any replica of the container, never comes up
+	faultNoID      = "no_id"      // a container is deployed, and its id is not told
 	faultRenamed   = "renamed"    // the owner gives a machine another name (value) before the call
 )
 
@@ -67,6 +68,7 @@ func FaultKinds() map[string]string {
 		faultStringNumbers: "every number is quoted", faultSingular: "get answers under virtualmachine",
 		faultBadBalance: "a wrong balance (=dollars)", faultNoBalance: "no balance",
 		faultPriceMove: "rivals come right after an accepted validation (=duration)", faultNeverUp: "the machine never comes up",
+		faultNoID:    "a container's id is not told",
 		faultRenamed: "the owner renames a machine (=name)",
 	}
 }

@@ -43,6 +43,7 @@ type machine struct {
 	outbids          int
 	bids             []market.Rate
 	container        *container
+	alias            string // what lists call it, where that is not its name
 }
 
 // stretch is a time of unchanged rates.

@@ -27,6 +27,8 @@ type Options struct {
 	// SpotShownFree is the share of hosts whose advertised amounts count GPUs held
 	// by spot machines as free. Default 0: an amount of 0 may still be winnable.
 	SpotShownFree float64
+	// Replicas says whether the list of machines shows those that run containers.
+	Replicas ReplicaListing
 	// Scenario replaces the generated world: explicit hosts and rivals, for tests.
 	Scenario *World
 	// Forget keeps neither machines that are deleted nor events: for runs so long

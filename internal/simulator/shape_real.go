@@ -177,7 +177,7 @@ func (s realShape) instance2(m *machine) any {
 	}
 	name := string(m.order.Model)
 	return object{
-		"type": "virtualmachine", "id": m.id, "name": m.order.Name, "status": strings.ToLower(rawStatus(m.status)),
+		"type": "virtualmachine", "id": m.id, "name": m.name(), "status": strings.ToLower(rawStatus(m.status)),
 		"ipAddress": s.f.address2(m), "portForwards": forwards, "rateHourly": m.rate.Add(m.storage),
 		"resources": object{
 			"vcpu_count": m.order.Shape.VCPUs, "ram_gb": m.order.Shape.RAM, "storage_gb": m.order.Shape.Storage,
@@ -196,7 +196,7 @@ func (f *face) address2(m *machine) any {
 
 func (realShape) created2(m *machine) answer {
 	return reply(http.StatusCreated, object{"data": object{
-		"type": "virtualmachine", "id": m.id, "name": m.order.Name, "status": "creating",
+		"type": "virtualmachine", "id": m.id, "name": m.name(), "status": "creating",
 	}})
 }
 

@@ -58,7 +58,7 @@ func (s seedShape) machine(m *machine) any { return s.vm(m) }
 
 func (s seedShape) vm(m *machine) object {
 	return object{
-		"id": m.id, "name": m.order.Name, "status": rawStatus(m.status), "hostnode": m.pool.host.id, "ip": m.pool.host.ip,
+		"id": m.id, "name": m.name(), "status": rawStatus(m.status), "hostnode": m.pool.host.id, "ip": m.pool.host.ip,
 		"port_forwards": s.ports(m.order.Ports), "resources": resourcesSeed(m), "rate_hourly": m.rate.Add(m.storage),
 	}
 }
@@ -123,7 +123,7 @@ func (s seedShape) instance2(m *machine) any { return object{"data": s.envelope(
 
 func (s seedShape) envelope(m *machine) object {
 	attributes := object{
-		"name": m.order.Name, "status": statusSeed(m.status), "portForwards": s.ports(m.order.Ports),
+		"name": m.name(), "status": statusSeed(m.status), "portForwards": s.ports(m.order.Ports),
 		"resources": resourcesSeed(m), "rateHourly": m.rate.Add(m.storage), "location_id": m.pool.host.locID,
 		"image": m.order.Image,
 	}

@@ -14,29 +14,10 @@ import (
 )
 
 // ContainerOrder is a container to be run in several replicas.
-type ContainerOrder struct {
-	Name      string
-	Project   string // project ID, optional
-	Image     string
-	Private   bool // the registry needs a login
-	Models    []market.GPUModel
-	Shape     market.Shape // of one replica
-	Replicas  int
-	Ports     []int // of the container
-	Env       map[string]string
-	Volumes   []string
-	Arguments []string
-	MaxRate   market.Rate // per replica and hour: containers have a ceiling, not a bid
-}
+type ContainerOrder = market.ContainerOrder
 
 // Replica is one running copy of a container.
-type Replica struct {
-	Machine   string
-	IP        string
-	Rate      market.Maybe[market.Rate]
-	Ports     []market.PortForward // sorted by External
-	UptimeURL string
-}
+type Replica = market.Replica
 
 // Replicas lists a container's replicas, sorted by machine.
 func (r *Reader) Replicas(ctx context.Context, container string) ([]Replica, error) {
@@ -72,10 +53,11 @@ func (c *Client) ContainerDeploy(ctx context.Context, o ContainerOrder) (id stri
 	})
 }
 
-// ContainerScale adds replicas, or removes them where delta is negative: the API
-// takes a difference, not a target.
-func (c *Client) ContainerScale(ctx context.Context, container string, delta int) error {
-	return c.container(ctx, verbChange, "scale container", "client/container/scale", container, url.Values{"replicas": {strconv.Itoa(delta)}})
+// ContainerScale sends a number of replicas. Whether the market takes it for the new
+// count or adds it to the present one is not settled: its two documents contradict
+// each other.
+func (c *Client) ContainerScale(ctx context.Context, container string, replicas int) error {
+	return c.container(ctx, verbChange, "scale container", "client/container/scale", container, url.Values{"replicas": {strconv.Itoa(replicas)}})
 }
 
 // ContainerStop ends a container and all its replicas.

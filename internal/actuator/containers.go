@@ -1,0 +1,61 @@
+package actuator
+
+import (
+	"context"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
+)
+
+// ContainerWriter is the part of a market that runs containers. A Writer without it
+// sells none.
+type ContainerWriter interface {
+	// ContainerDeploy returns the container's id, "" where the answer names none.
+	ContainerDeploy(ctx context.Context, o market.ContainerOrder) (id string, err error)
+	// ContainerScale sends a number of replicas, as the market takes it.
+	ContainerScale(ctx context.Context, id string, replicas int) error
+	ContainerStop(ctx context.Context, id string) error
+}
+
+// container carries out an action on a container.
+func (a *Actuator) container(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
+	w, ok := a.writer.(ContainerWriter)
+	if !ok {
+		return a.refused(in, market.ClassUnavailable, "this market runs no containers")
+	}
+	switch act.Kind {
+	case plan.ContainerDeploy:
+		return a.containerDeploy(ctx, w, act, in)
+	case plan.ContainerScale:
+		return a.settled(in, market.Deployed{}, w.ContainerScale(ctx, act.Instance, act.Replicas))
+	}
+	err := w.ContainerStop(ctx, act.Instance)
+	switch market.ClassOf(err) {
+	case market.ClassDone, market.ClassNotFound: // stopping what is gone is success
+		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
+		return Result{Intent: in}, err
+	}
+	return a.settled(in, market.Deployed{}, err)
+}
+
+func (a *Actuator) containerDeploy(ctx context.Context, w ContainerWriter, act plan.Action, in plan.Intent) (Result, error) {
+	order, err := a.outfit.OutfitContainer(act, in.Machine)
+	if err != nil {
+		return a.refused(in, market.ClassUnavailable, "prepare the order: "+err.Error())
+	}
+	id, err := w.ContainerDeploy(ctx, order)
+	return a.settled(in, market.Deployed{ID: id}, err)
+}
+
+// settled books an answer: a yes, a definite no, or that nobody knows.
+func (a *Actuator) settled(in plan.Intent, d market.Deployed, answer error) (Result, error) {
+	switch class := market.ClassOf(answer); {
+	case answer == nil:
+		in, err := a.book.Accept(in, d, "")
+		return Result{Intent: in}, err
+	case class == market.ClassAmbiguous:
+		return a.lost(in, answer)
+	default:
+		return a.refused(in, class, answer.Error())
+	}
+}
