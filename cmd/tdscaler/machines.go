@@ -75,6 +75,13 @@ func statusOf(m *control.Machine) string {
 		return "deleting"
 	case m.SeenAt.IsZero():
 		return "ordered"
+	case m.Parked == nil:
+	case m.Parked.Start != 0:
+		return "starting again"
+	case m.Parked.Done:
+		return "parked, " + string(m.Status)
+	default:
+		return "parking"
 	}
 	return string(m.Status)
 }

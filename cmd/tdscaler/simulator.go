@@ -22,6 +22,7 @@ type simulatorFlags struct {
 	seed                uint64
 	hosts               int
 	latency, writeTakes time.Duration
+	boot                time.Duration
 }
 
 func simulatorCommand() *cobra.Command {
@@ -46,6 +47,7 @@ any other TensorDock client, at it. Any credentials are accepted unless --key an
 	fl.StringVar(&f.faults, "faults", "", "`FAULTS` to inject, as kind:operation:when, separated by commas, e.g. lost:deploy:0.05; see docs/simulator.md")
 	fl.DurationVar(&f.latency, "latency", 0, "median time that reads take")
 	fl.DurationVar(&f.writeTakes, "write-latency", 0, "median time that writes take")
+	fl.DurationVar(&f.boot, "boot", 0, "time that every machine takes to boot; 0 lets it differ, as it does in reality")
 	fl.StringVar(&f.rebid, "rebid", "", "which call applies a new bid to a machine: modify, validate-existing or never")
 	fl.StringVar(&f.balance, "balance", "500", "prepaid balance in dollars")
 	fl.StringVar(&f.key, "key", "", "the API key that callers must send")
@@ -85,6 +87,10 @@ func readReplay(path string) ([]simulator.Series, error) {
 func (f *simulatorFlags) options() (o simulator.Options, face simulator.FaceOptions, err error) {
 	o = simulator.Options{Clock: clock.System{}, Seed: f.seed, Hosts: f.hosts}
 	face = simulator.FaceOptions{Key: f.key, Token: f.token, Latency: simulator.Latency{Read: f.latency, Write: f.writeTakes, Sigma: 0.5}}
+	if f.boot < 0 {
+		return o, face, fmt.Errorf("--boot: %s is negative", f.boot)
+	}
+	o.Boot.Median = f.boot
 	if o.Balance, err = market.ParseAmount(f.balance); err != nil {
 		return o, face, fmt.Errorf("--balance: %w", err)
 	}

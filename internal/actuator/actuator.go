@@ -16,6 +16,13 @@ type Writer interface {
 	Delete(ctx context.Context, id string) error
 	// DeleteInstance deletes through v2 what only v2 has shown.
 	DeleteInstance(ctx context.Context, id string) error
+	// Stop stops a machine; with release its GPUs are given up.
+	Stop(ctx context.Context, id string, release bool) error
+	Start(ctx context.Context, id string) error
+	// StopInstance and StartInstance are v2's, for what only v2 has shown. v2 cannot
+	// release.
+	StopInstance(ctx context.Context, id string) error
+	StartInstance(ctx context.Context, id string) error
 	// ValidateExisting validates a new bid for a machine we have. It counts as a
 	// write because it may apply the bid.
 	ValidateExisting(ctx context.Context, id string, bid market.Rate) (market.Verdict, error)
@@ -97,6 +104,20 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 		return a.rebid(ctx, act, in)
 	case plan.ContainerDeploy, plan.ContainerScale, plan.ContainerStop:
 		return a.container(ctx, act, in)
+	case plan.Stop:
+		return a.ask(in, func() error {
+			if act.API == market.V2 && !act.Release {
+				return a.writer.StopInstance(ctx, act.Instance)
+			}
+			return a.writer.Stop(ctx, act.Instance, act.Release)
+		})
+	case plan.Start:
+		return a.ask(in, func() error {
+			if act.API == market.V2 {
+				return a.writer.StartInstance(ctx, act.Instance)
+			}
+			return a.writer.Start(ctx, act.Instance)
+		})
 	default:
 		return a.delete(ctx, act, in)
 	}
@@ -187,6 +208,20 @@ func (a *Actuator) delete(ctx context.Context, act plan.Action, in plan.Intent) 
 	err := end(ctx, act.Instance)
 	switch class := market.ClassOf(err); class {
 	case "", market.ClassDone, market.ClassNotFound:
+		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
+		return Result{Intent: in}, err
+	case market.ClassAmbiguous:
+		return a.lost(in, err)
+	default:
+		return a.refused(in, class, err.Error())
+	}
+}
+
+// ask has a machine stopped or started. That it is so already is success.
+func (a *Actuator) ask(in plan.Intent, do func() error) (Result, error) {
+	err := do()
+	switch class := market.ClassOf(err); class {
+	case "", market.ClassDone:
 		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
 		return Result{Intent: in}, err
 	case market.ClassAmbiguous:

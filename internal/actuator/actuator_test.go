@@ -85,6 +85,19 @@ func (s *stage) Delete(ctx context.Context, _ string) error { return s.send(ctx,
 
 func (s *stage) DeleteInstance(ctx context.Context, _ string) error { return s.send(ctx, "DELETE V2") }
 
+func (s *stage) Stop(ctx context.Context, _ string, release bool) error {
+	if release {
+		return s.send(ctx, "RELEASE")
+	}
+	return s.send(ctx, "STOP")
+}
+
+func (s *stage) Start(ctx context.Context, _ string) error { return s.send(ctx, "START") }
+
+func (s *stage) StopInstance(ctx context.Context, _ string) error { return s.send(ctx, "STOP V2") }
+
+func (s *stage) StartInstance(ctx context.Context, _ string) error { return s.send(ctx, "START V2") }
+
 func (s *stage) ValidateExisting(ctx context.Context, _ string, _ market.Rate) (market.Verdict, error) {
 	return s.verdict, s.send(ctx, "VALIDATE")
 }

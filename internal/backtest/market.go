@@ -500,6 +500,22 @@ func (m *Market) Delete(ctx context.Context, id string) error {
 // DeleteInstance implements actuator.Writer.
 func (m *Market) DeleteInstance(ctx context.Context, id string) error { return m.Delete(ctx, id) }
 
+// Stop implements actuator.Writer: machines of a tape run or end.
+func (m *Market) Stop(context.Context, string, bool) error { return runsOrEnds("stop") }
+
+// Start implements actuator.Writer.
+func (m *Market) Start(context.Context, string) error { return runsOrEnds("start") }
+
+// StopInstance implements actuator.Writer.
+func (m *Market) StopInstance(context.Context, string) error { return runsOrEnds("stop") }
+
+// StartInstance implements actuator.Writer.
+func (m *Market) StartInstance(context.Context, string) error { return runsOrEnds("start") }
+
+func runsOrEnds(op string) error {
+	return &market.Error{Op: op, Class: market.ClassRefused, Detail: "a machine of a tape runs or ends"}
+}
+
 // ValidateExisting implements actuator.Writer. It changes nothing.
 func (m *Market) ValidateExisting(ctx context.Context, id string, bid market.Rate) (market.Verdict, error) {
 	x, p, err := m.bidder(ctx, "validate existing", id)

@@ -148,6 +148,18 @@ func (r *room) Delete(ctx context.Context, id string) error {
 
 func (r *room) DeleteInstance(ctx context.Context, id string) error { return r.Delete(ctx, id) }
 
+func (r *room) Stop(ctx context.Context, id string, release bool) error {
+	return r.write(ctx, "", func() error { return r.engine.Stop(id, release) })
+}
+
+func (r *room) Start(ctx context.Context, id string) error {
+	return r.write(ctx, id, func() error { return r.engine.Start(id) })
+}
+
+func (r *room) StopInstance(ctx context.Context, id string) error { return r.Stop(ctx, id, false) }
+
+func (r *room) StartInstance(ctx context.Context, id string) error { return r.Start(ctx, id) }
+
 func (r *room) ValidateExisting(ctx context.Context, id string, bid market.Rate) (v market.Verdict, err error) {
 	err = r.write(ctx, id, func() error { v, err = r.engine.ValidateExisting(id, bid); return err })
 	return v, err

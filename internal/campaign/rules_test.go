@@ -298,6 +298,10 @@ func kindOf(op string) plan.ActionKind {
 		return plan.ActionKind("container_" + op[strings.LastIndexByte(op, '/')+1:])
 	case strings.Contains(op, "/deploy"), strings.HasSuffix(op, "POST /api/v2/instances"):
 		return plan.Deploy
+	case strings.HasSuffix(op, "/stop"), strings.Contains(op, "/stop/"):
+		return plan.Stop
+	case strings.HasSuffix(op, "/start"), strings.Contains(op, "/start/"):
+		return plan.Start
 	case strings.Contains(op, "/modify/"), strings.Contains(op, "/validate/existing"):
 		return plan.Rebid
 	default:

@@ -65,6 +65,7 @@ type wish struct {
 	zone, scope              string
 	falls                    bool // train falls back on on-demand
 	quick                    int  // ready-made machines
+	park                     int  // what becomes of serve's surplus
 	v2                       bool // serve is of a size that v2 sells
 	ghost                    bool // a shadow policy beside them: bought is what it has, so it must have nothing
 	surge, moves             int
@@ -136,9 +137,10 @@ policies:
     shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: %d}
     max_gpu_hour: 0.55
     protected: [%s]
+    scale_down: %s
     ssh_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvciB0ZXN0cyBvbmx5IGZvciB0ZXN0cyBvbmx5IG9r me@here
     budget: %s
-`, w.serve, map[bool]int{false: 60, true: 100}[w.v2], strings.Join(w.of("serve"), ", "), caps("max_daily", w.serveDaily))
+`, w.serve, map[bool]int{false: 60, true: 100}[w.v2], strings.Join(w.of("serve"), ", "), []string{"delete", "release", "stop"}[w.park], caps("max_daily", w.serveDaily))
 	}
 	if w.quick > 0 {
 		fmt.Fprintf(&b, `  - name: quick
@@ -186,7 +188,7 @@ func (s *simulation) wishes() wish {
 		return from + s.rng.IntN(to-from)
 	}
 	return wish{
-		quick: int(s.seed%3) / 2 * 2, v2: s.seed%5 < 3, falls: s.seed%3 == 0, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
+		quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
 		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
-	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -377,9 +377,13 @@ func setTarget(t *testing.T, w world) {
 		t.Errorf("%+v", s.Overrides)
 	}
 	for _, bad := range []control.SetTargetRequest{
-		{Policy: "train", N: 6, Until: until}, {Policy: "train", N: 3, Until: until}, {Policy: "train", N: 2},
-		{Policy: "train", N: 2, Until: until, Forever: true}, {Policy: "train", N: 2, Until: until.Add(-2 * time.Hour)},
-		{Policy: "train", N: 4, Instances: true, Until: until}, {Policy: "train", N: 2, Until: until, Reason: strings.Repeat("x", 201)},
+		{Policy: "train", N: 6, Until: until},
+		{Policy: "train", N: 3, Until: until},
+		{Policy: "train", N: 2},
+		{Policy: "train", N: 2, Until: until, Forever: true},
+		{Policy: "train", N: 2, Until: until.Add(-2 * time.Hour)},
+		{Policy: "train", N: 4, Instances: true, Until: until},
+		{Policy: "train", N: 2, Until: until, Reason: strings.Repeat("x", 201)},
 	} {
 		_, err := w.SetTarget(t.Context(), bad)
 		wantClass(t, err, control.Usage, "")

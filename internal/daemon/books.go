@@ -69,7 +69,7 @@ func (b *books) Accept(in plan.Intent, d market.Deployed, detail string) (plan.I
 func (b *books) Refuse(in plan.Intent, class market.Class, detail string) (plan.Intent, error) {
 	return b.settle(in, func(h *plan.History, in *plan.Intent) (events []plan.Event) {
 		now := b.clock.Now()
-		plan.Refuse(h, in, class, detail, now)
+		plan.Refuse(h, b.set.Safety, in, class, detail, now)
 		if in.Kind == plan.Deploy && in.Via == market.ViaV2 && class != market.ClassRateLimited {
 			plan.Shun(h, b.set.Safety, in, class, detail)
 			return nil

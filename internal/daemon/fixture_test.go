@@ -128,6 +128,29 @@ func (f *fake) Delete(_ context.Context, id string) error {
 
 func (f *fake) DeleteInstance(ctx context.Context, id string) error { return f.Delete(ctx, id) }
 
+func (f *fake) set(id string, s market.Status) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note("%s %s", s, id)
+	m := f.machines[id]
+	m.Status = s
+	f.machines[id] = m
+	return nil
+}
+
+func (f *fake) Stop(_ context.Context, id string, release bool) error {
+	if release {
+		return f.set(id, market.StatusReleased)
+	}
+	return f.set(id, market.StatusStopped)
+}
+
+func (f *fake) Start(_ context.Context, id string) error { return f.set(id, market.StatusRunning) }
+
+func (f *fake) StopInstance(ctx context.Context, id string) error { return f.Stop(ctx, id, false) }
+
+func (f *fake) StartInstance(ctx context.Context, id string) error { return f.Start(ctx, id) }
+
 func (f *fake) ValidateExisting(context.Context, string, market.Rate) (market.Verdict, error) {
 	return market.Verdict{Answer: market.Accepted}, nil
 }

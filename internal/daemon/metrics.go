@@ -221,7 +221,7 @@ func (m *shadowMetrics) report(all []plan.ShadowReport) {
 	}
 	for i := range all {
 		r := &all[i]
-		for _, k := range []plan.ActionKind{plan.Deploy, plan.Rebid, plan.Delete} {
+		for _, k := range plan.ActionKinds() {
 			m.actions.WithLabelValues(r.Policy, string(k))
 		}
 		for _, a := range r.Actions {

@@ -104,6 +104,7 @@ func cloneMachines(all []plan.Machine) []plan.Machine {
 		m.Ports = slices.Clone(m.Ports)
 		m.Rebid = clonePointer(m.Rebid)
 		m.Leaving = clonePointer(m.Leaving)
+		m.Parked = clonePointer(m.Parked)
 		if m.Outage = clonePointer(m.Outage); m.Outage != nil {
 			m.Outage.Proof = slices.Clone(m.Outage.Proof)
 		}

@@ -162,6 +162,9 @@ func (tx *Tx) usedIntents() map[uint64]bool {
 		if m.Rebid != nil {
 			used[m.Rebid.Intent] = true
 		}
+		if m.Parked != nil {
+			used[m.Parked.Intent], used[m.Parked.Start] = true, true
+		}
 	}
 	return used
 }

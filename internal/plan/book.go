@@ -85,6 +85,10 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 		return in, beginContainer(h, a, caps, &in)
 	case ContainerScale, ContainerStop:
 		return in, beginContainer(h, a, caps, &in)
+	case Stop:
+		return in, beginStop(h, a, &in)
+	case Start:
+		return in, beginStart(h, a, caps, &in)
 	}
 	return in, fmt.Errorf("begin: no such action %q", a.Kind)
 }
@@ -179,6 +183,8 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		if in.Reason.Code == ReasonOverTarget || in.Reason.Code == ReasonSpotReady || in.Reason.Code == ReasonMigrated {
 			h.scaled(in.Policy, now)
 		}
+	case Stop, Start: // a look must show it
+		h.scaled(in.Policy, now)
 	case Rebid:
 		// Accepted is not applied: a look must show the new bid.
 		if m.Rebid != nil && m.Rebid.Intent == in.ID {
@@ -210,7 +216,7 @@ func acceptDeploy(m *Machine, in *Intent, d market.Deployed) {
 }
 
 // Refuse books a definite no: nothing happened, nothing stays reserved.
-func Refuse(h *History, in *Intent, class market.Class, detail string, now time.Time) {
+func Refuse(h *History, s policy.Safety, in *Intent, class market.Class, detail string, now time.Time) {
 	in.State, in.Detail = IntentRefused, detail
 	if class == market.ClassUnavailable {
 		in.State = IntentFailed
@@ -243,6 +249,8 @@ func Refuse(h *History, in *Intent, class market.Class, detail string, now time.
 		}
 	case Delete:
 		m.Leaving = nil
+	case Stop, Start:
+		refusePark(m, in, s, now)
 	}
 }
 

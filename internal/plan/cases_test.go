@@ -1057,7 +1057,7 @@ func TestAReservationIsLoweredToWhatWasAgreedAndNeverBelow(t *testing.T) {
 	if in.Reserved != usd("0.30") {
 		t.Errorf("%s reserved beyond the cap", in.Reserved)
 	}
-	Refuse(&h, &in, market.ClassNoCapacity, "no", t0)
+	Refuse(&h, testSafety(), &in, market.ClassNoCapacity, "no", t0)
 	if len(h.Machines) != 0 || in.State != IntentRefused || !in.State.Settled() {
 		t.Errorf("a refusal left %+v", h.Machines)
 	}

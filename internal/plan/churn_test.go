@@ -99,7 +99,7 @@ func TestAReplacementIsBookedWhenItMayHaveHappenedAndForgottenAfterAnHour(t *tes
 	}{
 		"accepted": {func(h *History, in *Intent) { Accept(h, in, market.Deployed{ID: "x"}, t0) }, 1},
 		"lost":     {func(h *History, in *Intent) { Lose(h, in, "no answer", t0) }, 1},
-		"refused":  {func(h *History, in *Intent) { Refuse(h, in, market.ClassBidRefused, "no", t0) }, 0},
+		"refused":  {func(h *History, in *Intent) { Refuse(h, testSafety(), in, market.ClassBidRefused, "no", t0) }, 0},
 	} {
 		_, in := mover()
 		_, got := converse(in, always)

@@ -200,7 +200,7 @@ func (w *world) tend(d *desk) {
 	d.keep(w)
 	occupied := 0
 	for _, m := range d.machines {
-		if !d.covers(m) && !w.overlaps(m) {
+		if !d.covers(m) && !w.overlaps(m) && !m.parked() {
 			occupied += d.gpus(m)
 		}
 	}
@@ -228,6 +228,12 @@ func (w *world) count(d *desk) {
 		switch {
 		case m.Leaving != nil || m.Phase == PhaseDeleting:
 			d.st.Leaving += d.gpus(m)
+		case m.parked():
+			d.st.Parked += d.gpus(m)
+		case m.starting():
+			d.st.Booting += d.gpus(m)
+		case m.Parked != nil: // goes on running until a look shows it stopped
+			d.st.Leaving += d.gpus(m)
 		case m.Ready():
 			d.st.Ready += d.gpus(m)
 		case m.booting():
@@ -242,7 +248,7 @@ func (w *world) count(d *desk) {
 // explainWaiting says what a policy waits for that is neither ready nor missing.
 func (w *world) explainWaiting(d *desk) {
 	if d.st.Leaving > 0 {
-		w.hold(d, nil, HoldDeleting, "%d GPUs wait for their deletion to be confirmed", d.st.Leaving)
+		w.hold(d, nil, HoldDeleting, "%d GPUs wait for their end to be confirmed", d.st.Leaving)
 	}
 	if d.st.Booting > 0 {
 		w.hold(d, nil, HoldBooting, "%d GPUs are ordered or booting%s", d.st.Booting, w.aloneText(d))
@@ -284,7 +290,7 @@ func (w *world) reserve(d *desk, r market.Rate) {
 
 // finish puts the plan in order, cuts it to what one cycle may do, and adds up.
 func (w *world) finish() Plan {
-	order := map[ActionKind]int{Delete: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Deploy: 2, ContainerDeploy: 2}
+	order := map[ActionKind]int{Delete: 0, Stop: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Start: 2, Deploy: 3, ContainerDeploy: 3}
 	rank := func(a *Action) int {
 		if a.Reason.Code == ReasonPriceFell { // it can wait
 			return len(order)
@@ -309,7 +315,11 @@ func (w *world) finish() Plan {
 			delta = -a.Rate
 		case ContainerScale:
 			delta = a.Rate.Sub(w.in.History.Container(a.Machine).Reserved)
-		case Rebid:
+		case Stop:
+			if delta = 0; a.Release {
+				delta = a.Storage.Sub(a.Rate)
+			}
+		case Rebid, Start:
 			delta = a.Rate.Sub(w.in.History.Machine(a.Machine).Reserved)
 		}
 		change[a.Policy] = change[a.Policy].Add(delta)

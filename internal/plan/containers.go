@@ -19,7 +19,7 @@ const (
 
 // ActionKinds lists every kind of action.
 func ActionKinds() []ActionKind {
-	return []ActionKind{Deploy, Rebid, Delete, ContainerDeploy, ContainerScale, ContainerStop}
+	return []ActionKind{Deploy, Rebid, Delete, Stop, Start, ContainerDeploy, ContainerScale, ContainerStop}
 }
 
 // KindsFor are the kinds of action that a policy's kind comes with.
@@ -27,11 +27,11 @@ func KindsFor(k policy.Kind) []ActionKind {
 	if k == policy.Container {
 		return []ActionKind{ContainerDeploy, ContainerScale, ContainerStop}
 	}
-	return []ActionKind{Deploy, Rebid, Delete}
+	return []ActionKind{Deploy, Rebid, Delete, Stop, Start}
 }
 
 // Ends says whether the action ends a bill, and so may pass where growth may not.
-func (k ActionKind) Ends() bool { return k == Delete || k == ContainerStop }
+func (k ActionKind) Ends() bool { return k == Delete || k == Stop || k == ContainerStop }
 
 // Contains says whether the action is about a container.
 func (k ActionKind) Contains() bool {

@@ -16,6 +16,12 @@ func (w *world) removeUnfit(d *desk) []*Machine {
 		if m.Leaving != nil || m.Phase == PhaseDeleting {
 			continue
 		}
+		if m.Parked != nil {
+			if why := w.parkedUnfit(d, m); why.Code != "" && !w.shielded(d, m) && w.remove(m, why) {
+				d.busy = true
+			}
+			continue
+		}
 		why, voluntary := w.unfit(d, m)
 		switch {
 		case why.Code == "":
@@ -185,7 +191,7 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 		if !proven(m) || d.gpus(m) > surplus || w.shielded(d, m) {
 			continue
 		}
-		if w.remove(m, Reason{ReasonOverTarget, surplusText(d, m, have)}) {
+		if why := surplusText(d, m, have); w.park(d, m, why) || w.remove(m, Reason{ReasonOverTarget, why}) {
 			surplus -= d.gpus(m)
 			d.busy = true
 		}

@@ -86,8 +86,12 @@ type Machine struct {
 	// Leaving is a deletion that was asked for and that no look has confirmed yet.
 	Leaving *PendingDelete `json:"leaving,omitempty"`
 	// Rebid is a change of bid that no look has confirmed yet.
-	Rebid   *PendingRebid `json:"rebid,omitempty"`
-	Adopted bool          `json:"adopted,omitempty"` // found by its name, without a record
+	Rebid *PendingRebid `json:"rebid,omitempty"`
+	// Parked is set from when it was asked to stop on purpose until it runs again.
+	Parked *Parked `json:"parked,omitempty"`
+	// NoParkBefore is until when it is not asked to stop, because it did not.
+	NoParkBefore time.Time `json:"no_park_before,omitzero"`
+	Adopted      bool      `json:"adopted,omitempty"` // found by its name, without a record
 	// Instant is the ready-made machine or size that was ordered; "" if none was.
 	Instant string `json:"instant_vm,omitempty"`
 	// Replaces is the machine whose place this one takes once it runs.

@@ -270,7 +270,7 @@ func (b *bazaar) act(t *rapid.T, p Plan) {
 		case 3:
 			Lose(h, &in, "timeout", b.in.Now)
 		case 4:
-			Refuse(h, &in, pick(t, "class", market.ClassNoCapacity, market.ClassBidRefused, market.ClassUnavailable), "no", b.in.Now)
+			Refuse(h, testSafety(), &in, pick(t, "class", market.ClassNoCapacity, market.ClassBidRefused, market.ClassUnavailable), "no", b.in.Now)
 		case 5:
 			Accept(h, &in, market.Deployed{ID: "vm-never", Total: market.Some(a.Rate)}, b.in.Now) // a yes without an effect
 			if a.Kind == Deploy {

@@ -78,6 +78,10 @@ const (
 	EventBreaker      EventKind = "breaker"
 	EventClosed       EventKind = "breaker_closed"
 	EventClock        EventKind = "clock_set"     // the time of day did not go on as time did
+	EventParked       EventKind = "parked"        // stopped on purpose, as a look shows
+	EventNotParked    EventKind = "not_parked"    // asked to stop, and goes on
+	EventStarted      EventKind = "started"       // runs again
+	EventNotStarted   EventKind = "not_started"   // asked to start, and does not
 	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
 	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's; or does again
 	EventReplicas     EventKind = "replicas"      // a container has another number of them
@@ -111,6 +115,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
-		EventClosed, EventClock, EventBill, EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
+		EventClosed, EventClock, EventBill, EventParked, EventNotParked, EventStarted, EventNotStarted,
+		EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
 	}
 }

@@ -327,6 +327,7 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 	}
 	o.prices(m, inst)
 	o.status(m, inst.Status)
+	o.parking(m)
 	o.runs(m)
 	if m.Leaving != nil {
 		o.stillThere(m)

@@ -166,7 +166,7 @@ func (s *shelf) occupy(in *Input, m *Machine) {
 	}
 	t := s.on(m.Host)
 	t.ofPolicy[m.Policy]++
-	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
+	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() && m.Parked == nil {
 		t.blocked = true
 	} else if bid, ok := m.sureBid().Get(); ok && m.Capacity == market.Spot && m.Shape.GPUs > 0 {
 		per := bid.Scale(1, int64(m.Shape.GPUs))
@@ -504,6 +504,7 @@ type growth struct {
 }
 
 func (g *growth) run() {
+	g.startParked()
 	g.bound()
 	heap.Init(&g.cands)
 	for g.left > 0 && g.cands.Len() > 0 {

@@ -18,6 +18,7 @@ const (
 // How an outage ended, besides with a status of the market's: running, outbid.
 const (
 	OutageDeleted = "deleted"  // we gave the machine up
+	OutageParked  = "parked"   // we stopped the machine
 	OutageUnpaid  = "no_money" // the account ran empty, and then everything stops
 )
 
@@ -118,6 +119,8 @@ func (o *observer) ends(m *Machine) string {
 	switch {
 	case m.Leaving != nil:
 		return OutageDeleted
+	case m.Parked != nil:
+		return OutageParked
 	case o.broke():
 		return OutageUnpaid
 	case m.Status == market.StatusOutbid, m.Status == market.StatusRunning && o.hostServes(m):
@@ -193,7 +196,7 @@ func (o *observer) recover(m *Machine, end string, inst *market.Instance) {
 // vanished ends the outage of a machine that is gone without our doing, or makes one
 // of its going. Spot may be ended by the market: that is the auction.
 func (o *observer) vanished(m *Machine) {
-	if m.Leaving != nil || m.ReadyAt.IsZero() || o.broke() {
+	if m.byUs() || m.ReadyAt.IsZero() || o.broke() {
 		return
 	}
 	if m.Outage == nil {

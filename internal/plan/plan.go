@@ -41,6 +41,8 @@ const (
 	Deploy ActionKind = "deploy"
 	Rebid  ActionKind = "rebid"
 	Delete ActionKind = "delete"
+	Stop   ActionKind = "stop"  // a machine that is to be started again
+	Start  ActionKind = "start" // one that was stopped so
 )
 
 // Reason says why, for people (Text) and for programs (Code).
@@ -68,6 +70,8 @@ type Action struct {
 	// Voluntary: what it replaces would have gone on delivering. It counts for
 	// limits.max_churn_per_hour.
 	Voluntary bool `json:"voluntary,omitempty"`
+	// Release has a stop give up the GPUs, so that only the disk is billed.
+	Release bool `json:"release,omitempty"`
 	// AskOnly has a bid of a machine validated and not submitted.
 	AskOnly bool `json:"ask_only,omitempty"`
 	// Ports are the forwards to ask for; none where the host does not say which
@@ -105,9 +109,10 @@ type Standing struct {
 	Policy    string      `json:"policy"`
 	Target    int         `json:"target_gpus"`
 	Ready     int         `json:"ready_gpus"`
-	Booting   int         `json:"booting_gpus"` // ordered, accepted or starting
-	Dead      int         `json:"dead_gpus"`    // outbid or stopped: no capacity, still a bill
-	Leaving   int         `json:"leaving_gpus"` // deletion accepted, not confirmed
+	Booting   int         `json:"booting_gpus"`          // ordered, accepted or starting
+	Dead      int         `json:"dead_gpus"`             // outbid or stopped: no capacity, still a bill
+	Leaving   int         `json:"leaving_gpus"`          // deletion accepted, not confirmed
+	Parked    int         `json:"parked_gpus,omitempty"` // stopped on purpose, to be started again
 	Before    market.Rate `json:"rate_before_usd_hour"`
 	After     market.Rate `json:"rate_after_usd_hour"`
 	Satisfied bool        `json:"satisfied"`      // ready and booting meet the target exactly, nothing to do

@@ -21,6 +21,7 @@ const (
 	ReasonFallback      = "fallback"    // on-demand, because spot falls short
 	ReasonMigrate       = "migrate"     // a cheaper place for a machine that runs
 	ReasonMigrated      = "migrated"    // the old one, when the new one runs
+	ReasonNotParked     = "not_parked"  // stopped on purpose, and not wanted any more
 	ReasonSpotReady     = "spot_ready"  // on-demand is not needed any more
 	ReasonLearnScale    = "learn_scale" // the present count is sent, to see what the market makes of it
 
@@ -50,9 +51,10 @@ const (
 	HoldShadow      = "policy_is_shadow"  // and has machines from before
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
-	HoldDeadline    = "deadline" // passed, or cannot be met
-	HoldChurn       = "churn"    // enough was replaced voluntarily within the hour
-	HoldFallback    = "fallback" // on-demand covers, or may not yet
+	HoldDeadline    = "deadline"    // passed, or cannot be met
+	HoldChurn       = "churn"       // enough was replaced voluntarily within the hour
+	HoldPark        = "not_stopped" // too much, and the market does not stop it
+	HoldFallback    = "fallback"    // on-demand covers, or may not yet
 	HoldReplicas    = "replicas_unknown"
 	HoldScale       = "waiting_for_replicas"
 	HoldUnlearnt    = "scale_unlearnt"

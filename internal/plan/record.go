@@ -251,7 +251,7 @@ func (o *observer) moved(m *Machine, is market.Status) {
 // an experience with its host.
 func (o *observer) runs(m *Machine) {
 	switch {
-	case m.Leaving != nil:
+	case m.byUs():
 		o.credit(m, 0)
 		m.RunAt = time.Time{}
 	case m.Status != market.StatusRunning:
@@ -274,7 +274,7 @@ func (o *observer) lost(m *Machine, outbid bool) {
 	}
 	o.credit(m, 0)
 	m.RunAt = time.Time{}
-	if m.Leaving != nil || o.broke() && !outbid {
+	if m.byUs() || o.broke() && !outbid {
 		return
 	}
 	o.on(m, func(r *HostRecord) {
@@ -297,7 +297,7 @@ func (o *observer) broke() bool {
 // outage notes for how long a machine was down, when it no longer is.
 func (o *observer) outage(m *Machine, until time.Time) {
 	d := until.Sub(m.StatusAt)
-	if m.ReadyAt.IsZero() || !down(m.Status) || m.Leaving != nil || d <= 0 || o.broke() {
+	if m.ReadyAt.IsZero() || !down(m.Status) || m.byUs() || d <= 0 || o.broke() {
 		return
 	}
 	o.on(m, func(r *HostRecord) { r.Outage += hours(d) })

@@ -205,7 +205,7 @@ func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
 						m.Phase = PhaseLive
 					}
 				case 1:
-					Refuse(&h, &in, market.ClassRefused, "no", t0)
+					Refuse(&h, testSafety(), &in, market.ClassRefused, "no", t0)
 				default:
 					Lose(&h, &in, "timeout", t0)
 				}
@@ -422,11 +422,13 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 		}
 		have := map[string]int{}
 		for _, m := range in.History.Machines {
-			have[group(in, m.Policy, m.Capacity)] += m.Shape.GPUs
+			if !m.parked() {
+				have[group(in, m.Policy, m.Capacity)] += m.Shape.GPUs
+			}
 		}
 		named := map[string]bool{}
 		for _, a := range p.Actions {
-			if a.Kind == Deploy {
+			if a.Kind == Deploy || a.Kind == Start {
 				key := group(in, a.Policy, a.Capacity)
 				have[key] += a.Shape.GPUs
 				if most := most(in, a.Policy); have[key] > most {
@@ -439,7 +441,7 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 			if in.History.PausedBy(a.Policy, in.Now) != nil {
 				t.Fatalf("%s is paused, yet %+v", a.Policy, a)
 			}
-			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete || b.All && a.Reason.Code != ReasonOverBudget) {
+			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete && a.Kind != Stop || b.All && a.Reason.Code != ReasonOverBudget) {
 				t.Fatalf("a breaker is open, yet %+v", a)
 			}
 			if g, ok := in.History.Gap.Get(); ok && a.Kind == Deploy && g.Holds(in.Safety, in.Now) {
@@ -500,7 +502,7 @@ func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) 
 		used, dead, ours := map[slot]int{}, map[string]bool{}, map[string]bool{}
 		for _, m := range in.History.Machines {
 			ours[m.Host] = true
-			if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() {
+			if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() && m.Parked == nil {
 				dead[m.Host] = true
 			}
 			if m.Phase != PhaseLive || !m.OrderedAt.Before(in.Snapshot.Hosts.At) {

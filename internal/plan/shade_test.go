@@ -37,7 +37,7 @@ func (b *bazaar) minute(t *testing.T) Plan {
 		case !ok:
 			t.Fatalf("the books refuse %+v", a)
 		case a.Kind == Rebid && a.Bid < b.theta[a.Host]:
-			Refuse(&b.in.History, &intent, market.ClassBidRefused, "too low", b.in.Now)
+			Refuse(&b.in.History, testSafety(), &intent, market.ClassBidRefused, "too low", b.in.Now)
 		default:
 			Accept(&b.in.History, &intent, b.effect(a, intent), b.in.Now)
 		}
@@ -207,7 +207,7 @@ func TestWhereNoNewcomerCouldTellTheMarketIsAskedAboutOurOwnBid(t *testing.T) {
 				t.Fatalf("the books refuse %+v", a)
 			}
 			if a.Bid < usd("0.25") {
-				Refuse(&b.in.History, &intent, market.ClassBidRefused, "too low", b.in.Now)
+				Refuse(&b.in.History, testSafety(), &intent, market.ClassBidRefused, "too low", b.in.Now)
 				continue
 			}
 			Accept(&b.in.History, &intent, b.effect(a, intent), b.in.Now)
@@ -296,7 +296,7 @@ func TestOnlyALowerBidIsBookedAsOne(t *testing.T) {
 	if m := b.in.History.Machines[0]; err != nil || m.Reserved != usd("0.405") || in.Reserved != usd("0.405") || m.sureBid().Or(0) != usd("0.30") {
 		t.Fatalf("%v %+v", err, m)
 	}
-	Refuse(&b.in.History, &in, market.ClassBidRefused, "too low", t0)
+	Refuse(&b.in.History, testSafety(), &in, market.ClassBidRefused, "too low", t0)
 	if m := b.in.History.Machines[0]; m.Rebid != nil || m.Reserved != usd("0.405") || m.sureBid().Or(0) != usd("0.40") || m.NoCutBefore.Before(t0.Add(cutEvery)) {
 		t.Errorf("%+v", m)
 	}

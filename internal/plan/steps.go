@@ -104,6 +104,10 @@ func (h *History) shift(step time.Duration) {
 		if m.Rebid != nil {
 			move(&m.Rebid.At)
 		}
+		move(&m.NoParkBefore)
+		if m.Parked != nil {
+			move(&m.Parked.At, &m.Parked.StartAt, &m.Parked.Until)
+		}
 		if u := m.Outage; u != nil {
 			move(&u.WellAt, &u.From, &u.LastAt, &u.To)
 			for j := range u.Proof {

@@ -298,6 +298,8 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 		policy.Bidding{Strategy: policy.Fixed, Price: usd("0.25")}, policy.Bidding{Strategy: policy.Fraction, Fraction: 0.6})
 	p.Budget = drawBudget(t, true)
 	p.Surge = pick(t, "surge", 0, 0, 1)
+	p.ScaleDown = pick(t, "scale down", policy.DeleteSurplus, policy.StopSurplus, policy.ReleaseSurplus)
+	p.StoppedTTL = pick(t, "stopped ttl", 0, 0, time.Hour)
 	p.Migrate = policy.Migrate{MaxPerHour: pick(t, "moves", 0, 0, 2), MinSaving: 0.1, Payback: time.Hour}
 	if p.Capacity == policy.SpotWithFallback {
 		p.Fallback = policy.Fallback{
@@ -381,6 +383,16 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 	case m.Phase == PhaseLive && m.Bid.Known() && chance(t, "raised", 15):
 		m.Rebid = &PendingRebid{Intent: 8, Bid: m.Bid.Or(0) + market.Cent, At: t0.Add(-time.Minute), Accepted: true}
 		m.Reserved = max(m.Reserved, m.rate())
+	}
+	if m.Phase == PhaseLive && m.Leaving == nil && m.Rebid == nil && capacity == market.OnDemand && chance(t, "parked", 30) {
+		m.Parked = &Parked{Intent: 9, Release: m.Status == market.StatusReleased, At: t0.Add(-age / 2), Rate: m.Reserved}
+		if m.Status == market.StatusStopped || m.Status == market.StatusReleased {
+			m.Parked.Done = true
+			m.Reserved = m.parkedRate()
+			if chance(t, "starting", 20) {
+				m.Parked.Start, m.Parked.StartAt, m.Reserved = 10, t0.Add(-time.Minute), m.Parked.Rate
+			}
+		}
 	}
 	if m.Bid.Known() && chance(t, "unsure", 10) {
 		m.SureBid = market.Some(m.Bid.Or(0).Scale(1, 2))
@@ -623,6 +635,10 @@ func clone(h History) History {
 		if m.Rebid != nil {
 			r := *m.Rebid
 			m.Rebid = &r
+		}
+		if m.Parked != nil {
+			p := *m.Parked
+			m.Parked = &p
 		}
 	}
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)

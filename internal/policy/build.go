@@ -42,6 +42,7 @@ func (f *file) build() Set {
 	}
 	for i := range f.Policies {
 		if p := f.Policies[i].build(); f.Policies[i].Shadow.v {
+			p.ScaleDown = DeleteSurplus // what it would stop is not there to be started
 			s.Shadows = append(s.Shadows, p)
 		} else {
 			s.Policies = append(s.Policies, p)
@@ -81,7 +82,7 @@ func (p *filePolicy) build() Policy {
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
 			MaxTotal: p.Budget.MaxTotal.amount(),
 		},
-		Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
+		ScaleDown: p.scaleDown(), StoppedTTL: p.StoppedTTL.v, Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
 		Protected: p.Protected.values(), Labels: p.Labels.items,
 		SSHKey: p.SSHKey.v, SSHKeyFile: p.SSHKeyFile.v, PasswordFile: p.PasswordFile.v,
 		CloudInit: p.CloudInit.v, CloudInitFile: p.CloudInitFile.v,
@@ -152,6 +153,13 @@ func (p *filePolicy) shape() market.Shape {
 
 func (s *fileSpread) build() Spread {
 	return Spread{MaxShare: s.MaxShare.v, PerHost: s.PerHost.v, PerPlace: s.PerPlace.v, PerGroup: s.PerGroup.v}
+}
+
+func (p *filePolicy) scaleDown() ScaleDown {
+	if p.ScaleDown.v == "delete" {
+		return DeleteSurplus
+	}
+	return ScaleDown(p.ScaleDown.v)
 }
 
 func (p *filePolicy) image() string {

@@ -118,6 +118,8 @@ type filePolicy struct {
 	Bidding       fileBidding      `yaml:"bidding" jsonschema_description:"How bids on spot machines are found. Nothing of it needs to be set."`
 	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How many machines may stand together."`
 	Budget        filePolicyBudget `yaml:"budget" jsonschema_description:"Caps on this policy, within the global ones."`
+	ScaleDown     text             `yaml:"scale_down" jsonschema:"enum=delete,enum=stop,enum=release,default=delete" jsonschema_description:"What becomes of on-demand machines beyond the target: delete; stop, which keeps GPUs and bill; release, which keeps and bills the disk alone. A stopped machine is started again before another is bought. Spot machines are deleted in any case."`
+	StoppedTTL    duration         `yaml:"stopped_ttl" jsonschema:"default=72h" jsonschema_description:"How long a machine stopped by scale_down is kept before it is deleted; 0s is for ever."`
 	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
 	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`

@@ -177,6 +177,10 @@ type Policy struct {
 	Bidding  Bidding       `json:"bidding,omitzero"`
 	Budget   Budget        `json:"budget,omitzero"`
 	Cooldown time.Duration `json:"cooldown,omitempty"`
+	// ScaleDown is what becomes of on-demand machines that are too many; StoppedTTL is
+	// how long one that was stopped is kept, 0 for ever.
+	ScaleDown  ScaleDown     `json:"scale_down,omitempty"`
+	StoppedTTL time.Duration `json:"stopped_ttl,omitempty"`
 	// MinLifetime protects young machines from voluntary removal.
 	MinLifetime time.Duration `json:"min_lifetime,omitempty"`
 	// BootTimeout is how long a machine may take until it runs.
@@ -205,6 +209,16 @@ type Run struct {
 	Env      map[string]string `json:"-"`
 	EnvFiles map[string]string `json:"-"`
 }
+
+// ScaleDown is what becomes of a machine that is too much.
+type ScaleDown string
+
+// What becomes of it. Spot machines are deleted in any case.
+const (
+	DeleteSurplus  ScaleDown = ""
+	StopSurplus    ScaleDown = "stop"    // GPUs and bill are kept
+	ReleaseSurplus ScaleDown = "release" // the disk alone is kept and billed
+)
 
 // SpotWithFallback is a policy's capacity only: its machines are spot or on-demand.
 const SpotWithFallback market.Capacity = "spot_with_fallback"

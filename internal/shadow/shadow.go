@@ -171,7 +171,7 @@ func (t *turn) act(actions []plan.Action) (done []plan.Intent) {
 func (t *turn) answer(in *plan.Intent, a *plan.Action) {
 	wins, _ := t.market.wins(a.Host, a.Model, a.Shape)
 	if a.Kind == plan.Deploy && a.Capacity == market.Spot && a.Bid < wins {
-		plan.Refuse(&t.h, in, market.ClassBidRefused, "would be refused: "+wins.String()+" wins", t.Look.Now)
+		plan.Refuse(&t.h, t.Set.Safety, in, market.ClassBidRefused, "would be refused: "+wins.String()+" wins", t.Look.Now)
 		return
 	}
 	if a.Kind == plan.Deploy {

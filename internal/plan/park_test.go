@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/policy"
+)
+
+// serving is a world with n running on-demand machines, of which target are wanted.
+func serving(n, target int, down policy.ScaleDown) Input {
+	p := newPolicy("p", target)
+	p.Capacity, p.ScaleDown, p.StoppedTTL = market.OnDemand, down, 72*time.Hour
+	in := newInput([]market.Host{newHost("h", 8, "0.20")}, p)
+	in.HourlyCap = usd("5")
+	for i := range n {
+		m := newMachine(p, i, "h", "0.20")
+		m.Capacity, m.Bid, m.Storage = market.OnDemand, market.Maybe[market.Rate]{}, market.Some(usd("0.01"))
+		m.Reserved = usd("0.21")
+		in.History.Machines = append(in.History.Machines, m)
+	}
+	return in
+}
+
+// carried books a plan's only action, as accepted.
+func carried(t *testing.T, in *Input, kind ActionKind) (Action, Intent) {
+	t.Helper()
+	p := Compute(*in)
+	if len(p.Actions) != 1 || p.Actions[0].Kind != kind {
+		t.Fatalf("wanted one %s: %+v, holds %+v", kind, p.Actions, p.Holds)
+	}
+	a := p.Actions[0]
+	intent, err := Begin(&in.History, a, in.CapsFor("p"), 5, 1, nameOf("p", 9), in.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Accept(&in.History, &intent, market.Deployed{}, in.Now)
+	return a, intent
+}
+
+// seen is a look a minute later that shows the machines, the first with a status.
+func seen(in *Input, first market.Status) []Event {
+	in.Now = in.Now.Add(time.Minute)
+	in.Snapshot.Hosts.At = in.Now
+	var list []market.Instance
+	for i, m := range in.History.Machines {
+		inst := shown(m)
+		if inst.Status = market.StatusRunning; i == 0 {
+			inst.Status = first
+		}
+		list = append(list, inst)
+	}
+	return observed(in, list...)
+}
+
+// released is a world whose first machine stands released, none of it wanted.
+func released(t *testing.T) Input {
+	in := serving(1, 0, policy.ReleaseSurplus)
+	seen(&in, market.StatusRunning)
+	a, _ := carried(t, &in, Stop)
+	if !a.Release {
+		t.Fatalf("%+v", a)
+	}
+	if e := seen(&in, market.StatusReleased); len(kinds(e)) != 2 || e[1].Kind != EventParked || e[1].State != IntentConfirmed || e[1].Intent != 5 {
+		t.Fatalf("%+v", e)
+	}
+	return in
+}
+
+func TestASurplusMachineIsReleasedKeptAndStartedAgainBeforeAnotherIsBought(t *testing.T) {
+	in := released(t)
+	m := &in.History.Machines[0]
+	if m.Reserved != usd("0.01") || m.Burn() != usd("0.01") {
+		t.Fatalf("released, it costs %s, %s are reserved", m.Burn(), m.Reserved)
+	}
+	for range 5 { // it is left alone
+		seen(&in, market.StatusReleased)
+		if p := Compute(in); len(p.Actions) != 0 || p.Standings[0].Parked != 1 || !p.Standings[0].Satisfied {
+			t.Fatalf("%+v", p)
+		}
+	}
+	in.Policies[0].Target = 1
+	a, _ := carried(t, &in, Start)
+	if a.Rate != usd("0.21") || m.Reserved < usd("0.21") {
+		t.Fatalf("%+v, %s are reserved", a, m.Reserved)
+	}
+	wantActions(t, Compute(in))
+	if e := seen(&in, market.StatusRunning); e[len(e)-1].Kind != EventStarted || e[len(e)-1].State != IntentConfirmed {
+		t.Fatalf("%+v", e)
+	}
+	if p := Compute(in); len(p.Actions) != 0 || p.Standings[0].Ready != 1 || in.History.Machines[0].Parked != nil {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestAStoppedMachineKeepsItsBillAndRunsAgainForNothingMore(t *testing.T) {
+	in := serving(1, 0, policy.StopSurplus)
+	seen(&in, market.StatusRunning)
+	if a, _ := carried(t, &in, Stop); a.Release {
+		t.Fatalf("%+v", a)
+	}
+	seen(&in, market.StatusStopped)
+	if r := in.History.Machines[0].Reserved; r != usd("0.21") {
+		t.Fatalf("%s are reserved", r)
+	}
+	in.Policies[0].Target = 1
+	in.HourlyCap = usd("0.21") // no room for anything else
+	in.Snapshot.Hosts.Value = []market.Host{newHost("cheap", 8, "0.05")}
+	carried(t, &in, Start)
+}
+
+func TestAnOfferThatIsMuchCheaperIsBoughtInThePlaceOfAReleasedMachine(t *testing.T) {
+	in := released(t)
+	in.Policies[0].Target = 1
+	in.Snapshot.Hosts.Value = []market.Host{newHost("cheap", 8, "0.05")}
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Deploy {
+		t.Fatalf("%+v", got)
+	}
+	in.Snapshot.Hosts.Value = []market.Host{newHost("little", 8, "0.19")}
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Start {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestAReleasedMachineThatIsRefusedAStartIsReplaced(t *testing.T) {
+	in := released(t)
+	in.Policies[0].Target = 1
+	_, intent := carried(t, &in, Start)
+	Refuse(&in.History, in.Safety, &intent, market.ClassNoCapacity, "taken", in.Now)
+	m := &in.History.Machines[0]
+	if m.Reserved != usd("0.01") || m.Parked.Start != 0 || !in.Now.Before(m.Parked.Until) {
+		t.Fatalf("%+v", m)
+	}
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Deploy {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestAStartThatNoLookShowsIsGivenUp(t *testing.T) {
+	in := released(t)
+	in.Policies[0].Target = 1
+	_, intent := carried(t, &in, Start)
+	Lose(&in.History, &intent, "timeout", in.Now)
+	var last []Event
+	for range 5 {
+		wantActions(t, Compute(in))
+		if last = seen(&in, market.StatusReleased); len(last) > 0 {
+			break
+		}
+	}
+	if len(last) != 1 || last[0].Kind != EventNotStarted || last[0].Intent != 5 || last[0].State != IntentFailed || in.History.Machines[0].Reserved != usd("0.01") {
+		t.Fatalf("%+v", last)
+	}
+}
+
+func TestAMachineThatDoesNotStopIsAskedAgainAndNotDeleted(t *testing.T) {
+	in := serving(1, 0, policy.ReleaseSurplus)
+	seen(&in, market.StatusRunning)
+	carried(t, &in, Stop)
+	var last []Event
+	for range 5 {
+		wantActions(t, Compute(in))
+		if last = seen(&in, market.StatusRunning); len(last) > 0 {
+			break
+		}
+	}
+	if len(last) != 1 || last[0].Kind != EventNotParked || last[0].State != IntentFailed {
+		t.Fatalf("%+v", last)
+	}
+	wantActions(t, Compute(in))
+	wantHold(t, Compute(in), HoldPark)
+	in.Now = in.Now.Add(in.Safety.BackoffMin)
+	seen(&in, market.StatusRunning)
+	carried(t, &in, Stop)
+}
+
+func TestAParkedMachineIsDeletedWhenItsTimeIsOverOrNobodyWantsIt(t *testing.T) {
+	for name, change := range map[string]func(in *Input){
+		"stopped_ttl":      func(in *Input) { in.Now = in.Now.Add(72 * time.Hour) },
+		"scale_down":       func(in *Input) { in.Policies[0].ScaleDown = policy.DeleteSurplus },
+		"another GPU":      func(in *Input) { in.Policies[0].Match.GPUModels = []string{"h100*"} },
+		"falls back on it": func(in *Input) { in.Policies[0].Capacity = policy.SpotWithFallback },
+	} {
+		in := released(t)
+		change(&in)
+		seen(&in, market.StatusReleased)
+		if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Delete {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestAStartReservesWhatTheMachineWillCost(t *testing.T) {
+	in := released(t)
+	in.Policies[0].Target = 1
+	a := Compute(in).Actions[0]
+	if _, err := Begin(&in.History, a, Caps{Hourly: usd("0.20")}, 6, 1, "", in.Now); !errors.Is(err, ErrBudget) {
+		t.Errorf("started beyond the cap: %v", err)
+	}
+	in.HourlyCap = usd("0.20")
+	wantActions(t, Compute(in))
+	wantHold(t, Compute(in), HoldBudget)
+}
+
+func TestSpotMachinesAndThoseThatBootAreDeletedInAnyCase(t *testing.T) {
+	in := serving(1, 0, policy.ReleaseSurplus)
+	seen(&in, market.StatusStarting)
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Delete {
+		t.Errorf("%+v", got)
+	}
+	p := newPolicy("p", 0)
+	p.ScaleDown = policy.ReleaseSurplus
+	in = newInput(nil, p)
+	in.History.Machines = []Machine{newMachine(p, 0, "h", "0.20")}
+	seen(&in, market.StatusRunning)
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Delete {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestStoppingOnPurposeIsNoFailureOfTheHost(t *testing.T) {
+	in := released(t)
+	if r := in.History.Records(in.Now).Of("h", rtx4090); r.Strikes != 0 || r.Losses != 0 || in.History.Machines[0].Outage != nil {
+		t.Errorf("%+v", r)
+	}
+}
