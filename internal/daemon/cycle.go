@@ -271,7 +271,7 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 		in.Interval = sched.Interval(look.Now)
 	}
 	if in.Interval <= longestWatch {
-		in.Watch = watchEvery(s)
+		in.Watch = watchEvery(s, 1)
 	}
 	in.Limits.MaxProbes = min(in.Limits.MaxProbes, plan.ProbesWithin(in.Interval, s.TensorDock.MarketplaceRPS, otherRequests))
 	return in

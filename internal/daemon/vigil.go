@@ -9,12 +9,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
-// Between two cycles our own machines are looked at, with one request each time. A
-// list that shows news (plan.News) starts a cycle before its time; that looks for
+// Between two cycles our own machines are looked at, with one request each time, and
+// the hosts where a policy lacks spot machines, with another. A list that shows news
+// (plan.News, plan.Wish) starts a cycle before its time; that looks for
 // itself, and decides. The look writes nothing, and a list that cannot be read says
 // nothing about anything: it opens no breaker, and is not tried again until the next
 // cycle.
@@ -63,19 +65,37 @@ func (v *vigil) hear(news []string) {
 	v.news, v.known = strings.Join(fresh, ", "), news
 }
 
-// watchEvery is how long after a look the next is due; 0 for never.
-func watchEvery(s *policy.Set) time.Duration {
+// watchEvery is how long after a look of so many requests the next is due; 0 for never.
+func watchEvery(s *policy.Set, requests float64) time.Duration {
 	if s.Daemon.Watch <= 0 || s.TensorDock.MarketplaceRPS <= 0 {
 		return 0
 	}
-	return max(s.Daemon.Watch, time.Duration(watchShare/s.TensorDock.MarketplaceRPS*float64(time.Second)))
+	return max(s.Daemon.Watch, time.Duration(requests*watchShare/s.TensorDock.MarketplaceRPS*float64(time.Second)))
+}
+
+// wish is what the list of hosts is watched for until the next cycle.
+func (d *Daemon) wish(s *policy.Set, h *plan.History) plan.Wish {
+	d.mu.Lock()
+	last := d.last
+	d.mu.Unlock()
+	hosts := &last.Input.Snapshot.Hosts
+	if !hosts.Complete {
+		return plan.Wish{}
+	}
+	return plan.NewWish(h, s.Policies, last.Plan.Standings, hosts.Value, last.Input.Now)
 }
 
 // await waits for the next cycle, watching our machines; false when ctx ended.
 func (d *Daemon) await(ctx context.Context, s *policy.Set, gap time.Duration) bool {
-	since, every := clock.SteadyFrom(d.o.Clock), watchEvery(s)
+	since := clock.SteadyFrom(d.o.Clock)
 	h, err := d.o.Ledger.History()
+	wish, every := plan.Wish{}, watchEvery(s, 1)
 	watching := every > 0 && gap <= longestWatch && d.vigil.left > 0 && err == nil && len(h.Machines) > 0
+	if watching {
+		if wish = d.wish(s, &h); wish.Any() {
+			every = watchEvery(s, 2)
+		}
+	}
 	for {
 		left := gap - since.Now().Sub(since.At)
 		if watching = watching && left > every; watching {
@@ -88,7 +108,7 @@ func (d *Daemon) await(ctx context.Context, s *policy.Set, gap time.Duration) bo
 		case woken || !watching:
 			return true
 		}
-		result := d.watch(ctx, &h, gap-since.Now().Sub(since.At))
+		result := d.watch(ctx, &h, &wish, gap-since.Now().Sub(since.At))
 		d.metrics.early.WithLabelValues(result).Inc()
 		switch result {
 		case lookNews:
@@ -99,16 +119,23 @@ func (d *Daemon) await(ctx context.Context, s *policy.Set, gap time.Duration) bo
 	}
 }
 
-// watch looks at our machines once, for at most that long.
-func (d *Daemon) watch(ctx context.Context, h *plan.History, most time.Duration) (result string) {
+// watch looks once, for at most that long.
+func (d *Daemon) watch(ctx context.Context, h *plan.History, wish *plan.Wish, most time.Duration) (result string) {
 	ctx, stop := d.o.Clock.WithTimeout(ctx, most)
 	defer stop()
-	list, err := d.connection().Reader.Instances(ctx)
+	r := d.connection().Reader
+	list, err := r.Instances(ctx)
+	news := plan.News(h, list)
+	if err == nil && wish.Any() {
+		var hosts []market.Host
+		hosts, err = r.Hosts(ctx)
+		news = append(news, wish.News(hosts)...)
+	}
 	if err != nil {
 		d.o.Log.Debug("a look between cycles failed", zap.Error(err))
 		return lookFailed
 	}
-	if d.vigil.hear(plan.News(h, list)); d.vigil.news == "" {
+	if d.vigil.hear(news); d.vigil.news == "" {
 		return lookQuiet
 	}
 	d.o.Log.Info("a cycle begins early", zap.String("why", d.vigil.news))

@@ -189,3 +189,35 @@ func TestAMachineThatAWatchMissesIsNotReplacedAtOnce(t *testing.T) {
 		t.Errorf("what a cycle has missed is news again after %s", took)
 	}
 }
+
+// A policy that lacks a machine learns of a new offer at the next look.
+func TestAnOfferThatAppearsIsTakenAtTheNextLook(t *testing.T) {
+	r := newRig(t, one("live", 2))
+	hosts, _ := r.market.Hosts(context.Background())
+	free := 1
+	r.market.hosts = func() ([]market.Host, error) {
+		h := hosts[0]
+		h.GPUs = []market.HostGPU{{Model: gpu, Free: free, Price: h.GPUs[0].Price}}
+		if free == 0 { // somebody displaces nobody there
+			h.Online = false
+		}
+		return []market.Host{h}, nil
+	}
+	r.turn()
+	free = 0
+	r.turn()
+	if n := len(r.market.writes()); n != 1 {
+		t.Fatalf("%d machines, where one GPU was free", n)
+	}
+	if took := r.wait(); took != time.Minute || r.looks(lookQuiet) != 5 {
+		t.Fatalf("nothing is offered, and a cycle begins after %s", took)
+	}
+	r.turn()
+	free = 1
+	if took := r.wait(); took != 10*time.Second {
+		t.Fatalf("a cycle after %s", took)
+	}
+	if rep := r.turn(); !strings.Contains(rep.Early, "host host offers") || len(r.market.writes()) != 2 {
+		t.Errorf("early for %q, %q", rep.Early, r.market.writes())
+	}
+}

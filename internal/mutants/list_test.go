@@ -95,6 +95,16 @@ func list() []mutant {
 			daemon, "TestAShadowChangesNoDecisionOfAnybodyElse", "",
 		},
 		{
+			3, "looks within seconds count as looks", plan + "/evidence.go",
+			"	if !o.l.Early {\n", "	if true {\n",
+			plan, "TestEarlyLooksCountForNothingThatLooksAloneProve", "after five early looks",
+		},
+		{
+			10, "a list that changes all the time begins cycles all the time", daemon + "/vigil.go",
+			"		v.left--\n", "",
+			daemon, "TestNewsWithoutEndBringsNoCyclesWithoutEnd", "began early",
+		},
+		{
 			2, "the churn budget is not looked at", plan + "/churn.go",
 			"	if n < most {\n", "	if n < most || true {\n",
 			plan, "TestNoPlanReplacesMoreThanTheHourLeaves", "were left",

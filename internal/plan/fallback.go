@@ -272,7 +272,7 @@ func (o *observer) shortages() {
 	var out []Short
 	for i := range o.l.Policies {
 		p := &o.l.Policies[i]
-		if p.Capacity != policy.SpotWithFallback || p.Fallback.After == 0 || p.GPUs() <= o.spotOf(p) {
+		if p.Capacity != policy.SpotWithFallback || p.Fallback.After == 0 || p.GPUs() <= o.h.spotOf(p) {
 			continue
 		}
 		out = append(out, Short{Policy: p.Name, Since: o.h.shortSince(p.Name, o.l.Now)})
@@ -282,9 +282,9 @@ func (o *observer) shortages() {
 }
 
 // spotOf is how many GPUs of a policy run or boot on spot.
-func (o *observer) spotOf(p *policy.Policy) (gpus int) {
-	for i := range o.h.Machines {
-		m := &o.h.Machines[i]
+func (h *History) spotOf(p *policy.Policy) (gpus int) {
+	for i := range h.Machines {
+		m := &h.Machines[i]
 		if m.Policy == p.Name && m.Capacity != market.OnDemand && m.Leaving == nil && (m.Ready() || m.booting()) {
 			gpus += max(m.Shape.GPUs, 1)
 		}
