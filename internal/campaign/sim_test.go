@@ -123,10 +123,10 @@ policies:
 	if w.gone != "pair" {
 		fmt.Fprintf(&b, `  - name: pair
     target: {gpus: %d}
-    shape: {gpus: 2, vcpus: 7, ram_gb: 31, storage_gb: 60}
+    shape: {gpus: 2, vcpus: 8, ram_gb: 32, storage_gb: 60}
     max_gpu_hour: 0.%02d
     protected: [%s]
-    spread: {per_host: 50%%, per_place: 75%%, per_group: 2}
+    spread: {max_share: 0.5}
 `, w.pair, w.ceiling, strings.Join(w.of("pair"), ", "))
 	}
 	if w.gone != "serve" {
