@@ -18,7 +18,7 @@ DURATION  ?= 10m
 
 AUCTION      ?= 20
 AUCTION_FROM ?= 11
-AUCTION_DAYS ?= 3
+AUCTION_DAYS ?= 2
 CYCLES    ?= 5000
 BENCHTIME ?= 1s
 
@@ -73,8 +73,8 @@ TRACES ?= $(TDSCALER_TRACES)
 bench-buying: ## the daemon's buying against the optimum and published policies: TRACES=folder, BUYING=3 seeds
 	TDSCALER_BENCH_BUYING=$(BUYING) TDSCALER_TRACES=$(TRACES) $(GO) test ./internal/backtest -run '^TestBenchBuying$$' -count 1 -timeout 0 -v
 
-bench-auction: ## bids against rivals, fixed margins and all-knowing buyers: AUCTION=20 seeds from AUCTION_FROM=11, AUCTION_DAYS=3; TRACES=folder
-	TDSCALER_BENCH_AUCTION=$(AUCTION) TDSCALER_BENCH_AUCTION_FROM=$(AUCTION_FROM) TDSCALER_BENCH_AUCTION_DAYS=$(AUCTION_DAYS) TDSCALER_TRACES=$(TRACES) \
+bench-auction: ## bids against rivals, fixed margins and all-knowing buyers: AUCTION=20 seeds from AUCTION_FROM=11, AUCTION_DAYS=2, AUCTION_ONLY=market; TRACES=folder
+	TDSCALER_BENCH_AUCTION=$(AUCTION) TDSCALER_BENCH_AUCTION_FROM=$(AUCTION_FROM) TDSCALER_BENCH_AUCTION_DAYS=$(AUCTION_DAYS) TDSCALER_BENCH_AUCTION_ONLY="$(AUCTION_ONLY)" TDSCALER_TRACES=$(TRACES) \
 		$(GO) test ./internal/bench -run '^TestBenchAuction$$' -count 1 -timeout 0 -v
 
 lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt

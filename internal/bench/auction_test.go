@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,7 +176,18 @@ type auction struct {
 	regime  simulator.Regime
 	series  []simulator.Series // for the replay regime
 	length  time.Duration
+	boot    time.Duration // the median; 0 is three minutes
 	bidding policy.Bidding
+	migrate policy.Migrate
+	surge   int
+}
+
+// name is that of the market.
+func (a *auction) name() string {
+	if a.boot > 0 {
+		return fmt.Sprintf("%s, boots of %s", a.regime, strings.TrimSuffix(a.boot.String(), "0s"))
+	}
+	return string(a.regime)
 }
 
 // outcome is what it came to.
@@ -189,11 +201,15 @@ type outcome struct {
 	probes, bought     int
 	onDemand           market.Rate // all-in, of the mean host
 	needed, paid       float64
+	why                why
 }
 
 func (a *auction) options(c *clock.Virtual) simulator.Options {
 	o := simulator.Options{
 		Clock: c, Start: auctionStart, Seed: a.seed, Hosts: auctionHosts, Models: []market.GPUModel{auctionModel}, Balance: 1_000_000 * market.Dollar, Regime: a.regime,
+	}
+	if a.boot > 0 {
+		o.Boot = simulator.BootModel{Median: a.boot, Sigma: 0.5, Fails: 0.03}
 	}
 	if a.series != nil {
 		o.Regime, o.Replay = simulator.Replay, a.series
@@ -203,7 +219,7 @@ func (a *auction) options(c *clock.Virtual) simulator.Options {
 
 func (a *auction) set(onDemand market.Rate) policy.Set {
 	return policy.Set{
-		Version: 1, Daemon: policy.Daemon{Schedule: "@every 1m", Mode: policy.Live, Owner: "main"},
+		Version: 1, Daemon: policy.Daemon{Schedule: "@every 1m", Watch: 10 * time.Second, Mode: policy.Live, Owner: "main"},
 		TensorDock: policy.TensorDock{MarketplaceRPS: 1, InstancesRPM: 100},
 		Limits:     policy.Limits{MaxActions: 20, MaxProbes: 40},
 		Safety: policy.Safety{
@@ -213,7 +229,7 @@ func (a *auction) set(onDemand market.Rate) policy.Set {
 		Ledger: policy.Ledger{Retention: 24 * time.Hour, MaxSize: 1 << 30},
 		Policies: []policy.Policy{{
 			Name: "train", Kind: policy.VM, Capacity: market.Spot, Target: auctionTarget, Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 100},
-			MaxGPUHour: onDemand, Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: 20 * time.Minute, Bidding: a.bidding,
+			MaxGPUHour: onDemand, Image: "Ubuntu 22.04 LTS", Ports: []int{22}, BootTimeout: time.Hour, Bidding: a.bidding, Migrate: a.migrate, Surge: a.surge,
 		}},
 	}
 }
@@ -251,6 +267,7 @@ func (a *auction) run(t testing.TB) outcome {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	alone, lastWhy := a.empty(t), auctionStart
 	end := auctionStart.Add(a.length)
 	d, err := daemon.New(daemon.Options{
 		Config: daemon.Config{
@@ -261,6 +278,10 @@ func (a *auction) run(t testing.TB) outcome {
 		Connect: func(daemon.Config) (daemon.Market, error) { return daemon.Market{Reader: r, Writer: r}, nil },
 		Report: func(rep plan.Report) {
 			out.sample(r, &rep)
+			if now := virtual.Now(); now.Sub(lastWhy) >= lookEvery {
+				lastWhy = now
+				out.why.sample(r, alone)
+			}
 			if !virtual.Now().Before(end) {
 				stop()
 			}
@@ -276,6 +297,8 @@ func (a *auction) run(t testing.TB) outcome {
 		t.Fatal(err)
 	}
 	out.add(r)
+	hours := virtual.Now().Sub(auctionStart).Hours()
+	out.why.unmet = 2 * out.onDemand.Float() * max(auctionTarget-out.delivered/hours, 0) * out.why.samples
 	return out
 }
 
@@ -328,49 +351,44 @@ func (o *outcome) add(r *room) {
 // path no bid moves them, and J* is exact but for that; in a quiet market it is a
 // lower bound, since rivals that we displaced would have left later, and k machines pay more than
 // one of k GPUs. It may not replace a machine by on-demand: neither may ours.
-func (a *auction) star(t testing.TB) float64 {
+func (a *auction) star(film *tape.Tape, ceiling market.Rate) float64 {
+	w := optimum.Wish{Units: auctionTarget, GPUs: 1, Limits: optimum.Limits{Spot: true, Ceiling: ceiling}}
+	return optimum.Star(film, w).J.Float()
+}
+
+// film is the market without us, every ten minutes, each GPU of a host a pool.
+func (a *auction) film(t testing.TB) (film *tape.Tape, onDemand market.Rate) {
 	t.Helper()
-	virtual := clock.NewVirtual(auctionStart)
-	e, err := simulator.New(a.options(virtual))
-	if err != nil {
-		t.Fatal(err)
-	}
-	onDemand := onDemandOf(e)
-	film := &tape.Tape{Start: auctionStart, Length: a.length, Boot: 3 * time.Minute, Penalty: onDemand.Mul(2)}
+	m := a.empty(t)
+	onDemand = onDemandOf(m.engine)
+	film = &tape.Tape{Start: auctionStart, Length: a.length, Boot: cmp.Or(a.boot, 3*time.Minute), Penalty: onDemand.Mul(2)}
 	index := map[string]int{}
-	for at := time.Duration(0); at < a.length; at += 10 * time.Minute {
-		virtual.Set(auctionStart.Add(at))
-		for _, h := range e.Hosts() {
-			if !h.Online || !h.Listed || h.Reserved || len(h.Ports.Or(nil)) == 0 {
-				continue
-			}
-			shoot(e, film, index, h, at)
+	for at := time.Duration(0); at < a.length; at += lookEvery {
+		for host, steps := range m.ladders(auctionStart.Add(at)) {
+			shoot(film, index, host, steps, at)
 		}
 	}
 	slices.SortFunc(film.Pools, func(a, b tape.Pool) int { return strings.Compare(a.Name, b.Name) })
-	w := optimum.Wish{Units: auctionTarget, GPUs: 1, Limits: optimum.Limits{Spot: true, Ceiling: onDemand}}
-	return optimum.Star(film, w).J.Float()
+	return film, onDemand
 }
 
 // shoot puts on film what each GPU of a host costs beyond those before it, a pool of
 // its own: on the greatest convex curve below what one, two, three of them cost, so that nobody
 // gets the second without paying for the first.
-func shoot(e *simulator.Engine, film *tape.Tape, index map[string]int, h market.Host, at time.Duration) {
-	disk := h.StorageRate(market.Shape{Storage: 100}).Or(0)
-	steps := slopes(func(k int) (market.Rate, bool) { return e.ThresholdFor(h.ID, auctionModel, k) })
+func shoot(film *tape.Tape, index map[string]int, host string, steps []market.Rate, at time.Duration) {
 	for k := range 8 {
-		name := fmt.Sprintf("%s/%d", h.ID, k)
+		name := fmt.Sprintf("%s/%d", host, k)
 		i, known := index[name]
 		if !known {
 			i = len(film.Pools)
 			index[name] = i
-			film.Pools = append(film.Pools, tape.Pool{Name: name, Model: auctionModel, Free: tape.Constant(0), Price: tape.Constant(disk)})
+			film.Pools = append(film.Pools, tape.Pool{Name: name, Model: auctionModel, Free: tape.Constant(0), Price: tape.Constant(market.Rate(0))})
 		}
 		p := &film.Pools[i]
 		free := 0
 		if k < len(steps) {
 			free = 1
-			p.Price = then(p.Price, at, steps[k].Add(disk))
+			p.Price = then(p.Price, at, steps[k])
 		}
 		p.Free = then(p.Free, at, free)
 	}
@@ -413,7 +431,7 @@ func then[T comparable](s tape.Series[T], at time.Duration, v T) tape.Series[T] 
 	return append(s, tape.Step[T]{At: at, Value: v})
 }
 
-var fixedMargins = []float64{0, 0.01, 0.02, 0.05, 0.10, 0.20}
+var fixedMargins = []float64{0, 0.05, 0.10, 0.20}
 
 // figures are the ratios of all seeds.
 type figures []float64
@@ -449,61 +467,107 @@ func number(t *testing.T, name string, without int) int {
 	return n
 }
 
-// TestBenchAuction is `make bench-auction`: AUCTION=n seeds from FROM on, DAYS days each.
+// markets are what is played: boots are slow where being outbid is to cost more than most
+// rises.
+func markets(t *testing.T) []auction {
+	all := []auction{{regime: simulator.Quiet}, {regime: simulator.TraceDriven}, {regime: simulator.Reactive}, {regime: simulator.Reactive, boot: 20 * time.Minute}}
+	if dir := os.Getenv("TDSCALER_TRACES"); dir != "" {
+		all = append(all, auction{regime: simulator.Replay, series: recorded(t, dir)})
+	}
+	only := os.Getenv("TDSCALER_BENCH_AUCTION_ONLY")
+	return slices.DeleteFunc(all, func(a auction) bool { return only != "" && only != a.name() })
+}
+
+// TestBenchAuction is `make bench-auction`: AUCTION=n seeds from AUCTION_FROM on,
+// AUCTION_DAYS days each; AUCTION_ONLY names one market.
 func TestBenchAuction(t *testing.T) {
 	seeds := number(t, "TDSCALER_BENCH_AUCTION", 0)
 	if seeds == 0 {
 		t.Skip("minutes: set TDSCALER_BENCH_AUCTION to a number of seeds, or run make bench-auction")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	first, days := number(t, "TDSCALER_BENCH_AUCTION_FROM", 11), number(t, "TDSCALER_BENCH_AUCTION_DAYS", 3)
-	fixedMargins := fixedMargins[:number(t, "TDSCALER_BENCH_AUCTION_MARGINS", len(fixedMargins))] // fewer, to see soon what a change does
-	learnt := policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
-	regimes := []auction{{regime: simulator.Quiet}, {regime: simulator.TraceDriven}, {regime: simulator.Reactive}}
-	if dir := os.Getenv("TDSCALER_TRACES"); dir != "" {
-		regimes = append(regimes, auction{regime: simulator.Replay, series: recorded(t, dir)})
-	}
-	for _, a := range regimes {
+	first, days := number(t, "TDSCALER_BENCH_AUCTION_FROM", 11), number(t, "TDSCALER_BENCH_AUCTION_DAYS", 2)
+	margins := fixedMargins[:number(t, "TDSCALER_BENCH_AUCTION_MARGINS", len(fixedMargins))] // fewer, to see soon what a change does
+	for _, a := range markets(t) {
 		a.length = time.Duration(days) * 24 * time.Hour
-		var star, best, overpay, delivered figures
-		sums := make([]float64, len(fixedMargins))
-		var all outcome
+		c := newContest(margins)
 		for seed := range seeds {
-			a.seed, a.bidding = uint64(first+seed), learnt
-			ours := a.run(t)
-			if a.regime != simulator.Reactive {
-				star = append(star, ours.j/a.star(t))
+			a.seed = uint64(first + seed)
+			c.play(t, a, margins)
+			if (seed+1)%5 == 0 || seed+1 == seeds {
+				c.report(t, &a, seed+1, days)
 			}
-			least := math.Inf(1)
-			for i, m := range fixedMargins {
-				a.bidding.Margin = market.Some(m)
-				j := a.run(t).j
-				sums[i] += j / ours.j / float64(seeds)
-				least = min(least, j)
-			}
-			best = append(best, ours.j/least)
-			overpay = append(overpay, ours.overpay)
-			delivered = append(delivered, ours.delivered/(auctionTarget*a.length.Hours()))
-			all.fallen += ours.fallen
-			all.outbids += ours.outbids
-			all.rebids += ours.rebids
-			all.cuts += ours.cuts
-			all.asks += ours.asks
-			all.bought += ours.bought
-			all.probes += ours.probes
-			all.busiest = max(all.busiest, ours.busiest)
 		}
-		name := string(a.regime)
-		t.Logf("%-9s J/J* %v; J over the best fixed margin of the seed %v; overpay %v; delivered %v", name, star, best, overpay, delivered)
-		for i, m := range fixedMargins {
-			t.Logf("%-9s a fixed margin of %2.0f %%: J %.3f of ours", name, 100*m, sums[i])
-		}
-		t.Logf("%-9s a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions and %.0f about our own bids; self-displacements %d; at most %d requests in ten seconds", name,
-			per(all.bought, seeds, days), per(all.outbids, seeds, days), per(all.rebids, seeds, days), per(all.cuts, seeds, days), per(all.probes, seeds, days), per(all.asks, seeds, days), all.fallen, all.busiest)
-		if all.fallen > 0 || all.busiest > 10 {
-			t.Errorf("%s: %d self-displacements, %d requests in ten seconds", name, all.fallen, all.busiest)
+		if c.all.fallen > 0 || c.all.busiest > 10 {
+			t.Errorf("%s: %d self-displacements, %d requests in ten seconds", a.name(), c.all.fallen, c.all.busiest)
 		}
 	}
+}
+
+// contest is what all seeds of a market came to.
+type contest struct {
+	star, stay, stayStar, knowing, best, overpay, delivered figures
+	margins                                                 []figures
+	all                                                     outcome
+}
+
+func newContest(margins []float64) *contest { return &contest{margins: make([]figures, len(margins))} }
+
+// play is one seed: as it is by default, with moves, and with moves at each fixed margin.
+func (c *contest) play(t *testing.T, a auction, margins []float64) {
+	a.bidding = policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
+	stay := a.run(t)
+	a.migrate, a.surge = moving, auctionTarget/4
+	ours := a.run(t)
+	if a.regime != simulator.Reactive {
+		film, ceiling := a.film(t)
+		star := a.star(film, ceiling)
+		c.star, c.stayStar = append(c.star, ours.j/star), append(c.stayStar, stay.j/star)
+		c.knowing = append(c.knowing, knowing(film, auctionTarget, ceiling)/star)
+	}
+	least := math.Inf(1)
+	for i, m := range margins {
+		a.bidding.Margin = market.Some(m)
+		j := a.run(t).j
+		c.margins[i] = append(c.margins[i], j/ours.j)
+		least = min(least, j)
+	}
+	c.best = append(c.best, ours.j/least)
+	c.stay = append(c.stay, stay.j/ours.j)
+	c.overpay = append(c.overpay, ours.overpay)
+	c.delivered = append(c.delivered, ours.delivered/(auctionTarget*a.length.Hours()))
+	c.all.join(&ours)
+	c.all.fallen += stay.fallen
+	c.all.busiest = max(c.all.busiest, stay.busiest)
+}
+
+func (c *contest) report(t *testing.T, a *auction, seeds, days int) {
+	name := a.name()
+	t.Logf("%s: %d seeds, J/J* %v; without moves %v; knowing all prices of the moment %v", name, seeds, c.star, c.stayStar, c.knowing)
+	t.Logf("%s: J over the best fixed margin of the seed %v; without moves %v of ours; overpay %v; delivered %v", name, c.best, c.stay, c.overpay, c.delivered)
+	for i, m := range c.margins {
+		t.Logf("%s: a fixed margin of %2.0f %%: %v of ours", name, 100*fixedMargins[i], m)
+	}
+	all := &c.all
+	t.Logf("%s: a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions and %.0f about our own bids; self-displacements %d; at most %d requests in ten seconds", name,
+		per(all.bought, seeds, days), per(all.outbids, seeds, days), per(all.rebids, seeds, days), per(all.cuts, seeds, days), per(all.probes, seeds, days), per(all.asks, seeds, days), all.fallen, all.busiest)
+	t.Logf("%s: %v", name, &all.why)
+}
+
+// moving is when a machine moves, in the benchmark.
+var moving = policy.Migrate{MaxPerHour: 4, MinSaving: 0.03, Payback: 4 * time.Hour}
+
+// join adds up outcomes.
+func (o *outcome) join(x *outcome) {
+	o.fallen += x.fallen
+	o.outbids += x.outbids
+	o.rebids += x.rebids
+	o.cuts += x.cuts
+	o.asks += x.asks
+	o.bought += x.bought
+	o.probes += x.probes
+	o.busiest = max(o.busiest, x.busiest)
+	o.why.join(&x.why)
 }
 
 func per(n, seeds, days int) float64 { return float64(n) / float64(seeds*days) }

@@ -67,6 +67,7 @@ type world struct {
 	machines []*Machine
 	brackets map[bracketKey]bracket
 	rises    map[market.GPUModel][]Rise // by size, made when a margin is first asked for
+	stepsOf  map[recordKey][]step       // the same as each host sees them
 	records  *Records                   // of hosts
 	shelf    *shelf                     // offers, made when the first policy needs them
 
@@ -118,7 +119,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.CeilingOf(m.Capacity
 
 func newWorld(in *Input) *world {
 	w := &world{
-		in: in, rises: map[market.GPUModel][]Rise{}, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
+		in: in, rises: map[market.GPUModel][]Rise{}, stepsOf: map[recordKey][]step{}, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
 		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
 	}
 	for i := range in.History.Machines {

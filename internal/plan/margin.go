@@ -98,8 +98,18 @@ type step struct {
 	own   bool  // on this very host
 }
 
-// steps are the rises of a model, the greatest first.
+// steps are the rises of a model, the greatest first, as a host sees them.
 func (w *world) steps(host string, model market.GPUModel) []step {
+	k := recordKey{host, model}
+	out, ok := w.stepsOf[k]
+	if !ok {
+		out = w.fadedSteps(host, model)
+		w.stepsOf[k] = out
+	}
+	return out
+}
+
+func (w *world) fadedSteps(host string, model market.GPUModel) []step {
 	all, ok := w.rises[model]
 	if !ok {
 		for i := range w.in.History.Rises {
