@@ -261,7 +261,7 @@ func list() []mutant {
 		},
 		{
 			8, "a machine that is being deleted gives its place away", plan + "/compute.go",
-			"	for _, m := range d.machines {\n		if !d.covers(m) && !w.overlaps(m) {\n", "	for _, m := range d.kept {\n		if !d.covers(m) && !w.overlaps(m) {\n",
+			"	for _, m := range d.machines {\n		if !d.covers(m) && !w.overlaps(m) && !m.parked() {\n", "	for _, m := range d.kept {\n		if !d.covers(m) && !w.overlaps(m) && !m.parked() {\n",
 			plan, "TestAReplacementComesAfterTheDeletionIsConfirmed", "",
 		},
 		{
