@@ -27,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,17 @@ fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 
 chaos: ## kill -9 and a broken network around the built program, each and both, for DURATION=10m
 	TDSCALER_CHAOS=$(DURATION) $(GO) test ./internal/process -run '^TestTheRealProgramNeverBuysTwiceNorLeaks$$' -count 1 -parallel 3 -timeout 0 -v
+
+test-prometheus: $(TOOLS)/prometheus ## the signals of targets against a real Prometheus server
+	TDSCALER_PROMETHEUS_REQUIRED=1 $(GO) test ./internal/signals -count 1 -v -run 'Prometheus'
+
+# The one of the system; else Debian's package, unpacked and not installed.
+$(TOOLS)/prometheus:
+	@mkdir -p $(TOOLS)
+	@if command -v prometheus >/dev/null; then ln -sf "$$(command -v prometheus)" $@; else \
+		dir=$$(mktemp -d) && cd "$$dir" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && \
+		mv usr/bin/prometheus $(CURDIR)/$@ && rm -rf "$$dir" || \
+		{ echo 'no prometheus: install one, or name it with TDSCALER_PROMETHEUS' >&2; test -n "$$TDSCALER_PROMETHEUS"; }; fi
 
 soak-real: ## the built program for CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
 	TDSCALER_SOAK_CYCLES=$(CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v

@@ -86,7 +86,7 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error)) (*daemon.Daemon, error) {
 	return daemon.New(daemon.Options{
 		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace,
+		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace, Signals: signalReader(reg),
 	})
 }
 

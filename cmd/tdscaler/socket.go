@@ -92,9 +92,10 @@ const lockWait = 2 * time.Second
 
 func aloneOptions(cfg daemon.Config) control.AloneOptions {
 	return control.AloneOptions{
-		Config: cfg,
-		Reader: reader,
-		Hosts:  hostReader,
+		Config:  cfg,
+		Reader:  reader,
+		Hosts:   hostReader,
+		Signals: func(daemon.Config) daemon.Signals { return signalReader(nil) },
 		Open: func(readOnly bool) (*ledger.Ledger, error) {
 			s := cfg.Set
 			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Timeout: lockWait, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})

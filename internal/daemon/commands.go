@@ -238,6 +238,7 @@ func ReadSent(path string, raw []byte) (Config, []policy.Problem, error) {
 	}
 	c := Config{Path: path, Raw: raw, Set: set, Problems: problems}
 	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	c.resolveDemand()
 	return c, problems, nil
 }
 

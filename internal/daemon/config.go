@@ -103,6 +103,7 @@ func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
 	}
 	c := Config{Path: path, Raw: raw, Set: set, Materials: map[string]Material{}, Problems: problems}
 	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	c.resolveDemand()
 	for i := range set.Policies {
 		var bad []policy.Problem
 		c.Materials[set.Policies[i].Name], bad = c.material(&set.Policies[i])
@@ -118,6 +119,19 @@ func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
 func (c *Config) Hash() string {
 	sum := sha256.Sum256(c.Raw)
 	return hex.EncodeToString(sum[:8])
+}
+
+// resolveDemand makes the paths of what targets follow relative to the file's folder.
+func (c *Config) resolveDemand() {
+	c.Set.Daemon.Webhook.SecretFile = c.resolve(c.Set.Daemon.Webhook.SecretFile)
+	for _, list := range [][]policy.Policy{c.Set.Policies, c.Set.Shadows} {
+		for i := range list {
+			for j := range list[i].Demand.Signals {
+				p := &list[i].Demand.Signals[j].Prometheus
+				p.TokenFile, p.PasswordFile, p.CAFile = c.resolve(p.TokenFile), c.resolve(p.PasswordFile), c.resolve(p.CAFile)
+			}
+		}
+	}
 }
 
 func (c *Config) resolve(path string) string {

@@ -45,6 +45,7 @@ type metrics struct {
 	account   prometheus.Gauge
 	actions   *prometheus.CounterVec
 	shadows   shadowMetrics
+	demand    demandMetrics
 	probes    *prometheus.CounterVec
 	events    *prometheus.CounterVec
 	holds     *prometheus.GaugeVec
@@ -103,6 +104,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		balance:   gauge("balance_dollars", "Prepaid balance of the account when it was last read."),
 		account:   gauge("account_burn_dollars_per_hour", "What TensorDock says the whole account costs per hour, machines that are not ours included."),
 		actions:   counters("actions_total", "Actions by outcome: accepted, unknown (answer lost), refused, failed, skipped.", "policy", "action", "outcome"),
+		demand:    newDemandMetrics(gauges),
 		shadows: shadowMetrics{
 			actions:   counters("shadow_actions_total", "What the shadow policy would have done and did not, by kind of action.", "policy", "action"),
 			gpus:      gauges("shadow_gpus", "GPUs that the shadow policy would have, by state: ready, booting, dead, leaving.", "policy", "state"),
@@ -139,6 +141,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
+	m.demand.register(reg)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
 	m.start()
 	return m
@@ -277,6 +280,7 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	m.history(r)
 	m.forgetPolicies()
 	m.shadows.report(r.Shadows)
+	m.demand.report(r.Plan.Standings)
 	m.prices(r)
 	spent := r.Input.History.SpentBy(r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	for i := range r.Plan.Standings {

@@ -71,10 +71,10 @@ type Prometheus struct {
 	Timeout  time.Duration `json:"timeout,omitempty"`
 
 	// Files by name only.
-	TokenFile    string `json:"token_file,omitempty"`
-	Username     string `json:"username,omitempty"`
-	PasswordFile string `json:"password_file,omitempty"`
-	CAFile       string `json:"ca_file,omitempty"`
+	TokenFile    string `json:"-"`
+	Username     string `json:"-"`
+	PasswordFile string `json:"-"`
+	CAFile       string `json:"-"`
 }
 
 // Asks says what is asked, for telling one question from another.
