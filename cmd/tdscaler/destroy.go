@@ -17,6 +17,7 @@ import (
 type destroyFlags struct {
 	deskFlags
 	all, yes bool
+	now      bool
 	reason   string
 	timeout  time.Duration
 }
@@ -30,6 +31,9 @@ func destroyCommand() *cobra.Command {
 once: while paused, with an open breaker, with or without a daemon. It leaves the
 policy paused, so that nothing is bought again before "tdscaler resume"; while that
 pause lasts, a running daemon deletes what shows up late.
+
+What its policy drains is drained first by a running daemon, unless --now: it calls
+the hook, and deletes after the grace, or at the drain's deadline.
 
 It then looks at the market until the machines are gone, and says which are not
 confirmed. What is on their disks is lost. Without --yes it only lists what it would
@@ -51,6 +55,7 @@ delete.`,
 	fl := cmd.Flags()
 	fl.BoolVar(&f.all, "all", false, "every machine of ours, whatever its policy")
 	fl.BoolVar(&f.yes, "yes", false, "really delete")
+	fl.BoolVar(&f.now, "now", false, "delete at once also what its policy drains first")
 	fl.StringVar(&f.reason, "reason", "", "`WHY`, for whoever reads the pause")
 	fl.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to look until the machines are gone, once their deletion was asked for")
 	return cmd
@@ -93,7 +98,7 @@ func (f *destroyFlags) wouldDestroy(cmd *cobra.Command, name string) error {
 func (f *destroyFlags) destroy(cmd *cobra.Command, name string) error {
 	var sum control.Destruction
 	err := f.at(cmd, func(s *session) (err error) {
-		r := control.DestroyRequest{Policy: name, Reason: f.reason}
+		r := control.DestroyRequest{Policy: name, Reason: f.reason, Now: f.now}
 		if sum, err = control.Teardown(s.Context(), clock.System{}, s.desk, r, f.timeout); err != nil {
 			return err
 		}
@@ -107,7 +112,7 @@ func (f *destroyFlags) destroy(cmd *cobra.Command, name string) error {
 	case sum.Problem != "":
 		return errors.New(clean(sum.Problem))
 	case len(sum.Unconfirmed) > 0:
-		return fmt.Errorf("not confirmed to be gone: %s; they may still cost money: run destroy again, or look at the dashboard", strings.Join(sum.Unconfirmed, ", "))
+		return fmt.Errorf("not confirmed to be gone: %s; they may still cost money: run destroy again (--now, if they drain), or look at the dashboard", strings.Join(sum.Unconfirmed, ", "))
 	}
 	return nil
 }

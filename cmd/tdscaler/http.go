@@ -17,7 +17,7 @@ import (
 
 // serveHTTP serves the read-only port until ctx ends.
 func serveHTTP(ctx context.Context, ln net.Listener, d *daemon.Daemon, reg *prometheus.Registry, log *zap.Logger) {
-	h := web.Handler(web.Options{Gatherer: reg, Ready: d.Ready, Version: daemon.Build().Version})
+	h := web.Handler(web.Options{Gatherer: reg, Ready: d.Ready, Machines: d.Machines, Version: daemon.Build().Version})
 	serveUntil(ctx, atMost(ln, maxReaders), statusServer(h), brief, log)
 }
 

@@ -75,6 +75,10 @@ func statusOf(m *control.Machine) string {
 		return "deleting"
 	case m.SeenAt.IsZero():
 		return "ordered"
+	case m.Unproven && m.Status == market.StatusRunning:
+		return "running, unproven"
+	case m.Drain != nil:
+		return "draining"
 	case m.Parked == nil:
 	case m.Parked.Start != 0:
 		return "starting again"

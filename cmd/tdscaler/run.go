@@ -22,6 +22,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 )
 
@@ -73,20 +74,25 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	defer closeLedger(l, log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var out daemon.Errands = &errands.Obliging{Clock: clock.System{}}
+	if connect == nil { // the machines are real
+		out = errands.New(errands.Options{Clock: clock.System{}})
+	}
+	defer out.Wait() // what is under way ends with ctx
 	if connect == nil {
 		connect = connector(clock.System{}, apiMetrics(reg))
 	}
-	d, err := newDaemon(cfg, l, reg, log, connect)
+	d, err := newDaemon(cfg, l, reg, log, connect, out)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, d, cfg, l, reg, log, once)
 }
 
-func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error)) (*daemon.Daemon, error) {
+func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error), out daemon.Errands) (*daemon.Daemon, error) {
 	return daemon.New(daemon.Options{
 		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace, Signals: signalReader(reg),
+		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace, Errands: out, Signals: signalReader(reg),
 	})
 }
 

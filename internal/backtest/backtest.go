@@ -15,6 +15,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
@@ -69,7 +70,7 @@ func play(ctx context.Context, o *Options, dir string) (Played, error) {
 	defer stop()
 	d, err := daemon.New(daemon.Options{
 		Config: o.config(dir), Ledger: l, Credentials: credentials.New(filepath.Join(dir, "credentials")), Clock: virtual,
-		Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
+		Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Errands: &errands.Obliging{Clock: virtual},
 		Connect: func(daemon.Config) (daemon.Market, error) { return daemon.Market{Reader: m, Writer: m}, nil },
 		Report:  func(r plan.Report) { o.report(&r, m, stop) },
 	})

@@ -135,8 +135,9 @@ func (a *alone) lookAround(ctx context.Context, r daemon.Reader, c *daemon.Confi
 	return err
 }
 
-// destroy works as the daemon does, with a ledger and a client of its own.
-func (a *alone) destroy(ctx context.Context, name, reason string) (out []daemon.Destroyed, err error) {
+// destroy works as the daemon does, with a ledger and a client of its own. Nothing is
+// drained: who would call the hooks does not run.
+func (a *alone) destroy(ctx context.Context, name, reason string, _ bool) (out []daemon.Destroyed, err error) {
 	if a.Config.Set.Daemon.Mode != policy.Live {
 		return nil, daemon.ErrDryRun
 	}

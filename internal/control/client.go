@@ -178,6 +178,11 @@ func (c *Client) Pause(ctx context.Context, r PauseRequest) ([]plan.Pause, error
 	return call[[]plan.Pause](ctx, c, "pause", quick, r)
 }
 
+// Protect implements Desk.
+func (c *Client) Protect(ctx context.Context, r ProtectRequest) (Machine, error) {
+	return call[Machine](ctx, c, "protect", quick, r)
+}
+
 // Resume implements Desk.
 func (c *Client) Resume(ctx context.Context, r ResumeRequest) (Resumed, error) {
 	return call[Resumed](ctx, c, "resume", quick, r)

@@ -63,6 +63,8 @@ type Desk interface {
 	ClearTarget(context.Context, ClearTargetRequest) (Cleared, error)
 	// Resume ends pauses, and says which.
 	Resume(context.Context, ResumeRequest) (Resumed, error)
+	// Protect keeps a machine from being given up, or ends that, and returns it.
+	Protect(context.Context, ProtectRequest) (Machine, error)
 	// Reload makes the daemon read its file again, as confirmed by the operator.
 	Reload(context.Context, ReloadRequest) (Reloaded, error)
 }
@@ -176,6 +178,7 @@ type Machine struct {
 type DestroyRequest struct {
 	Policy string `json:"policy,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	Now    bool   `json:"now,omitempty"` // nothing is drained first
 }
 
 // Destruction says what became of machines that were to be deleted.
@@ -184,6 +187,14 @@ type Destruction struct {
 	// Unconfirmed are the machines that no look has shown to be gone yet.
 	Unconfirmed []string `json:"unconfirmed"`
 	Problem     string   `json:"problem,omitempty"` // why it ended early
+}
+
+// ProtectRequest protects a machine until a time, or until it is taken back.
+type ProtectRequest struct {
+	Machine string    `json:"machine"`
+	Until   time.Time `json:"until,omitzero"`
+	Reason  string    `json:"reason,omitempty"`
+	None    bool      `json:"none,omitempty"` // take it back
 }
 
 // PauseRequest pauses a policy, or with "" all, until a time or until resumed.

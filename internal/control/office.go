@@ -31,7 +31,7 @@ type backend interface {
 	// look is what a decision under a configuration would be made on, and what of the
 	// market could not be read for it. It may hold no more than the hosts.
 	look(ctx context.Context, c daemon.Config, fresh bool) (in plan.Input, problem string, err error)
-	destroy(ctx context.Context, policy, reason string) ([]daemon.Destroyed, error)
+	destroy(ctx context.Context, policy, reason string, gentle bool) ([]daemon.Destroyed, error)
 	adopt(ctx context.Context, a daemon.Adoption) (plan.Container, error)
 	reload() error
 	// read calls fn with the ledger, or returns ledger.ErrNotExist; change makes
@@ -311,13 +311,17 @@ func (f *Office) machines(policy string) ([]Machine, error) {
 	if err != nil {
 		return out, err
 	}
-	for _, m := range h.Machines {
-		if policy == "" || policy == m.Policy {
-			out = append(out, Machine{Machine: m, Burn: m.Burn(), AgeSeconds: f.age(m.OrderedAt), PasswordFile: f.passwordFile(m.Name)})
+	for i := range h.Machines {
+		if m := &h.Machines[i]; policy == "" || policy == m.Policy {
+			out = append(out, f.machine(m))
 		}
 	}
 	slices.SortFunc(out, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+func (f *Office) machine(m *plan.Machine) Machine {
+	return Machine{Machine: *m, Burn: m.Burn(), AgeSeconds: f.age(m.OrderedAt), PasswordFile: f.passwordFile(m.Name)}
 }
 
 func (f *Office) passwordFile(machine string) string {
@@ -383,7 +387,7 @@ func (f *Office) Destroy(ctx context.Context, r DestroyRequest) (Destruction, er
 	if err := f.knows(r.Policy); err != nil {
 		return Destruction{}, err
 	}
-	done, err := f.b.destroy(ctx, r.Policy, cmp.Or(r.Reason, "destroyed by the operator"))
+	done, err := f.b.destroy(ctx, r.Policy, cmp.Or(r.Reason, "destroyed by the operator"), !r.Now)
 	if fault := fail(err); fault != nil && ClassOf(err) != Failed {
 		return Destruction{}, fault
 	}
@@ -441,6 +445,36 @@ func (f *Office) Resume(_ context.Context, r ResumeRequest) (Resumed, error) {
 		})
 	}
 	return Resumed{Pauses: list(out.Pauses), Breakers: list(out.Breakers), Left: list(h.Pauses)}, fail(err)
+}
+
+// Protect implements Desk.
+func (f *Office) Protect(_ context.Context, r ProtectRequest) (Machine, error) {
+	now := f.o.Clock.Now()
+	if !r.Until.IsZero() && !r.Until.After(now) {
+		return Machine{}, &Fault{Class: Usage, Message: fmt.Sprintf("a protection until %s would be over already", r.Until.Format(time.RFC3339))}
+	}
+	var shield *plan.Shield
+	if !r.None {
+		shield = &plan.Shield{Since: now.Round(0), Until: r.Until.Round(0), Reason: r.Reason}
+	}
+	h, err := f.history()
+	if err != nil {
+		return Machine{}, err
+	}
+	if h.Machine(r.Machine) == nil {
+		return Machine{}, &Fault{Class: NotFound, Message: fmt.Sprintf("there is no machine %q; \"tdscaler machines\" lists those there are", r.Machine)}
+	}
+	err = f.b.change(func(l *ledger.Ledger) error { return daemon.SetShield(l, r.Machine, shield) })
+	if err != nil {
+		return Machine{}, faultOf(err)
+	}
+	if h, err = f.history(); err != nil {
+		return Machine{}, err
+	}
+	if m := h.Machine(r.Machine); m != nil {
+		return f.machine(m), nil
+	}
+	return Machine{}, &Fault{Class: NotFound, Message: r.Machine + " has just gone"}
 }
 
 // Reload implements Desk.

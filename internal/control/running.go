@@ -35,6 +35,9 @@ func (r *runningDaemon) look(ctx context.Context, c daemon.Config, fresh bool) (
 	return r.d.Look(ctx, c, fresh)
 }
 
-func (r *runningDaemon) destroy(ctx context.Context, policy, reason string) ([]daemon.Destroyed, error) {
+func (r *runningDaemon) destroy(ctx context.Context, policy, reason string, gentle bool) ([]daemon.Destroyed, error) {
+	if gentle {
+		return r.d.DestroyGently(ctx, policy, reason)
+	}
 	return r.d.Destroy(ctx, policy, reason)
 }

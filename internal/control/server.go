@@ -50,6 +50,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "destroy", patient, d.Destroy)
 	route(mux, clk, "pause", quick, d.Pause)
 	route(mux, clk, "resume", quick, d.Resume)
+	route(mux, clk, "protect", quick, d.Protect)
 	route(mux, clk, "reload", quick, d.Reload)
 	route(mux, clk, "targets", quick, d.Targets)
 	route(mux, clk, "set_target", quick, d.SetTarget)

@@ -264,7 +264,7 @@ func KnownPolicies(c *Config, h *plan.History) []string {
 type Destroyed struct {
 	Machine  string `json:"machine"`
 	Instance string `json:"instance,omitempty"`
-	Outcome  string `json:"outcome"` // accepted, unknown, refused, failed, waiting
+	Outcome  string `json:"outcome"` // accepted, unknown, refused, failed, waiting, draining
 	Detail   string `json:"detail,omitempty"`
 }
 
@@ -275,6 +275,16 @@ type Destroyed struct {
 //
 // It works while paused and with an open breaker, and waits for no cycle.
 func (d *Daemon) Destroy(ctx context.Context, name, reason string) ([]Destroyed, error) {
+	return d.destroy(ctx, name, reason, false)
+}
+
+// DestroyGently is Destroy, but what its policy drains is drained first, by the next
+// cycles.
+func (d *Daemon) DestroyGently(ctx context.Context, name, reason string) ([]Destroyed, error) {
+	return d.destroy(ctx, name, reason, true)
+}
+
+func (d *Daemon) destroy(ctx context.Context, name, reason string, gentle bool) ([]Destroyed, error) {
 	c, m, _ := d.composed()
 	if m.Writer == nil {
 		return nil, ErrDryRun
@@ -283,7 +293,7 @@ func (d *Daemon) Destroy(ctx context.Context, name, reason string) ([]Destroyed,
 		return nil, err
 	}
 	now := d.o.Clock.Now()
-	if err := SetPause(d.o.Ledger, plan.Pause{Policy: name, Since: now, Reason: reason, Teardown: true}); err != nil {
+	if err := SetPause(d.o.Ledger, plan.Pause{Policy: name, Since: now, Reason: reason, Teardown: true, Gentle: gentle}); err != nil {
 		return nil, err
 	}
 	done := map[string]Destroyed{}
@@ -291,6 +301,7 @@ func (d *Daemon) Destroy(ctx context.Context, name, reason string) ([]Destroyed,
 	if err == nil {
 		err = d.lookAndDelete(ctx, &c, m, name, done)
 	}
+	d.Wake() // hooks are called after a cycle
 	out := make([]Destroyed, 0, len(done))
 	for _, one := range done {
 		out = append(out, one)
@@ -327,6 +338,10 @@ func (d *Daemon) deleteAll(ctx context.Context, c *Config, m Market, name string
 		}
 		if one.ID == "" {
 			done[one.Name] = Destroyed{Machine: one.Name, Outcome: "waiting", Detail: "ordered, but not seen yet: it is deleted when it shows up"}
+			continue
+		}
+		if why := h.Spares(one, c.Set.Policies, d.o.Clock.Now()); why != "" {
+			done[one.Name] = Destroyed{Machine: one.Name, Instance: one.ID, Outcome: "draining", Detail: why}
 			continue
 		}
 		a := plan.Action{
@@ -394,11 +409,23 @@ func SetPause(l *ledger.Ledger, p plan.Pause) error {
 		h := tx.History()
 		for _, old := range h.Pauses {
 			if old.Policy == p.Policy && old.Teardown {
+				p.Gentle = old.Gentle && (p.Gentle || !p.Teardown) // nor does it wait again
 				p.Teardown, p.Until = true, old.Until
 			}
 		}
 		h.Pauses = slices.DeleteFunc(h.Pauses, func(old plan.Pause) bool { return old.Policy == p.Policy })
 		h.Pauses = append(h.Pauses, p)
+		return nil
+	})
+}
+
+// SetShield protects a machine on an operator's word; nil takes that back. A machine
+// that is gone meanwhile needs none.
+func SetShield(l *ledger.Ledger, machine string, s *plan.Shield) error {
+	return l.Update(func(tx *ledger.Tx) error {
+		if m := tx.History().Machine(machine); m != nil {
+			m.Shield = s
+		}
 		return nil
 	})
 }

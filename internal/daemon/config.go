@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/secret"
 )
@@ -36,6 +37,11 @@ type Material struct {
 	Password  secret.String
 	// Env are the environment variables of a container whose values are in files.
 	Env map[string]secret.String
+	// ProbeKey is the private key of an SSH probe; the secrets are what hooks are
+	// signed with.
+	ProbeKey    secret.String
+	ReadySecret secret.String
+	DrainSecret secret.String
 }
 
 // ErrConfig is wrapped by Load when the file cannot be used; the problems say why.
@@ -152,6 +158,9 @@ func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Probl
 		{"ssh_key_file", p.SSHKeyFile, func(s string) { m.SSHKey = strings.TrimSpace(s) }},
 		{"cloud_init_file", p.CloudInitFile, func(s string) { m.CloudInit = s }},
 		{"password_file", p.PasswordFile, func(s string) { m.Password = secret.New(strings.TrimRight(s, "\r\n")) }},
+		{"ready.ssh.key_file", p.Ready.SSH.KeyFile, func(s string) { m.ProbeKey = secret.New(s) }},
+		{"on_ready.webhook.secret_file", p.OnReady.SecretFile, func(s string) { m.ReadySecret = secret.New(strings.TrimSpace(s)) }},
+		{"drain.webhook.secret_file", p.Drain.Hook.SecretFile, func(s string) { m.DrainSecret = secret.New(strings.TrimSpace(s)) }},
 	} {
 		if f.path == "" {
 			continue
@@ -173,6 +182,11 @@ func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Probl
 			m.Env = map[string]secret.String{}
 		}
 		m.Env[name] = secret.New(strings.TrimRight(text, "\r\n"))
+	}
+	if !m.ProbeKey.IsEmpty() {
+		if err := errands.CheckKey(m.ProbeKey.Reveal()); err != nil {
+			problems = append(problems, policy.PathProblem(c.Path, c.Raw, p.Name, "ready.ssh.key_file", err.Error()))
+		}
 	}
 	return m, problems
 }

@@ -48,6 +48,7 @@ func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 			d.o.Log.Warn("passwords of machines that are gone could not be deleted", zap.Error(err))
 		}
 		d.publish(t.r)
+		d.sendOut(ctx, &t.c, t.m)
 	}
 	return t.r, err
 }
@@ -177,7 +178,15 @@ func (t *turn) record(tx *ledger.Tx) error {
 	if err := tx.PutPrices(plan.Lessons(t.r.Input.Verdicts, t.r.Intents, t.r.Events)); err != nil {
 		return err
 	}
-	return tx.PutReport(t.r)
+	r := t.r
+	if t.m.Writer != nil {
+		r.Events = append(slices.Clip(r.Events), plan.BookDrains(tx.History(), r.Plan.Drains, t.look.Now)...)
+	}
+	if err := tx.PutReport(r); err != nil {
+		return err
+	}
+	t.r.Events = r.Events
+	return nil
 }
 
 // forgetPasswords drops the passwords of machines that are gone. It goes by the
@@ -265,7 +274,7 @@ func input(s *policy.Set, look plan.Look, h plan.History) plan.Input {
 	h.Shadows = nil // what they would have is no reason for anything
 	in := plan.Input{
 		Now: look.Now, Owner: s.Daemon.Owner, Policies: s.Policies, Shadows: s.ShadowNames(), Budget: s.Budget, HourlyCap: s.HourlyCap(),
-		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h, Demand: look.Demand.Outcomes,
+		Limits: s.Limits, Safety: s.Safety, Snapshot: look.Snapshot, History: h, Demand: look.Demand.Outcomes, Findings: look.Findings,
 	}
 	if sched, err := policy.ParseSchedule(s.Daemon.Schedule); err == nil {
 		in.Interval = sched.Interval(look.Now)

@@ -34,7 +34,7 @@ type Market struct {
 	Writer actuator.Writer
 }
 
-// Options of a Daemon. All but Signals, PauseFile, Report and Grace are needed.
+// Options of a Daemon. All but Signals, Errands, PauseFile, Report and Grace are needed.
 type Options struct {
 	Config      Config
 	Ledger      *ledger.Ledger
@@ -51,6 +51,8 @@ type Options struct {
 	PauseFile string
 	// Report, if set, is called with every report after it was recorded.
 	Report func(plan.Report)
+	// Errands, if set, probes machines and calls hooks; a dry run does neither.
+	Errands Errands
 	// Grace is how long a write that is under way may go on after a stop was asked
 	// for. What it cuts off is resolved by the first look of the next start.
 	Grace time.Duration
@@ -113,6 +115,9 @@ func New(o Options) (*Daemon, error) {
 func (d *Daemon) Run(ctx context.Context, once bool) error {
 	for first := true; ; first = false {
 		r, err := d.cycle(ctx)
+		if once && err == nil {
+			err = d.finishErrands(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -51,6 +51,9 @@ type metrics struct {
 	holds     *prometheus.GaugeVec
 	breakers  *prometheus.GaugeVec
 	paused    *prometheus.GaugeVec
+	errands   *prometheus.CounterVec
+	wasted    prometheus.Counter
+	machines  *prometheus.GaugeVec
 	auth      prometheus.Gauge
 	mode      *prometheus.GaugeVec
 	reloadOK  prometheus.Gauge
@@ -113,11 +116,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			spend:     gauges("shadow_spend_lifetime_dollars", "What the shadow policy's machines would have cost since it is in the file.", "policy"),
 			delivered: gauges("shadow_delivered_gpu_seconds", "Seconds of one GPU that the shadow policy would have had since it is in the file, at most its target at a time.", "policy"),
 		},
-		probes:    counters("probes_total", "Soft validations of spot bids, by answer.", "answer"),
-		events:    counters("events_total", "What looks taught us, by kind.", "event"),
-		holds:     gauges("holds", "Things not done in the last cycle, by reason.", "policy", "reason"),
-		breakers:  gauges("breaker_open", "Whether the breaker is open: 1 or 0.", "breaker"),
-		paused:    gauges("policy_paused", "Whether the policy is paused: 1 or 0.", "policy"),
+		probes:   counters("probes_total", "Soft validations of spot bids, by answer.", "answer"),
+		events:   counters("events_total", "What looks taught us, by kind.", "event"),
+		holds:    gauges("holds", "Things not done in the last cycle, by reason.", "policy", "reason"),
+		breakers: gauges("breaker_open", "Whether the breaker is open: 1 or 0.", "breaker"),
+		paused:   gauges("policy_paused", "Whether the policy is paused: 1 or 0.", "policy"),
+		errands:  counters("errands_total", "Probes of machines (probe) and calls of hooks (on_ready, drain), by result: ok, failed, or veto of a drain.", "errand", "result"),
+		wasted: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "tdscaler", Name: "wasted_dollars_total", Help: "About what was paid for machines that ran and never passed their probe.",
+		}),
+		machines:  gauges("policy_machines", "Machines of the policy by what they wait for: unproven (runs, has not passed its probe), untold (ready, on_ready has not been called), draining.", "policy", "state"),
 		auth:      gauge("authorized", "Whether TensorDock accepted the credentials at the last look: 1 or 0."),
 		mode:      gauges("mode_info", "The mode in use: dry-run or live. Always 1.", "mode"),
 		reloadOK:  gauge("config_last_reload_successful", "Whether the last reload of the configuration succeeded: 1 or 0."),
@@ -140,7 +148,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	build.Set(1)
 	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
-		m.breakers, m.paused, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
+		m.breakers, m.paused, m.errands, m.wasted, m.machines, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.demand.register(reg)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
 	m.start()
@@ -162,6 +170,12 @@ func (m *metrics) start() {
 	for _, b := range plan.BreakerCodes() {
 		m.breakers.WithLabelValues(b)
 	}
+	for _, k := range plan.ErrandKinds() {
+		for _, r := range []string{"ok", "failed"} {
+			m.errands.WithLabelValues(string(k), r)
+		}
+	}
+	m.errands.WithLabelValues(string(plan.ErrandDrain), "veto")
 	for _, e := range plan.EventKinds() {
 		m.events.WithLabelValues(string(e))
 	}
@@ -242,7 +256,7 @@ func (m *shadowMetrics) report(all []plan.ShadowReport) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.pods, m.alarms, m.scaling} {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.machines, m.pods, m.alarms, m.scaling} {
 		v.Reset()
 	}
 }
@@ -295,7 +309,24 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	}
 	for _, e := range r.Events {
 		m.events.WithLabelValues(string(e.Kind)).Inc()
+		if e.Kind == plan.EventWasted {
+			m.wasted.Add(e.Amount.Float())
+		}
 	}
+	for i := range r.Input.Findings {
+		f := &r.Input.Findings[i]
+		m.errands.WithLabelValues(string(f.Kind), resultOf(f)).Inc()
+	}
+}
+
+func resultOf(f *plan.Finding) string {
+	switch {
+	case f.OK:
+		return "ok"
+	case f.Veto:
+		return "veto"
+	}
+	return "failed"
 }
 
 func (m *metrics) ledger(l *ledger.Ledger) {
@@ -374,6 +405,9 @@ func (m *metrics) standing(r *plan.Report, s *plan.Standing, spent plan.Spent) {
 	m.day.WithLabelValues(s.Policy).Set(spent.Day.Float())
 	m.month.WithLabelValues(s.Policy).Set(spent.Month.Float())
 	m.ever.WithLabelValues(s.Policy).Set(spent.Total.Float())
+	for state, n := range h.Waiting(s.Policy, r.Input.Policies) {
+		m.machines.WithLabelValues(s.Policy, state).Set(float64(n))
+	}
 	m.paused.WithLabelValues(s.Policy).Set(oneIf(h.PausedBy(s.Policy, r.FinishedAt) != nil))
 }
 

@@ -41,6 +41,9 @@ func (d *Daemon) saw(generation uint64, in *plan.Input) {
 func (d *Daemon) look(c *Config, generation uint64, snap market.Snapshot, h *plan.History) (plan.Look, error) {
 	l := lookAt(d.o.Clock, &c.Set, snap)
 	l.Watched = d.watched(generation)
+	if d.o.Errands != nil {
+		l.Findings = d.o.Errands.Findings()
+	}
 	var names []market.MachineName
 	for _, inst := range snap.Instances.Value {
 		if n, ok := market.ParseMachineName(inst.Name); ok && n.Owner == l.Owner && h.Machine(inst.Name) == nil {

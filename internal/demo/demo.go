@@ -17,6 +17,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
@@ -105,7 +106,7 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 	t := tally{cfg: &cfg, engine: engine, begin: start, end: start.Add(time.Duration(o.Days) * 24 * time.Hour)}
 	d, err := daemon.New(daemon.Options{
 		Config: cfg, Ledger: l, Credentials: credentials.New(filepath.Join(dir, "credentials")), Clock: virtual,
-		Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
+		Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Errands: &errands.Obliging{Clock: virtual},
 		Connect: func(c daemon.Config) (daemon.Market, error) {
 			r, w, err := o.Connect(c, virtual, engine)
 			return daemon.Market{Reader: r, Writer: w}, err

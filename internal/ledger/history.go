@@ -108,6 +108,8 @@ func cloneMachines(all []plan.Machine) []plan.Machine {
 		if m.Outage = clonePointer(m.Outage); m.Outage != nil {
 			m.Outage.Proof = slices.Clone(m.Outage.Proof)
 		}
+		m.Drain = clonePointer(m.Drain)
+		m.Shield = clonePointer(m.Shield)
 	}
 	return out
 }

@@ -55,7 +55,9 @@ func Compute(in Input) Plan {
 	w.calm = len(w.plan.Actions)+len(w.plan.Questions) == 0
 	for i := range w.desks {
 		w.shadeAll(&w.desks[i])
+		w.holdTold(&w.desks[i])
 	}
+	w.spare()
 	return w.finish()
 }
 
@@ -85,6 +87,7 @@ type world struct {
 	asked    map[market.Question]bool
 	raising  map[string]bool // hosts where this plan raises a bid, or asks to
 	renamed  map[string]bool // machines reported as renamed
+	draining map[string]bool // machines that this plan drains, or would
 	rescued  map[string]bool // outbid machines that are being raised, or asked about
 	cands    []candidate     // room for one policy's candidates, used again by the next
 	plan     Plan
@@ -120,7 +123,7 @@ func (d *desk) ceiling(m *Machine) market.Rate { return d.p.CeilingOf(m.Capacity
 func newWorld(in *Input) *world {
 	w := &world{
 		in: in, rises: map[market.GPUModel][]Rise{}, stepsOf: map[recordKey][]step{}, brackets: brackets(recall(in.History.Brackets, in.Now), in.Verdicts), records: in.History.Records(in.Now), probes: in.Limits.MaxProbes, rescued: map[string]bool{},
-		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{},
+		deskOf: map[string]*desk{}, ofPolicy: map[string]market.Rate{}, going: map[string]bool{}, asked: map[market.Question]bool{}, raising: map[string]bool{}, renamed: map[string]bool{}, draining: map[string]bool{},
 	}
 	for i := range in.History.Machines {
 		m := &in.History.Machines[i]

@@ -59,6 +59,7 @@ func (w *world) relieve(d *desk, spot, cover []*Machine) []*Machine {
 	slices.SortFunc(cover, func(a, b *Machine) int {
 		return cmp.Or(
 			boolCompare(b.Ready(), a.Ready()),
+			boolCompare(b.Drain != nil, a.Drain != nil),
 			-cmp.Compare(a.Reserved.PerGPU(d.gpus(a)), b.Reserved.PerGPU(d.gpus(b))),
 			-a.OrderedAt.Compare(b.OrderedAt), cmp.Compare(a.Name, b.Name))
 	})
@@ -200,6 +201,9 @@ func (w *world) dearestCover(d *desk) (m *Machine) {
 		return nil
 	}
 	for _, c := range d.kept {
+		if d.covers(c) && c.Ready() && c.Drain != nil && !w.going[c.Name] {
+			return c // what is on its way out goes on
+		}
 		if d.covers(c) && c.Ready() && !w.going[c.Name] && (m == nil || c.Reserved > m.Reserved) {
 			m = c
 		}
@@ -224,7 +228,9 @@ func (g *growth) swaps(c *candidate) bool {
 // swapFor gives up the on-demand machine; the next plan buys in its place.
 func (g *growth) swapFor(c *candidate) {
 	if g.w.mayChurn(g.d, g.swap) && g.w.giveUp(g.d, g.swap, "spot at %s is to be had in its place, and the caps leave no room for both", c.price) {
-		g.w.volunteer()
+		if g.w.going[g.swap.Name] { // it counts when it goes, not while it is drained
+			g.w.volunteer()
+		}
 		g.left--
 	}
 	g.swap = nil

@@ -30,6 +30,9 @@ func (w *world) removeUnfit(d *desk) []*Machine {
 			kept = append(kept, m)
 		default:
 			d.busy = true
+			if !w.going[m.Name] { // it is drained first, and counts until it goes
+				kept = append(kept, m)
+			}
 		}
 	}
 	return kept
@@ -73,6 +76,10 @@ func (w *world) unfit(d *desk, m *Machine) (why Reason, voluntary bool) {
 		if m.Status == market.StatusStopping {
 			w.hold(d, m, HoldBooting, "is stopping; the next looks show what becomes of it")
 		}
+	case market.StatusRunning:
+		if why := w.fails(d, m); why.Code != "" {
+			return why, false
+		}
 	case market.StatusUnknown:
 		w.hold(d, m, HoldUnknown, "the market gives a status we do not know; it counts as capacity and as spend")
 	}
@@ -114,6 +121,8 @@ func (w *world) shielded(d *desk, m *Machine) bool {
 	switch age := w.in.Now.Sub(m.OrderedAt); {
 	case slices.Contains(d.p.Protected, m.Name):
 		w.hold(d, m, HoldProtected, "protected by the policy")
+	case m.shields(w.in.Now):
+		w.hold(d, m, HoldProtected, "protected by an operator%s", shieldText(m.Shield))
 	case age < d.p.MinLifetime:
 		w.hold(d, m, HoldMinLifetime, "is %s old, min_lifetime is %s", age.Round(time.Second), d.p.MinLifetime)
 	default:
@@ -122,7 +131,8 @@ func (w *world) shielded(d *desk, m *Machine) bool {
 	return true
 }
 
-// remove plans a deletion; false if the machine cannot be named to the market yet.
+// remove plans a deletion, or that the machine is drained first; false if it cannot be
+// named to the market yet.
 func (w *world) remove(m *Machine, why Reason) bool {
 	if m.ID == "" || w.going[m.Name] || m.Leaving != nil {
 		return false
@@ -133,6 +143,9 @@ func (w *world) remove(m *Machine, why Reason) bool {
 	if m.Renamed != "" {
 		w.holdRenamed(m)
 		return false
+	}
+	if w.drains(m, why) {
+		return true
 	}
 	w.going[m.Name] = true
 	w.plan.Actions = append(w.plan.Actions, Action{
@@ -181,6 +194,7 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	slices.SortFunc(order, func(a, b *Machine) int {
 		return cmp.Or(
 			-cmp.Compare(rank(a), rank(b)),
+			boolCompare(b.Drain != nil, a.Drain != nil), // what is on its way out goes on
 			-cmp.Compare(a.Reserved.PerGPU(d.gpus(a)), b.Reserved.PerGPU(d.gpus(b))),
 			cmp.Compare(a.Name, b.Name))
 	})

@@ -68,7 +68,7 @@ type Machine struct {
 
 	OrderedAt time.Time `json:"ordered_at,omitzero"`
 	SeenAt    time.Time `json:"seen_at,omitzero"`   // last look that showed it
-	ReadyAt   time.Time `json:"ready_at,omitzero"`  // first look that showed it running
+	ReadyAt   time.Time `json:"ready_at,omitzero"`  // first look that showed it running, and proven where that is wanted
 	StatusAt  time.Time `json:"status_at,omitzero"` // since when Status
 	// RunAt is until when its running time is in its host's record; zero while it
 	// does not run.
@@ -111,6 +111,17 @@ type Machine struct {
 	Dear int `json:"dear,omitempty"`
 	// Outage is what keeps it from delivering; nil while nothing does.
 	Outage *Outage `json:"outage,omitempty"`
+
+	// Unproven: its policy wants it to pass a probe, and it has not yet.
+	Unproven bool  `json:"unproven,omitempty"`
+	Probe    Tries `json:"probe,omitzero"`
+	// HostKey is the SSH key that the machine was first met with.
+	HostKey string `json:"ssh_host_key,omitempty"`
+	Told    Tries  `json:"on_ready,omitzero"`
+	Drain   *Drain `json:"drain,omitempty"`
+	// Spared counts the drains that were called off.
+	Spared int     `json:"spared,omitempty"`
+	Shield *Shield `json:"protected,omitempty"`
 }
 
 // PendingRebid is a bid that was submitted for a machine we have.
@@ -142,11 +153,14 @@ type PendingDelete struct {
 // booting says whether the machine is ordered, or on its way up as far as we know.
 func (m *Machine) booting() bool {
 	return m.Phase == PhaseUnknown || m.Phase == PhaseAccepted ||
-		m.Phase == PhaseLive && (m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating)
+		m.Phase == PhaseLive && (m.Status == market.StatusStarting || m.Status == market.StatusUnknown || m.Status == market.StatusRelocating ||
+			m.Status == market.StatusRunning && m.Unproven)
 }
 
 // Ready says whether the machine delivers GPUs now.
-func (m *Machine) Ready() bool { return m.Phase == PhaseLive && m.Status == market.StatusRunning }
+func (m *Machine) Ready() bool {
+	return m.Phase == PhaseLive && m.Status == market.StatusRunning && !m.Unproven
+}
 
 // Backoff keeps us away from a host that refused or failed us.
 type Backoff struct {
@@ -175,6 +189,8 @@ type Pause struct {
 	// Teardown deletes the policy's machines, those included that only show up
 	// later, and lets nothing else through.
 	Teardown bool `json:"teardown,omitempty"`
+	// Gentle: what the teardown deletes is drained first.
+	Gentle bool `json:"gentle,omitempty"`
 }
 
 // Active says whether the pause holds for a policy now.
@@ -197,6 +213,9 @@ func (h *History) PausedBy(policy string, now time.Time) *Pause {
 func (p *Pause) before(o *Pause) bool {
 	if p.Teardown != o.Teardown {
 		return p.Teardown
+	}
+	if p.Teardown && p.Gentle != o.Gentle {
+		return o.Gentle
 	}
 	return cmp.Or(p.Since.Compare(o.Since), cmp.Compare(p.Policy, o.Policy), p.Until.Compare(o.Until), cmp.Compare(p.Reason, o.Reason)) < 0
 }

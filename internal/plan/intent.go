@@ -87,6 +87,11 @@ const (
 	EventReplicas     EventKind = "replicas"      // a container has another number of them
 	EventScaleLearnt  EventKind = "scale_learnt"  // how the market reads a request to scale
 	EventAlarm        EventKind = "container_alarm"
+	EventWasted       EventKind = "wasted" // a machine was paid for and never ready
+	EventHook         EventKind = "hook"   // a hook was called
+	EventHookFailed   EventKind = "hook_failed"
+	EventVeto         EventKind = "hook_veto" // whoever was asked wants the machine to stay
+	EventDrain        EventKind = "drain"     // begun, or called off
 )
 
 // Event is one thing a look taught us, with the intent it settles, if any.
@@ -108,6 +113,8 @@ type Event struct {
 	Seconds int64 `json:"seconds,omitempty"`
 	// NeverRan: the machine that ended was ordered, and its host did not bring it up.
 	NeverRan bool `json:"never_ran,omitempty"`
+	// Amount is what was paid for nothing; only of EventWasted.
+	Amount market.Amount `json:"amount_usd,omitempty"`
 }
 
 // EventKinds lists every kind of event.
@@ -117,5 +124,6 @@ func EventKinds() []EventKind {
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
 		EventClosed, EventClock, EventBill, EventParked, EventNotParked, EventStarted, EventNotStarted,
 		EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
+		EventWasted, EventHook, EventHookFailed, EventVeto, EventDrain,
 	}
 }

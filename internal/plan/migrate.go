@@ -33,7 +33,7 @@ func (w *world) overlaps(m *Machine) bool {
 	}
 	old, d := w.in.History.Machine(m.Replaces), w.deskOf[m.Policy]
 	return old != nil && old.Policy == m.Policy && old.Leaving == nil && old.Ready() && !w.going[old.Name] && old.Renamed == "" &&
-		d != nil && !slices.Contains(d.p.Protected, old.Name)
+		d != nil && !d.protected(old, w.in.Now)
 }
 
 // relocate gives up the machines whose successors run, and returns the others without
@@ -90,7 +90,7 @@ func (w *world) dearest(d *desk) (dearest *Machine) {
 			moved++
 		}
 		stays := !m.Ready() || d.covers(m) || m.Rebid != nil || m.ID == "" || m.Renamed != "" || !m.Bid.Known() || w.going[m.Name] ||
-			w.in.Now.Sub(m.OrderedAt) < max(leastStay, d.p.MinLifetime) || slices.Contains(d.p.Protected, m.Name)
+			w.in.Now.Sub(m.OrderedAt) < max(leastStay, d.p.MinLifetime) || d.protected(m, w.in.Now) || m.Drain != nil
 		if !stays && (dearest == nil || w.worth(m) > w.worth(dearest)) {
 			dearest = m
 		}

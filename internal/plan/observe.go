@@ -36,6 +36,8 @@ type Look struct {
 	// Early: it is made before its time, because of news. What takes several looks, and
 	// no time, to be believed does not count it.
 	Early bool
+	// Findings are what came of errands; those of earlier looks may be among them.
+	Findings []Finding
 }
 
 // Observe books what a look showed: machines seen, changed, absent, adopted, and
@@ -77,6 +79,8 @@ func Witness(h *History, l Look) Witnessed {
 		charges: map[spendKey]market.Amount{}, costs: map[costKey]*Cost{},
 	}
 	step := o.steady()
+	o.step = step
+	o.findings()
 	for i := range h.Machines {
 		if m := &h.Machines[i]; m.Leaving != nil && m.Leaving.Lost {
 			m.Leaving = nil
@@ -144,6 +148,7 @@ type observer struct {
 	h      *History
 	l      Look
 	zone   *time.Location
+	step   time.Duration          // by which the clock was set since the last look
 	before map[string]market.Rate // what each machine cost until this look
 	well   map[string]time.Time   // when the machines that ran were last seen to
 	events []Event
@@ -327,6 +332,7 @@ func (o *observer) sighted(m *Machine, inst *market.Instance) {
 	}
 	o.prices(m, inst)
 	o.status(m, inst.Status)
+	o.proves(m)
 	o.parking(m)
 	o.runs(m)
 	if m.Leaving != nil {
@@ -393,12 +399,7 @@ func (o *observer) status(m *Machine, s market.Status) {
 		m.Outbids++
 		o.unsettled(m)
 		o.emit(EventOutbid, m, "outbid at %s", bidText(m))
-	case s == market.StatusRunning && m.ReadyAt.IsZero():
-		m.ReadyAt = o.l.Now
-		o.h.Duds = 0
-		Forgive(o.h, m.Host, m.Model, m.Shape.GPUs)
-		o.booted(m)
-		o.emit(EventReady, m, "running after %s", o.l.Now.Sub(m.OrderedAt).Round(time.Second))
+	case s == market.StatusRunning && m.ReadyAt.IsZero() && !o.unproven(m): // see proves
 	case s == market.StatusRunning && was == market.StatusOutbid:
 		o.emit(EventWonBack, m, "running again at %s", bidText(m))
 	default:
@@ -660,15 +661,18 @@ func (o *observer) deleted(m *Machine) {
 		e := o.emit(EventExpired, m, "deleted before any look showed it")
 		e.Intent, e.State = m.DeployIntent, IntentExpired
 	}
-	if code == ReasonBootTimeout && m.ReadyAt.IsZero() {
+	if (code == ReasonBootTimeout || code == ReasonNotReady) && m.ReadyAt.IsZero() {
 		o.dud()
 		o.neverUp(m)
+	}
+	if code == ReasonNotReady {
+		o.wasted(m)
 	}
 	bid := market.MaxRate
 	switch code {
 	case ReasonOutbidForGood, ReasonOutbidLeft, ReasonRebidIgnored:
 		bid = m.Bid.Or(0) // a higher bid may do
-	case ReasonBootTimeout, ReasonStopped, ReasonOverCeiling:
+	case ReasonBootTimeout, ReasonNotReady, ReasonStopped, ReasonOverCeiling:
 	default:
 		return
 	}

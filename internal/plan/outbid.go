@@ -26,7 +26,7 @@ func (w *world) raiseAll(d *desk) {
 	order := slices.Clone(d.kept)
 	slices.SortStableFunc(order, func(a, b *Machine) int { return cmp.Compare(b.Bid.Or(0), a.Bid.Or(0)) })
 	for _, m := range order {
-		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] {
+		if m.Phase == PhaseLive && m.Status == market.StatusOutbid && !w.going[m.Name] && m.Drain == nil {
 			w.outbid(d, m)
 		}
 	}

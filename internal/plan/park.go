@@ -60,6 +60,10 @@ func (w *world) park(d *desk, m *Machine, why string) bool {
 		w.hold(d, m, HoldPark, "is too much, and the market did not stop it; it is asked again at %s", m.NoParkBefore.UTC().Format(time.RFC3339))
 		return true
 	}
+	if w.drains(m, Reason{ReasonOverTarget, why}) {
+		d.busy = true
+		return true
+	}
 	w.going[m.Name] = true
 	w.plan.Actions = append(w.plan.Actions, Action{
 		Kind: Stop, Policy: m.Policy, Machine: m.Name, Instance: m.ID, API: m.API, Host: m.Host, Location: m.Location, Model: m.Model, Shape: m.Shape,
@@ -143,6 +147,10 @@ func beginStop(h *History, a Action, in *Intent) error {
 		return fmt.Errorf("stop %s: %w", in.Machine, ErrStale)
 	}
 	in.Reserved = m.Reserved
+	if m.Drain != nil { // whoever let it go is told when it is back
+		m.Drain, m.Told = nil, Tries{}
+		m.Spared++
+	}
 	m.Parked = &Parked{Intent: in.ID, Release: a.Release, At: in.At, Rate: m.Reserved}
 	return nil
 }

@@ -31,6 +31,8 @@ type Input struct {
 	Demand []demand.Outcome `json:"demand,omitempty"`
 	// Verdicts are this cycle's answers, refused deploys among them.
 	Verdicts []market.Verdict `json:"verdicts,omitempty"`
+	// Findings are what came of errands; they are in the History.
+	Findings []Finding `json:"findings,omitempty"`
 }
 
 // ActionKind is what an action does.
@@ -147,6 +149,7 @@ type Plan struct {
 	Actions   []Action          `json:"actions"`   // in the order to carry them out
 	Questions []market.Question `json:"questions"` // answers may change the plan: Compute again with them
 	Holds     []Hold            `json:"holds"`
+	Drains    []Draining        `json:"drains,omitempty"`     // steps of drains, to be booked
 	Standings []Standing        `json:"policies"`             // one per policy, by name
 	Before    market.Rate       `json:"rate_before_usd_hour"` // reserved now
 	After     market.Rate       `json:"rate_after_usd_hour"`  // when all actions are confirmed

@@ -96,7 +96,7 @@ func (e *Event) describe(m *Machine, now time.Time) {
 	if m.Leaving != nil {
 		code = m.Leaving.Code
 	}
-	ended := e.Kind == EventLost || e.Kind == EventExpired || e.Kind == EventDeleted && code == ReasonBootTimeout
+	ended := e.Kind == EventLost || e.Kind == EventExpired || e.Kind == EventDeleted && (code == ReasonBootTimeout || code == ReasonNotReady)
 	e.NeverRan = ended && m.ReadyAt.IsZero() && m.DeployIntent != 0
 }
 

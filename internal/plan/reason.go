@@ -18,6 +18,7 @@ const (
 	ReasonStopped       = "stopped"
 	ReasonBootTimeout   = "boot_timeout"
 	ReasonDestroy       = "destroy"
+	ReasonNotReady      = "not_ready"   // it runs, and never passed its probe
 	ReasonFallback      = "fallback"    // on-demand, because spot falls short
 	ReasonMigrate       = "migrate"     // a cheaper place for a machine that runs
 	ReasonMigrated      = "migrated"    // the old one, when the new one runs
@@ -51,6 +52,9 @@ const (
 	HoldShadow      = "policy_is_shadow"  // and has machines from before
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
 	HoldAsking      = "asking"
+	HoldProbe       = "waiting_for_probe"
+	HoldDraining    = "draining"
+	HoldHook        = "hook_failed" // on_ready could not be told
 	HoldDeadline    = "deadline"    // passed, or cannot be met
 	HoldChurn       = "churn"       // enough was replaced voluntarily within the hour
 	HoldPark        = "not_stopped" // too much, and the market does not stop it

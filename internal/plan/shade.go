@@ -50,7 +50,7 @@ func (w *world) mayShade(d *desk, m *Machine) bool {
 	now := w.in.Now
 	switch {
 	case d.p.Bidding.MaxStep <= 0 || known && !applies.Holds || w.pausedBy(d.p.Name) != nil || w.in.History.OpenBreaker(now) != nil:
-	case !m.Ready() || m.Adopted || m.Capacity != market.Spot || m.API == market.V2 || m.Renamed != "" || m.ID == "" || w.going[m.Name] || m.Leaving != nil:
+	case !m.Ready() || m.Adopted || m.Capacity != market.Spot || m.API == market.V2 || m.Renamed != "" || m.ID == "" || w.going[m.Name] || m.Leaving != nil || m.Drain != nil:
 	case m.Rebid != nil || m.RebidIgnored || now.Before(m.NoCutBefore) || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
 	case !m.Bid.Known() || !m.Storage.Known() || m.sureBid() != m.Bid || !w.offered(m) || !w.onDemand(m).Known():
 	default:

@@ -162,7 +162,7 @@ func (w *world) victims(machines []*Machine) []victim {
 			continue
 		}
 		v := victim{m: m, d: d}
-		if d != nil && slices.Contains(d.p.Protected, m.Name) {
+		if d != nil && d.protected(m, w.in.Now) {
 			v.protected = 1
 		}
 		out = append(out, v)

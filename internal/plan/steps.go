@@ -101,6 +101,18 @@ func (h *History) shift(step time.Duration) {
 		if m.Leaving != nil {
 			move(&m.Leaving.At)
 		}
+		move(m.Probe.moments()...)
+		move(m.Told.moments()...)
+		if m.Drain != nil {
+			move(&m.Drain.Since, &m.Drain.Wanted)
+			move(m.Drain.Asked.moments()...)
+		}
+		if m.Shield != nil {
+			move(&m.Shield.Since)
+			if step > 0 {
+				move(&m.Shield.Until)
+			}
+		}
 		if m.Rebid != nil {
 			move(&m.Rebid.At)
 		}

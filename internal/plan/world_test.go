@@ -319,6 +319,7 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 	if chance(t, "protects", 20) {
 		p.Protected = []string{nameOf(name, 0)}
 	}
+	drawDrain(t, &p)
 	return p
 }
 
@@ -399,6 +400,7 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 	}
 	m.RebidIgnored = chance(t, "ignored", 5)
 	m.API = pick(t, "api", market.V0, market.V0, market.V0, market.V2)
+	drawDraining(t, &m)
 	return m
 }
 
@@ -639,6 +641,10 @@ func clone(h History) History {
 		if m.Parked != nil {
 			p := *m.Parked
 			m.Parked = &p
+		}
+		if m.Drain != nil {
+			d := *m.Drain
+			m.Drain = &d
 		}
 	}
 	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)

@@ -83,6 +83,7 @@ func (p *filePolicy) build() Policy {
 			MaxTotal: p.Budget.MaxTotal.amount(),
 		},
 		ScaleDown: p.scaleDown(), StoppedTTL: p.StoppedTTL.v, Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
+		Ready: p.Ready.build(), OnReady: buildHook(&p.OnReady.Webhook, &p.OnReady.Command, &p.OnReady.Timeout), Drain: p.Drain.build(),
 		Protected: p.Protected.values(), Labels: p.Labels.items,
 		SSHKey: p.SSHKey.v, SSHKeyFile: p.SSHKeyFile.v, PasswordFile: p.PasswordFile.v,
 		CloudInit: p.CloudInit.v, CloudInitFile: p.CloudInitFile.v,

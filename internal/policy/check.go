@@ -154,6 +154,7 @@ func (d *decoder) checkPolicy(f *file, p *filePolicy, names map[string]int) {
 	d.checkMatch(&p.Match)
 	d.checkMoney(f, p)
 	d.checkBidding(p)
+	d.checkHooks(p)
 	d.checkProtected(f, p)
 	d.checkLabels(&p.Labels)
 	if p.CloudInit.set && p.CloudInitFile.set {

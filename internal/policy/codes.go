@@ -58,6 +58,7 @@ const (
 	CodeLabel        = "TD420"
 	CodeBidding      = "TD421"
 	CodeDemand       = "TD422"
+	CodeHook         = "TD430"
 )
 
 // CodeInfo explains one code to the person who meets it.
@@ -381,6 +382,12 @@ func Codes() []CodeInfo {
 			"A window needs an end (`for` or `until`); a signal needs `per_gpu` or `target_value`, and its target a `max`: what a number of the outside world can cost is yours to say. `step` and `reduce` belong to `range`, `username` to `password_file`, `webhook.listen` to `webhook.secret_file`.",
 			"target: {signals: [{prometheus: {url: \"http://127.0.0.1:9090\", query: sum(queue_depth)}, per_gpu: 100}]}",
 			"Add the part that the message names: here `max: 16`.",
+		},
+		{
+			CodeHook, "A probe or a hook without what it does",
+			"`ready` needs one of `tcp`, `http` and `ssh`; `on_ready` needs a `webhook` or a `command`, and a command is a list with a program in it.",
+			"ready: {deadline: 15m}",
+			"Say what is to be probed or called, for example `ready: {tcp: 22}` or `on_ready: {command: [/usr/local/bin/join]}`; or remove the section.",
 		},
 	}
 }

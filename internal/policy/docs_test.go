@@ -128,7 +128,7 @@ func kindOfType(t reflect.Type) string {
 		return "size"
 	case *share:
 		return "percentage, or machines"
-	case *texts:
+	case *texts, *words:
 		return "list of texts"
 	case *ports:
 		return "list of ports"

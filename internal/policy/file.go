@@ -123,6 +123,9 @@ type filePolicy struct {
 	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`
 	BootTimeout   duration         `yaml:"boot_timeout" jsonschema:"default=20m" min:"1ms" jsonschema_description:"A machine that does not run after this time is deleted and its host avoided."`
+	Ready         fileReady        `yaml:"ready" jsonschema_description:"What a machine must pass before it counts as delivered. Without it, to run is enough."`
+	OnReady       fileHook         `yaml:"on_ready" jsonschema_description:"Whom to call when a machine is ready."`
+	Drain         fileDrain        `yaml:"drain" jsonschema_description:"Whom to call, and how long to wait, before a running machine is given up that need not go at once."`
 	Protected     texts            `yaml:"protected" jsonschema_description:"Names of machines that are never removed voluntarily."`
 	Container     fileContainer    `yaml:"container" jsonschema_description:"For kind container: what its replicas get beside image, shape and ports."`
 	Labels        labels           `yaml:"labels" jsonschema_description:"Your own names and values, shown by explain and kept in the ledger's cycle reports."`

@@ -185,6 +185,9 @@ type Policy struct {
 	MinLifetime time.Duration `json:"min_lifetime,omitempty"`
 	// BootTimeout is how long a machine may take until it runs.
 	BootTimeout time.Duration     `json:"boot_timeout,omitempty"`
+	Ready       Ready             `json:"ready,omitzero"`
+	OnReady     Hook              `json:"on_ready,omitzero"`
+	Drain       Drain             `json:"drain,omitzero"`
 	Protected   []string          `json:"protected,omitempty"` // machine names never removed voluntarily
 	Labels      map[string]string `json:"labels,omitempty"`
 	// Run is what the replicas of a policy of kind container get.

@@ -27,6 +27,7 @@ type World struct {
 // first.
 func Step(w World, p policy.Policy, s plan.Shadow) (plan.Shadow, plan.ShadowReport, []plan.Intent) {
 	w.Look.Now = w.Look.Now.Round(0)
+	p.Ready, p.OnReady, p.Drain = policy.Ready{}, policy.Hook{}, policy.Drain{} // what does not exist is not probed, and nobody is asked
 	t := turn{World: w, p: p, s: s, h: books(w.History, &s)}
 	t.market = newMarket(&w, t.h.Machines)
 	if t.s.Since.IsZero() {

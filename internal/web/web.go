@@ -7,17 +7,23 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 // Options of the handler.
 type Options struct {
 	Gatherer prometheus.Gatherer
 	// Ready says why the daemon is not ready; nil when it is.
-	Ready   func() error
-	Version string
+	Ready func() error
+	// Machines are those of the last whole look, and their policies; false before it.
+	Machines func() ([]plan.Machine, []policy.Policy, bool)
+	Version  string
 }
 
-// Handler serves / /metrics and the health endpoints, for GET and HEAD only.
+// Handler serves / /metrics, the health endpoints and service discovery, for GET and
+// HEAD only.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 8}))
@@ -27,6 +33,7 @@ func Handler(o Options) http.Handler {
 	for _, p := range []string{"/-/ready", "/readyz"} {
 		mux.HandleFunc("GET "+p, o.ready)
 	}
+	mux.HandleFunc("GET /api/v1/sd", o.discover)
 	mux.HandleFunc("GET /{$}", o.landing)
 	return secured(mux)
 }
