@@ -61,6 +61,8 @@ type Call struct {
 	Code     int          // HTTP status, 0 without an answer
 	Duration time.Duration
 	Attempt  int // from 1
+	// Drift is how the answer departs from the form in which it was known.
+	Drift []market.Drift
 }
 
 // Reader asks the market and changes nothing.
@@ -86,7 +88,7 @@ func NewReader(o Options) (*Reader, error) {
 	side := func(name market.API, origin string, perSecond float64) *api {
 		return &api{
 			name: name, origin: origin, read: reads, write: writes, clk: o.Clock, pace: newPacer(o.Clock, perSecond), scrub: scrub,
-			readTime: o.ReadTimeout, writeTime: o.WriteTimeout, observe: o.Observe, agent: o.UserAgent, jitter: o.Jitter,
+			readTime: o.ReadTimeout, writeTime: o.WriteTimeout, observe: o.Observe, agent: o.UserAgent, jitter: o.Jitter, forms: contracts(),
 		}
 	}
 	return &Reader{

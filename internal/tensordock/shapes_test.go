@@ -139,11 +139,20 @@ func TestMachinesOfBothShapesDecode(t *testing.T) {
 }
 
 func TestAListOfMachinesIsWholeOrAnError(t *testing.T) {
-	const good = `{"status":"Running"}`
+	const good = `{"name":"n","status":"Running"}`
 	for body, want := range map[string]int{
 		`{"success":true}`: 0, `{"success":"true","virtualmachines":null}`: 0, `{"virtualmachines":{}}`: 0, `{"virtualmachines":[]}`: 0,
-		`{"success":true,"virtualmachines":{"a":` + good + `,"b":{}}}`: 2,
-		`{"virtualmachines":[{"id":"a"},{"id":"a"}]}`:                  1,
+		`{"success":true,"virtualmachines":{"a":` + good + `,"b":{}}}`:              2,
+		`{"virtualmachines":[{"id":"a","name":"n","status":"Running"},{"id":"a"}]}`: 1,
+		// What safety rests on is gone from all of them, or the list from its place.
+		`{"success":true,"virtualmachines":{"a":{"name":"n"},"b":{"name":"m"}}}`:    -1,
+		`{"virtualmachines":[{"id":"a","status":"Running"}]}`:                       -1,
+		`{"success":true,"machines":{"a":` + good + `}}`:                            -1,
+		`{"success":true,"virtualmachines":{"a":` + good + `},"next_page":2}`:       -1,
+		`{"success":true,"virtualmachines":{},"meta":{"has_more":true}}`:            -1,
+		`{"success":true,"virtualmachines":{"a":` + good + `},"next_page":null}`:    1,
+		`{"success":true,"virtualmachines":{"a":` + good + `},"has_more":"false"}`:  1,
+		`{"success":true,"virtualmachines":{"a":{"name":null,"status":"Running"}}}`: 1, // it says that it has none
 		`{}`: -1, `{"virtualmachines":"none"}`: -1, `{"virtualmachines":null}`: -1, `{"success":"maybe"}`: -1, `{"data":[]}`: -1,
 		`{"success":true,"virtualmachines":{"a":` + good + `,"b":"gone"}}`: -1,
 		`{"success":true,"virtualmachines":{"a":` + good + `,"b":null}}`:   -1,
@@ -261,7 +270,7 @@ func TestTextsThatAreNoUTF8AreCleanedOnTheirWayIn(t *testing.T) {
 	eq(t, "city", got[0].Location.City, "S\uFFFDo Paulo")
 	eq(t, "status", got[0].RawStatus, "Run\uFFFD")
 
-	f = answers(t, 200, "{\"hostnodes\":{\"h\":{\"location\":{\"city\":\"Z\xfcrich\"},\"specs\":{\"cpu\":{\"type\":\"E\xff\"}}}}}")
+	f = answers(t, 200, "{\"hostnodes\":{\"h\":{\"location\":{\"city\":\"Z\xfcrich\"},\"specs\":{\"gpu\":{},\"cpu\":{\"type\":\"E\xff\"}}}}}")
 	c, _ = client(t, f.URL)
 	hosts, err := c.Hosts(bg)
 	if err != nil || len(hosts) != 1 {

@@ -65,6 +65,7 @@ type api struct {
 	observe   func(Call)
 	agent     string
 	jitter    func() float64 // 0 up to 1
+	forms     map[string]*contract
 }
 
 // ask sends a read, a few times if it must, and decodes its answer.
@@ -111,8 +112,9 @@ func once[T any](ctx context.Context, a *api, q request, attempt int, decode fun
 	}
 	start := a.clk.Now()
 	ans, f := a.send(ctx, q)
+	var drift []market.Drift
 	if f == nil {
-		out, f = understand(q, ans, decode)
+		out, drift, f = understand(q, ans, decode, a.forms[q.op])
 	}
 	if f != nil {
 		f.after = ans.after
@@ -121,7 +123,7 @@ func once[T any](ctx context.Context, a *api, q request, attempt int, decode fun
 		f.after = orDefault(f.after, defaultPause)
 		a.pace.pause(f.after)
 	}
-	c := Call{API: a.name, Op: q.op, Code: ans.code, Duration: a.clk.Now().Sub(start), Attempt: attempt}
+	c := Call{API: a.name, Op: q.op, Code: ans.code, Duration: a.clk.Now().Sub(start), Attempt: attempt, Drift: drift}
 	if f != nil {
 		c.Class = f.class
 	}
@@ -133,16 +135,22 @@ func notSent(cause error) *failure {
 	return &failure{class: market.ClassUnavailable, text: "not sent: " + cause.Error(), cause: cause}
 }
 
-func understand[T any](q request, a answer, decode func(value) (T, error)) (out T, f *failure) {
+// understand judges an answer, notes how it departs from the form it was known in, and
+// decodes it. A read that has lost what safety rests on is not believed.
+func understand[T any](q request, a answer, decode func(value) (T, error), form *contract) (out T, drift []market.Drift, f *failure) {
 	v, f := judge(q, a)
 	if f != nil {
-		return out, f
+		return out, nil, f
 	}
+	drift = form.examine(v)
 	got, err := decode(v)
 	if err != nil {
-		return out, strange(q, err)
+		return out, append(drift, form.unreadable()), strange(q, err)
 	}
-	return got, nil
+	if err := gravest(drift); err != nil && !q.verb.writes() {
+		return out, drift, strange(q, err)
+	}
+	return got, drift, nil
 }
 
 // send makes one HTTP exchange and reads the whole answer.

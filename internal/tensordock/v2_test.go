@@ -74,7 +74,9 @@ func TestAnInstanceOfTheDocumentedV2ShapeDecodes(t *testing.T) {
 
 func TestAV2ListIsWholeOrAnError(t *testing.T) {
 	for body, want := range map[string]int{
-		`{"data":[]}`: 0, `{"data":{"instances":[]}}`: 0, `{"data":{"attributes":{"instances":[{"id":"a"}]}}}`: 1, `{"instances":[{"id":"a","status":"error","error":"no GPU"}]}`: 1,
+		`{"data":[]}`: 0, `{"data":{"instances":[]}}`: 0, `{"data":{"attributes":{"instances":[{"id":"a","attributes":{"name":"n","status":"running"}}]}}}`: 1,
+		`{"instances":[{"id":"a","name":"n","status":"error","error":"no GPU"}]}`: 1, `{"data":[{"id":"a","name":"n"}]}`: -1,
+		`{"data":[{"id":"a","name":"n","status":"running"}],"meta":{"pagination":{"next_cursor":"abc"}}}`: -1,
 		`{}`: -1, `{"data":{}}`: -1, `[]`: -1, `{"data":null}`: -1, `{"data":[{"id":"a"},{"name":"b"}]}`: -1, `{"data":["a"]}`: -1, `{"data":{"instances":"none"}}`: -1,
 	} {
 		f := answers(t, 200, body)
