@@ -76,5 +76,13 @@ func apiMetrics(reg prometheus.Registerer) func(tensordock.Call) {
 	}
 }
 
+// watched tells the canary of each call, too.
+func watched(observe func(tensordock.Call), canary *daemon.Canary) func(tensordock.Call) {
+	return func(c tensordock.Call) {
+		observe(c)
+		canary.Saw(c.API, c.Op, c.Class == "", c.Drift)
+	}
+}
+
 // grace is how long a write under way may go on after SIGTERM.
 const grace = 10 * time.Second

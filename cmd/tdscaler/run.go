@@ -74,25 +74,26 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	defer closeLedger(l, log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	canary := daemon.NewCanary(clock.System{})
 	var out daemon.Errands = &errands.Obliging{Clock: clock.System{}}
 	if connect == nil { // the machines are real
 		out = errands.New(errands.Options{Clock: clock.System{}})
 	}
 	defer out.Wait() // what is under way ends with ctx
 	if connect == nil {
-		connect = connector(clock.System{}, apiMetrics(reg))
+		connect = connector(clock.System{}, watched(apiMetrics(reg), canary))
 	}
-	d, err := newDaemon(cfg, l, reg, log, connect, out)
+	d, err := newDaemon(cfg, l, reg, log, connect, canary, out)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, d, cfg, l, reg, log, once)
 }
 
-func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error), out daemon.Errands) (*daemon.Daemon, error) {
+func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error), canary *daemon.Canary, out daemon.Errands) (*daemon.Daemon, error) {
 	return daemon.New(daemon.Options{
 		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connect, PauseFile: pauseFile(cfg), Grace: grace, Errands: out, Signals: signalReader(reg),
+		Connect: connect, PauseFile: pauseFile(cfg), Canary: canary, Grace: grace, Errands: out, Signals: signalReader(reg),
 	})
 }
 

@@ -104,7 +104,7 @@ func aloneOptions(cfg daemon.Config) control.AloneOptions {
 			if err := c.LoadCredentials(os.Getenv); err != nil {
 				return nil, err
 			}
-			return newDaemon(&c, l, prometheus.NewRegistry(), zap.NewNop(), connector(clock.System{}, nil), nil)
+			return newDaemon(&c, l, prometheus.NewRegistry(), zap.NewNop(), connector(clock.System{}, nil), nil, nil)
 		},
 	}
 }

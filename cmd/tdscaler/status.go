@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -64,6 +66,7 @@ func (t *table) status(s *control.Status, now time.Time) {
 	if s.Scaling.Meaning != "" {
 		t.row("scaling", "the market reads a request to scale as "+string(s.Scaling.Meaning)+", learnt "+stamp(s.Scaling.At))
 	}
+	t.drift(s.Drift)
 	t.stops(s, now)
 	t.gap()
 	t.standings(s.Policies)
@@ -83,6 +86,25 @@ func (t *table) shadows(all []plan.ShadowReport) {
 		s := &all[i]
 		t.row(s.Policy, s.Standing.Target, s.Standing.Ready, s.Standing.Booting, s.Rate, spent(s.Cost),
 			fmt.Sprintf("%.1f of %.1f", s.Delivered.Hours(), s.Wanted.Hours()), maybe(s.PerGPUHour()), s.Starts, s.Losses, stamp(s.Since))
+	}
+}
+
+// drift prints how TensorDock's answers departed from the form in which they are known.
+func (t *table) drift(all []daemon.DriftSeen) {
+	const most = 8
+	for i, d := range all {
+		if i == most {
+			t.row("answers", plural(len(all)-most, "more change")+"; --json has all")
+			return
+		}
+		text := d.Operation + ": " + d.Kind
+		if d.Field != "" {
+			text += " " + d.Field
+		}
+		if d.Stops != "" {
+			text += " (it stopped " + string(d.Stops) + ")"
+		}
+		t.row("answers", text+", in "+strconv.FormatUint(d.Answers, 10)+" answers, last at "+stamp(d.Last))
 	}
 }
 

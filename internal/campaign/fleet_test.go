@@ -213,6 +213,9 @@ func TestWhatAListHidesForAnHourIsNotBoughtAgain(t *testing.T) {
 		"all, after an answer was lost":      "lost:deploy:n2,empty:list:1:30s-60m",
 		"all, and asking does not work":      "empty:list:1:6m-60m,html200:get:1:6m-60m",
 		"what is new, for nine calls":        "stale=9:list:1:30s-60m",
+		"what its machines are called":       "lost:deploy:n2,drop=name:list:1:30s-60m",
+		"where the machines stand in it":     "lost:deploy:n2,drop=virtualmachines:list:1:30s-60m",
+		"half of it, on another page":        "lost:deploy:n2,partial:list:1:30s-60m,more:list:1:30s-60m",
 		"half of it, while it is being sold": "lost:deploy:0.3,partial:list:0.5:0s-60m,stale:list:0.3:0s-60m",
 	} {
 		w := newWorld(t, plot{config: eight("0.60", ""), faults: faults, sim: simulator.Options{Scenario: field(3), Boot: sure()}})

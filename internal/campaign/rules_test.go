@@ -507,8 +507,10 @@ func (w *world) reserved(r *plan.Report, h *plan.History) {
 // replayed: the recorded input gives the recorded plan, whatever the order of its lists.
 func (w *world) replayed(r *plan.Report) {
 	p := r.Plan
-	// That the ledger cannot be written is no part of the decision: it is said beside it.
-	p.Holds = slices.DeleteFunc(slices.Clone(p.Holds), func(h plan.Hold) bool { return h.Reason.Code == plan.HoldLedger })
+	// That the ledger cannot be written, or answers have changed, is no part of the decision: it is said beside it.
+	p.Holds = slices.DeleteFunc(slices.Clone(p.Holds), func(h plan.Hold) bool {
+		return h.Reason.Code == plan.HoldLedger || h.Reason.Code == plan.HoldContract
+	})
 	if len(p.Holds) == 0 {
 		p.Holds = nil
 	}

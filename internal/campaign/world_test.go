@@ -64,6 +64,7 @@ type world struct {
 	dir     string
 	reg     *prometheus.Registry
 	ledger  *ledger.Ledger
+	canary  *daemon.Canary
 	daemon  *daemon.Daemon
 	log     syncBuffer
 	stop    context.CancelFunc
@@ -179,7 +180,7 @@ func (w *world) looks() { w.scanAt = w.clock.Now() }
 // or may not be able to delete it, and the operations where they are.
 func blind(kind, op string) bool {
 	switch kind {
-	case "string_success", "string_numbers", "singular", "202", "no_gpu_count":
+	case "string_success", "string_numbers", "singular", "202", "no_gpu_count", "extra":
 		return false
 	}
 	switch op {
@@ -268,7 +269,9 @@ func (w *world) start() {
 	if w.quiet {
 		core = zapcore.NewNopCore()
 	}
+	w.canary = daemon.NewCanary(w.clock)
 	w.daemon, err = daemon.New(daemon.Options{
+		Canary: w.canary,
 		Config: c, Ledger: w.ledger, Credentials: credentials.New(filepath.Join(w.dir, "credentials")), Clock: its,
 		Log: zap.New(core), Registerer: w.reg, Connect: w.connect(its), Report: w.report, Grace: time.Second,
 		PauseFile: filepath.Join(w.dir, "pause"),
@@ -328,6 +331,8 @@ func (w *world) reload(confirmed bool) error {
 func (w *world) connect(c clock.Clock) func(daemon.Config) (daemon.Market, error) {
 	return func(cfg daemon.Config) (daemon.Market, error) {
 		o := tensordock.Options{Key: cfg.Key, Token: cfg.Token, MarketplaceRPS: cfg.Set.TensorDock.MarketplaceRPS, Clock: c, Transport: w.wire, Jitter: w.plot.jitter}
+		canary := w.canary
+		o.Observe = func(c tensordock.Call) { canary.Saw(c.API, c.Op, c.Class == "", c.Drift) }
 		if cfg.Set.Daemon.Mode != policy.Live {
 			r, err := tensordock.NewReader(o)
 			return daemon.Market{Reader: r}, err

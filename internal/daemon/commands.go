@@ -62,6 +62,9 @@ type Status struct {
 	Balance market.Balance `json:"balance"`
 	// Shadows are the policies that are decided and never acted on.
 	Shadows []plan.ShadowReport `json:"shadows,omitempty"`
+	// Drift is how TensorDock's answers departed from the form in which they are known,
+	// since the daemon started.
+	Drift []DriftSeen `json:"contract_drift,omitempty"`
 }
 
 // Status tells where things stand after the last cycle.
@@ -73,7 +76,7 @@ func (d *Daemon) Status() (Status, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := StatusAfter(&d.config, &d.last, &h, d.o.Clock.Now())
-	s.Reload, s.NextAt = d.reload, d.next
+	s.Reload, s.NextAt, s.Drift = d.reload, d.next, d.o.Canary.all()
 	if err := d.o.Ledger.Trouble(); err != nil {
 		s.Unwritable = err.Error()
 	}

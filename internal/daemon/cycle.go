@@ -68,6 +68,9 @@ func (t *turn) finish(err error) error {
 			t.r.Problem = err.Error()
 		}
 	}
+	if t.looked {
+		t.r.Plan.Holds = append(slices.Clip(t.r.Plan.Holds), t.o.Canary.holds()...)
+	}
 	if trouble := t.o.Ledger.Trouble(); t.looked && trouble != nil {
 		t.r.Plan.Holds = append(slices.Clip(t.r.Plan.Holds), unwritable(trouble))
 	}
@@ -399,7 +402,9 @@ func (t *turn) carryOut(ctx context.Context, act *actuator.Actuator, in *plan.In
 // publish hands the report to everybody who projects it.
 func (d *Daemon) publish(r plan.Report) {
 	d.metrics.report(&r, d.o.Ledger)
+	d.metrics.contract(d.o.Canary)
 	d.logReport(&r)
+	d.logDrift()
 	d.mu.Lock()
 	d.last = r
 	if r.Input.Snapshot.Instances.Complete {
@@ -435,6 +440,14 @@ func (d *Daemon) logResult(cycle uint64, a plan.Action, res actuator.Result) {
 		return
 	}
 	d.o.Log.Info("action done", f...)
+}
+
+// logDrift tells once of each way in which the market's answers have changed.
+func (d *Daemon) logDrift() {
+	for _, s := range d.o.Canary.news() {
+		d.o.Log.Warn("TensorDock's answers have changed their form", zap.String("api", string(s.API)), zap.String("operation", s.Operation),
+			zap.String("kind", s.Kind), zap.String("field", s.Field), zap.String("stops", string(s.Stops)))
+	}
 }
 
 // logReport writes what changed: events always, plans in a dry run, holds when

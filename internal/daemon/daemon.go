@@ -34,7 +34,7 @@ type Market struct {
 	Writer actuator.Writer
 }
 
-// Options of a Daemon. All but Signals, Errands, PauseFile, Report and Grace are needed.
+// Options of a Daemon. All but Signals, Errands, PauseFile, Canary, Report and Grace are needed.
 type Options struct {
 	Config      Config
 	Ledger      *ledger.Ledger
@@ -49,6 +49,8 @@ type Options struct {
 	Signals Signals
 	// PauseFile stops all writes while it exists; "" is none.
 	PauseFile string
+	// Canary, if set, is told of every answer by whoever connects.
+	Canary *Canary
 	// Report, if set, is called with every report after it was recorded.
 	Report func(plan.Report)
 	// Errands, if set, probes machines and calls hooks; a dry run does neither.
@@ -191,7 +193,7 @@ func (d *Daemon) composed() (Config, Market, uint64) {
 
 // gate is the gate of a cycle that began under the given generation.
 func (d *Daemon) gate(generation uint64) *gate {
-	return &gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, outdated: func() bool {
+	return &gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, canary: d.o.Canary, outdated: func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return d.generation != generation

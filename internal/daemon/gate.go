@@ -32,6 +32,8 @@ type gate struct {
 	late func() bool
 	// operator lets deletions through pauses: the destroy command.
 	operator bool
+	// canary knows which of the market's answers have lost what safety rests on.
+	canary *Canary
 	// dryRun says whether a reload has made it one since.
 	dryRun func() bool
 }
@@ -58,6 +60,9 @@ func (g *gate) Allow(a plan.Action) error {
 	}
 	if paused, err := fileExists(g.pauseFile); err != nil || paused {
 		return errors.Join(fmt.Errorf("%w: the pause file %s exists", ErrGate, g.pauseFile), err)
+	}
+	if why := g.canary.forbids(a); why != "" {
+		return fmt.Errorf("%w: %s", ErrGate, why)
 	}
 	h, err := g.ledger.History()
 	if err != nil {

@@ -66,6 +66,7 @@ type metrics struct {
 	pods      *prometheus.GaugeVec
 	alarms    *prometheus.GaugeVec
 	scaling   *prometheus.GaugeVec
+	contracts contractMetrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -150,6 +151,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.errands, m.wasted, m.machines, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.demand.register(reg)
+	m.contracts = newContractMetrics()
+	reg.MustRegister(m.contracts.drift, m.contracts.stops)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
 	m.start()
 	return m

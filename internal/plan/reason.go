@@ -51,6 +51,7 @@ const (
 	HoldOrphan      = "policy_not_in_file"
 	HoldShadow      = "policy_is_shadow"  // and has machines from before
 	HoldLedger      = "ledger_unwritable" // the daemon's own, where nothing can be put on record
+	HoldContract    = "contract_drift"    // the daemon's own, where answers have lost what safety rests on
 	HoldAsking      = "asking"
 	HoldProbe       = "waiting_for_probe"
 	HoldDraining    = "draining"

@@ -45,6 +45,9 @@ const (
 	faultSingular      = "singular"       // get/single as the old documentation has it
 	faultBadBalance    = "bad_balance"    // balance is value, default 0
 	faultNoBalance     = "no_balance"
+	faultDrop          = "drop"  // a member (value, default name) is gone from whatever had it
+	faultExtra         = "extra" // every thing listed has one more member (value, default novelty)
+	faultMore          = "more"  // the list says that there are more pages
 
 	faultPriceMove = "price_move" // rivals come right after an accepted validation, for value, default 30m
 	faultNeverUp   = "never_up"   // the machine deployed, or any replica of the container, never comes up
@@ -70,6 +73,8 @@ func FaultKinds() map[string]string {
 		faultPriceMove: "rivals come right after an accepted validation (=duration)", faultNeverUp: "the machine never comes up",
 		faultNoID:    "a container's id is not told",
 		faultRenamed: "the owner renames a machine (=name)",
+		faultDrop:    "a member is gone from every thing (=member)", faultExtra: "every thing listed has a new member (=member)",
+		faultMore: "a list says that it goes on, on another page",
 	}
 }
 

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -116,6 +117,18 @@ var editors = map[string]func(root object, value, op string){
 		}
 		root["balance"] = json.Number(value)
 	},
+	faultDrop: func(root object, value, _ string) { dropDeep(root, cmp.Or(value, "name")) },
+	faultExtra: func(root object, value, op string) {
+		editList(root, op, func(es []entry) []entry {
+			for _, e := range es {
+				if v, is := e.value.(object); is {
+					v[cmp.Or(value, "novelty")] = "new"
+				}
+			}
+			return es
+		})
+	},
+	faultMore: func(root object, _, _ string) { root["has_more"] = true },
 	faultNoBalance: func(root object, _, _ string) {
 		delete(root, "balance")
 		delete(root, "hourly_cost")
@@ -193,6 +206,21 @@ func duplicate(es []entry) []entry {
 		twin.value = v
 	}
 	return append(es, twin)
+}
+
+// dropDeep takes a member out of every object that has it.
+func dropDeep(v any, key string) {
+	switch v := v.(type) {
+	case object:
+		delete(v, key)
+		for _, inner := range v {
+			dropDeep(inner, key)
+		}
+	case []any:
+		for _, inner := range v {
+			dropDeep(inner, key)
+		}
+	}
 }
 
 // setDeep sets every text under a key, however deep.
