@@ -154,16 +154,16 @@ func (c *Canary) forbids(a plan.Action) string {
 
 // stopsAction says whether an action rests on what has been lost.
 //
-//	stop     deploy  rebid  delete  through v2
-//	writes   stops   stops  stops   stops
-//	growth   stops   stops
-//	v2                              stops
+//	stop     deploy, rebid, start, scale  delete, stop  anything through v2
+//	writes   stops                        stops         stops
+//	growth   stops
+//	v2                                                  stops
 func stopsAction(s market.Stop, a plan.Action) bool {
 	switch s {
 	case market.StopWrites:
 		return true
 	case market.StopGrowth:
-		return a.Kind != plan.Delete
+		return a.Kind != plan.Delete && a.Kind != plan.Stop
 	case market.StopV2:
 		return a.API == market.V2
 	}

@@ -29,6 +29,8 @@ type contract struct {
 	stops market.Stop
 	// whole: a list that says it goes on elsewhere is not whole.
 	whole bool
+	// noIDs: its things are known by a member, and not by an id.
+	noIDs bool
 
 	index map[string]int // a known member -> the need it serves, or -1
 }
@@ -98,7 +100,7 @@ func (d *drifting) walk(c *contract, v value) {
 			continue
 		}
 		d.things++
-		if id == "" {
+		if id == "" && !c.noIDs {
 			d.noID++
 		}
 		d.look(c, thing, "")
@@ -285,6 +287,12 @@ func contracts() map[string]*contract {
 			inner: map[string]*contract{"specs": {
 				known: []string{"restrictions"}, needs: []need{vital("gpu", "gpus"), expected("cpu"), expected("ram"), expected("storage")},
 			}},
+		},
+		"list replicas": {
+			things: func(v value) iter.Seq2[string, value] { return v.get("result", "replicas").entries() }, noIDs: true, whole: true,
+			around: []string{"success", "result", "replicas", "message", "error"}, stops: market.StopGrowth,
+			known: strings.Fields("id ip ip_address external_ports internal_ports hostnode_uptime_url"),
+			needs: []need{expected("vm_uuid"), expected("rate_hourly")},
 		},
 		"balance": {
 			known: []string{"success", "hourly_cost", "currency", "message"}, needs: []need{expected("balance")},

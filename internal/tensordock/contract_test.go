@@ -25,6 +25,7 @@ func TestRecordedAndDocumentedAnswersKeepTheirContracts(t *testing.T) {
 		"v0_docs_list.json": "list machines", "v0_docs_hostnodes.json": "list hosts", "v0_hostnode_record_southfield.json": "list hosts",
 		"v0_docs_billing_balance.json": "balance", "v0_docs_deploy_single.json": "deploy", "v2_docs_instances_list_a.json": "list instances",
 		"v2_docs_instances_list_b.json": "list instances", "v2_observed_instances_list_flat.json": "list instances",
+		"v0_docs_container_replicas.json": "list replicas",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := payload(t, name)
@@ -56,6 +57,8 @@ func TestADepartureFromTheContractIsNamedAndStopsWhatRestsOnIt(t *testing.T) {
 		{"list instances", `{"data":[{"id":"a","attributes":{"name":"n","mood":1}}]}`, []market.Drift{unknown("mood"), lacking("status", market.StopV2)}},
 		{"list hosts", `{"hostnodes":{"h":{"specs":{"cpu":{},"ram":{},"storage":{},"tpu":{}}}}}`, []market.Drift{unknown("specs.tpu"), lacking("specs.gpu", market.StopGrowth)}},
 		{"list hosts", `{"h":{"specs":{"gpu":{},"cpu":{},"ram":{}}}}`, []market.Drift{lacking("specs.storage", "")}},
+		{"list replicas", `{"result":[{"vm_uuid":"a","rate_hourly":1},{"vm_uuid":"b"}]}`, []market.Drift{lacking("rate_hourly", "")}},
+		{"list replicas", `{"result":[],"has_more":true}`, []market.Drift{unknown("has_more"), {Kind: market.DriftUnknown, Field: "(a next page)", Stops: market.StopGrowth}}},
 		{"balance", `{"success":true,"hourly_cost":1}`, []market.Drift{lacking("balance", "")}},
 		{"deploy", `{"success":true,"machine":"x"}`, []market.Drift{unknown("machine"), lacking("server", "")}},
 	} {
