@@ -23,6 +23,8 @@ type Writer interface {
 	// release.
 	StopInstance(ctx context.Context, id string) error
 	StartInstance(ctx context.Context, id string) error
+	// ModifyInstance changes a stopped machine's size, through v2.
+	ModifyInstance(ctx context.Context, id string, model market.GPUModel, s market.Shape) error
 	// ValidateExisting validates a new bid for a machine we have. It counts as a
 	// write because it may apply the bid.
 	ValidateExisting(ctx context.Context, id string, bid market.Rate) (market.Verdict, error)
@@ -111,6 +113,8 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 			}
 			return a.writer.Stop(ctx, act.Instance, act.Release)
 		})
+	case plan.Modify:
+		return a.ask(in, func() error { return a.writer.ModifyInstance(ctx, act.Instance, act.Model, act.Shape) })
 	case plan.Start:
 		return a.ask(in, func() error {
 			if act.API == market.V2 {

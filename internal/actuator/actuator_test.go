@@ -94,6 +94,10 @@ func (s *stage) Stop(ctx context.Context, _ string, release bool) error {
 
 func (s *stage) Start(ctx context.Context, _ string) error { return s.send(ctx, "START") }
 
+func (s *stage) ModifyInstance(ctx context.Context, _ string, _ market.GPUModel, _ market.Shape) error {
+	return s.send(ctx, "RESIZE")
+}
+
 func (s *stage) StopInstance(ctx context.Context, _ string) error { return s.send(ctx, "STOP V2") }
 
 func (s *stage) StartInstance(ctx context.Context, _ string) error { return s.send(ctx, "START V2") }

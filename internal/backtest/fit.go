@@ -26,7 +26,7 @@ func Fit(s policy.Set, target int, models []market.GPUModel) (policy.Set, error)
 		if len(s.Policies) > 1 {
 			p.Deadline = policy.Deadline{}
 		}
-		p.ScaleDown = policy.DeleteSurplus // machines of a tape cannot be stopped
+		p.ScaleDown, p.Resize = policy.DeleteSurplus, policy.KeepShape // machines of a tape cannot be stopped
 		byModel := policy.Match{GPUModels: old.GPUModels, PreferOrder: old.PreferOrder, Deny: policy.Deny{GPUModels: old.Deny.GPUModels}}
 		if Wants(byModel, models) {
 			p.Match = byModel

@@ -512,6 +512,11 @@ func (m *Market) StopInstance(context.Context, string) error { return runsOrEnds
 // StartInstance implements actuator.Writer.
 func (m *Market) StartInstance(context.Context, string) error { return runsOrEnds("start") }
 
+// ModifyInstance implements actuator.Writer.
+func (m *Market) ModifyInstance(context.Context, string, market.GPUModel, market.Shape) error {
+	return runsOrEnds("modify")
+}
+
 func runsOrEnds(op string) error {
 	return &market.Error{Op: op, Class: market.ClassRefused, Detail: "a machine of a tape runs or ends"}
 }

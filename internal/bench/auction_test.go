@@ -157,6 +157,10 @@ func (r *room) Start(ctx context.Context, id string) error {
 	return r.write(ctx, id, func() error { return r.engine.Start(id) })
 }
 
+func (r *room) ModifyInstance(ctx context.Context, id string, model market.GPUModel, s market.Shape) error {
+	return r.write(ctx, id, func() error { return r.engine.Modify(id, model, s) })
+}
+
 func (r *room) StopInstance(ctx context.Context, id string) error { return r.Stop(ctx, id, false) }
 
 func (r *room) StartInstance(ctx context.Context, id string) error { return r.Start(ctx, id) }

@@ -300,6 +300,8 @@ func kindOf(op string) plan.ActionKind {
 		return plan.Deploy
 	case strings.HasSuffix(op, "/stop"), strings.Contains(op, "/stop/"):
 		return plan.Stop
+	case strings.HasPrefix(op, "PUT ") && strings.HasSuffix(op, "/modify"):
+		return plan.Modify
 	case strings.HasSuffix(op, "/start"), strings.Contains(op, "/start/"):
 		return plan.Start
 	case strings.Contains(op, "/modify/"), strings.Contains(op, "/validate/existing"):

@@ -147,6 +147,16 @@ func (f *fake) Stop(_ context.Context, id string, release bool) error {
 
 func (f *fake) Start(_ context.Context, id string) error { return f.set(id, market.StatusRunning) }
 
+func (f *fake) ModifyInstance(_ context.Context, id string, _ market.GPUModel, s market.Shape) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note("modify %s", id)
+	m := f.machines[id]
+	m.Shape = s
+	f.machines[id] = m
+	return nil
+}
+
 func (f *fake) StopInstance(ctx context.Context, id string) error { return f.Stop(ctx, id, false) }
 
 func (f *fake) StartInstance(ctx context.Context, id string) error { return f.Start(ctx, id) }

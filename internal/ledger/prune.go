@@ -163,7 +163,7 @@ func (tx *Tx) usedIntents() map[uint64]bool {
 			used[m.Rebid.Intent] = true
 		}
 		if m.Parked != nil {
-			used[m.Parked.Intent], used[m.Parked.Start] = true, true
+			used[m.Parked.Intent], used[m.Parked.Start], used[m.Parked.Modify] = true, true, true
 		}
 	}
 	return used

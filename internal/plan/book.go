@@ -89,6 +89,8 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 		return in, beginStop(h, a, &in)
 	case Start:
 		return in, beginStart(h, a, caps, &in)
+	case Modify:
+		return in, beginModify(h, a, caps, &in)
 	}
 	return in, fmt.Errorf("begin: no such action %q", a.Kind)
 }
@@ -103,7 +105,7 @@ func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
 	}
 	in.Reserved = max(a.Rate, min(a.Reserve, bound.room))
 	m := Machine{
-		Name: in.Machine, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
+		Name: in.Machine, Asked: a.Asked, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
 		Capacity: a.Capacity, Host: a.Host, Location: a.Location, Model: a.Model, Shape: a.Shape,
 		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports, Replaces: a.Replaces, Instant: a.Instant,
 		OrderedAt: in.At, MeteredAt: in.At, DeployIntent: in.ID,
@@ -183,7 +185,7 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		if in.Reason.Code == ReasonOverTarget || in.Reason.Code == ReasonSpotReady || in.Reason.Code == ReasonMigrated {
 			h.scaled(in.Policy, now)
 		}
-	case Stop, Start: // a look must show it
+	case Stop, Start, Modify: // a look must show it
 		h.scaled(in.Policy, now)
 	case Rebid:
 		// Accepted is not applied: a look must show the new bid.
@@ -249,7 +251,7 @@ func Refuse(h *History, s policy.Safety, in *Intent, class market.Class, detail 
 		}
 	case Delete:
 		m.Leaving = nil
-	case Stop, Start:
+	case Stop, Start, Modify:
 		refusePark(m, in, s, now)
 	}
 }

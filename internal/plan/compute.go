@@ -234,7 +234,7 @@ func (w *world) count(d *desk) {
 			d.st.Leaving += d.gpus(m)
 		case m.parked():
 			d.st.Parked += d.gpus(m)
-		case m.starting():
+		case m.returning():
 			d.st.Booting += d.gpus(m)
 		case m.Parked != nil: // goes on running until a look shows it stopped
 			d.st.Leaving += d.gpus(m)
@@ -294,7 +294,7 @@ func (w *world) reserve(d *desk, r market.Rate) {
 
 // finish puts the plan in order, cuts it to what one cycle may do, and adds up.
 func (w *world) finish() Plan {
-	order := map[ActionKind]int{Delete: 0, Stop: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Start: 2, Deploy: 3, ContainerDeploy: 3}
+	order := map[ActionKind]int{Delete: 0, Stop: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Modify: 2, Start: 2, Deploy: 3, ContainerDeploy: 3}
 	rank := func(a *Action) int {
 		if a.Reason.Code == ReasonPriceFell { // it can wait
 			return len(order)
@@ -323,7 +323,7 @@ func (w *world) finish() Plan {
 			if delta = 0; a.Release {
 				delta = a.Storage.Sub(a.Rate)
 			}
-		case Rebid, Start:
+		case Rebid, Start, Modify:
 			delta = a.Rate.Sub(w.in.History.Machine(a.Machine).Reserved)
 		}
 		change[a.Policy] = change[a.Policy].Add(delta)

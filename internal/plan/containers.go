@@ -19,7 +19,7 @@ const (
 
 // ActionKinds lists every kind of action.
 func ActionKinds() []ActionKind {
-	return []ActionKind{Deploy, Rebid, Delete, Stop, Start, ContainerDeploy, ContainerScale, ContainerStop}
+	return []ActionKind{Deploy, Rebid, Delete, Stop, Start, Modify, ContainerDeploy, ContainerScale, ContainerStop}
 }
 
 // KindsFor are the kinds of action that a policy's kind comes with.
@@ -27,7 +27,7 @@ func KindsFor(k policy.Kind) []ActionKind {
 	if k == policy.Container {
 		return []ActionKind{ContainerDeploy, ContainerScale, ContainerStop}
 	}
-	return []ActionKind{Deploy, Rebid, Delete, Stop, Start}
+	return []ActionKind{Deploy, Rebid, Delete, Stop, Start, Modify}
 }
 
 // Ends says whether the action ends a bill, and so may pass where growth may not.

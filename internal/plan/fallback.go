@@ -156,7 +156,9 @@ func (w *world) growBoth(d *desk) {
 		}
 	}
 	if need <= 0 && lack <= 0 {
-		w.migrate(d)
+		if !w.resize(d) {
+			w.migrate(d)
+		}
 		return
 	}
 	if !w.mayGrow(d, max(need, lack)) {

@@ -48,6 +48,10 @@ type Machine struct {
 	Location market.Location `json:"location,omitzero"`
 	Model    market.GPUModel `json:"gpu_model,omitempty"`
 	Shape    market.Shape    `json:"shape"`
+	// Asked is what its policy asked for when it was ordered; zero where it was adopted.
+	Asked market.Shape `json:"asked_shape,omitzero"`
+	// NoModify: it could not be resized.
+	NoModify bool `json:"no_modify,omitempty"`
 
 	// Bid is the spot bid last agreed or read back: whole machine, compute only.
 	Bid market.Maybe[market.Rate] `json:"bid_usd_hour,omitzero"`

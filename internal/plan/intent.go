@@ -82,6 +82,8 @@ const (
 	EventNotParked    EventKind = "not_parked"    // asked to stop, and goes on
 	EventStarted      EventKind = "started"       // runs again
 	EventNotStarted   EventKind = "not_started"   // asked to start, and does not
+	EventResized      EventKind = "resized"       // has its new size, as a look shows
+	EventNotResized   EventKind = "not_resized"   // asked to change its size, and did not
 	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
 	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's; or does again
 	EventReplicas     EventKind = "replicas"      // a container has another number of them
@@ -122,7 +124,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
-		EventClosed, EventClock, EventBill, EventParked, EventNotParked, EventStarted, EventNotStarted,
+		EventClosed, EventClock, EventBill, EventParked, EventNotParked, EventStarted, EventNotStarted, EventResized, EventNotResized,
 		EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
 		EventWasted, EventHook, EventHookFailed, EventVeto, EventDrain,
 	}

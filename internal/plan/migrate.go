@@ -110,7 +110,7 @@ func (w *world) worth(m *Machine) market.Rate {
 // pays says whether moving to an offer saves enough; anything does where nothing is
 // replaced.
 func (g *growth) pays(c *candidate) bool {
-	if g.replaces == nil {
+	if g.replaces == nil || g.drift != "" {
 		return true
 	}
 	if c.host.ID == g.replaces.Host || c.weighted >= g.worth {

@@ -247,8 +247,11 @@ func (w *world) grow(d *desk) {
 		return
 	}
 	need := d.need + w.surge(d)
+	w.resizeParked(d)
 	if need <= 0 {
-		w.migrate(d)
+		if !w.resize(d) {
+			w.migrate(d)
+		}
 		return
 	}
 	if !w.mayGrow(d, need) {
@@ -501,6 +504,7 @@ type growth struct {
 	// replaces is the machine that moves, worth what it really costs.
 	replaces *Machine
 	worth    market.Rate
+	drift    string // what it lacks, where that is why it is replaced
 }
 
 func (g *growth) run() {
@@ -590,7 +594,7 @@ func (g *growth) deploy(c *candidate) bool {
 	a := Action{
 		Kind: Deploy, Policy: p.Name, Host: c.host.ID, Location: c.host.Location, Model: c.gpu.Model, Shape: c.shape,
 		Capacity: g.d.buying, Bid: c.bid, Storage: c.storage, Rate: c.price, Reserve: p.CeilingOf(g.d.buying, p.Shape.GPUs),
-		Reason: g.reason(c), Replaces: g.replaced(),
+		Reason: g.reason(c), Replaces: g.replaced(), Asked: p.Shape,
 	}
 	var ok bool
 	if c.ready != nil {
@@ -624,6 +628,9 @@ func (g *growth) replaced() string {
 
 func (g *growth) reason(c *candidate) Reason {
 	d, n := g.d, g.d.p.Shape.GPUs
+	if g.drift != "" {
+		return Reason{ReasonResize, fmt.Sprintf("in the place of %s, which %s", g.replaces.Name, g.drift)}
+	}
 	if g.replaces != nil {
 		return Reason{ReasonMigrate, fmt.Sprintf("%s a GPU instead of the %s of %s, which goes when this one runs",
 			c.price.PerGPU(n), g.replaces.Reserved.PerGPU(n), g.replaces.Name)}

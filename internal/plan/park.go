@@ -35,17 +35,28 @@ type Parked struct {
 	// Rate is what it costs when it runs.
 	Rate market.Rate `json:"rate_usd_hour"`
 	// Start is the intent of a start that no look has confirmed yet; 0 if there is none.
-	Start    uint64    `json:"start,omitempty"`
-	StartAt  time.Time `json:"start_at,omitzero"`
-	Failures int       `json:"failures,omitempty"`
-	Until    time.Time `json:"until,omitzero"` // not started before, after failures
+	Start   uint64    `json:"start,omitempty"`
+	StartAt time.Time `json:"start_at,omitzero"`
+	// Resize: it is stopped to become To, and started again when it is. Modify is the
+	// intent of that; 0 if there is none.
+	Resize   bool         `json:"resize,omitempty"`
+	To       market.Shape `json:"to,omitzero"`
+	Modify   uint64       `json:"modify,omitempty"`
+	ModifyAt time.Time    `json:"modify_at,omitzero"`
+	Failures int          `json:"failures,omitempty"`
+	Until    time.Time    `json:"until,omitzero"` // not started before, after failures
 }
 
-// parked says whether the machine stands stopped on purpose.
-func (m *Machine) parked() bool { return m.Parked != nil && m.Parked.Done && m.Parked.Start == 0 }
+// parked says whether the machine stands stopped because it is too much.
+func (m *Machine) parked() bool {
+	return m.Parked != nil && m.Parked.Done && m.Parked.Start == 0 && !m.Parked.Resize
+}
 
-// starting says whether a parked machine was asked to start.
-func (m *Machine) starting() bool { return m.Parked != nil && m.Parked.Start != 0 }
+// returning says whether a machine that was stopped will run again without another
+// decision.
+func (m *Machine) returning() bool {
+	return m.Parked != nil && (m.Parked.Start != 0 || m.Parked.Resize)
+}
 
 // byUs says whether it is our doing that the machine delivers nothing, or soon will not.
 func (m *Machine) byUs() bool { return m.Leaving != nil || m.Parked != nil }
@@ -152,13 +163,16 @@ func beginStop(h *History, a Action, in *Intent) error {
 		m.Spared++
 	}
 	m.Parked = &Parked{Intent: in.ID, Release: a.Release, At: in.At, Rate: m.Reserved}
+	if a.Resize {
+		m.Parked.Resize, m.Parked.To = true, a.Shape
+	}
 	return nil
 }
 
 // beginStart reserves what the machine may cost when it runs.
 func beginStart(h *History, a Action, caps Caps, in *Intent) error {
 	m := h.Machine(in.Machine)
-	if m == nil || !m.parked() || m.Leaving != nil {
+	if m == nil || m.Parked == nil || !m.Parked.Done || m.Parked.Start != 0 || m.Parked.Modify != 0 || m.Leaving != nil {
 		return fmt.Errorf("start %s: %w", in.Machine, ErrStale)
 	}
 	bound := caps.room(h.position(a.Policy, &caps, in.At))
@@ -171,13 +185,16 @@ func beginStart(h *History, a Action, caps Caps, in *Intent) error {
 	return nil
 }
 
-// refusePark books a definite no to a stop or a start. It is asked for again later,
-// after a pause that doubles.
+// refusePark books a definite no to a stop, a change of size or a start. A start is
+// asked for again later, after a pause that doubles.
 func refusePark(m *Machine, in *Intent, s policy.Safety, now time.Time) {
 	switch {
 	case m.Parked == nil:
 	case in.Kind == Stop && m.Parked.Intent == in.ID:
+		m.NoModify = m.NoModify || m.Parked.Resize
 		m.Parked, m.NoParkBefore = nil, now.Add(s.BackoffMin)
+	case in.Kind == Modify && m.Parked.Modify == in.ID:
+		m.Parked.notResized(m)
 	case in.Kind == Start && m.Parked.Start == in.ID:
 		m.Parked.notStarted(m, s, now)
 	}
@@ -212,8 +229,11 @@ func (o *observer) parking(m *Machine) {
 		m.Reserved = m.parkedRate()
 		e := o.emit(EventParked, m, "%s; it costs %s like this", m.Status, m.Reserved)
 		e.Intent, e.State = p.Intent, IntentConfirmed
-	case stopped && p.Start == 0:
+	case stopped && p.Modify != 0:
+		o.resizing(m)
+	case stopped && p.Start == 0 && !p.Resize:
 		m.Reserved = m.parkedRate()
+	case stopped && p.Start == 0:
 	case stopped:
 		if p.Looks++; o.overdue(p.Looks, p.StartAt) {
 			e := o.emit(EventNotStarted, m, "after %d looks it is still %s", p.Looks, m.Status)
@@ -230,6 +250,7 @@ func (o *observer) parking(m *Machine) {
 		if p.Looks++; o.overdue(p.Looks, p.At) {
 			e := o.emit(EventNotParked, m, "after %d looks it is still %s", p.Looks, m.Status)
 			e.Intent, e.State = p.Intent, IntentFailed
+			m.NoModify = m.NoModify || p.Resize
 			m.Parked, m.NoParkBefore = nil, o.l.Now.Add(o.l.Safety.BackoffMin)
 		}
 	}

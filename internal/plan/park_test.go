@@ -226,3 +226,89 @@ func TestStoppingOnPurposeIsNoFailureOfTheHost(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// growing is a world whose one on-demand machine was ordered for less than is wanted.
+func growing(t *testing.T) Input {
+	in := serving(1, 1, policy.DeleteSurplus)
+	m := &in.History.Machines[0]
+	m.Asked = m.Shape
+	in.Policies[0].Shape.RAM, in.Policies[0].MaxGPUHour = 32, usd("0.60")
+	in.Snapshot.V2.Value = []string{m.ID}
+	seen(&in, market.StatusRunning)
+	return in
+}
+
+func TestAMachineIsResizedWhereV2CanAndKeepsItsDisk(t *testing.T) {
+	in := growing(t)
+	if a, _ := carried(t, &in, Stop); !a.Resize || a.Release || a.Reason.Code != ReasonResize || a.Shape.RAM != 32 {
+		t.Fatalf("%+v", a)
+	}
+	seen(&in, market.StatusStopped)
+	a, _ := carried(t, &in, Modify)
+	if a.Shape != in.Policies[0].Shape || a.Rate <= usd("0.21") || in.History.Machines[0].Reserved < a.Rate {
+		t.Fatalf("%+v", a)
+	}
+	if p := Compute(in); len(p.Actions) != 0 || p.Standings[0].Booting != 1 {
+		t.Fatalf("%+v", p)
+	}
+	m := &in.History.Machines[0]
+	was := m.Shape
+	m.Shape.RAM = 32 // as the next list shows it
+	seen(&in, market.StatusStopped)
+	in.History.Machines[0].Reserved = usd("0.25")
+	carried(t, &in, Start)
+	seen(&in, market.StatusRunning)
+	if p := Compute(in); len(p.Actions) != 0 || p.Standings[0].Ready != 1 || in.History.Machines[0].Shape == was || len(in.History.Churn) != 1 {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestAMachineThatCannotBeResizedRunsOnUntilAnotherTakesItsPlace(t *testing.T) {
+	in := growing(t)
+	carried(t, &in, Stop)
+	seen(&in, market.StatusStopped)
+	_, intent := carried(t, &in, Modify)
+	Refuse(&in.History, in.Safety, &intent, market.ClassRefused, "network storage only", in.Now)
+	if m := &in.History.Machines[0]; m.Reserved != usd("0.21") || !m.NoModify {
+		t.Fatalf("%+v", m)
+	}
+	carried(t, &in, Start)
+	seen(&in, market.StatusRunning)
+	got := Compute(in).Actions
+	if len(got) != 1 || got[0].Kind != Deploy || got[0].Replaces != in.History.Machines[0].Name || got[0].Shape.RAM != 32 || got[0].Reason.Code != ReasonResize {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestOnlyWhatWasOrderedForLessIsResizedAndOnlyWhereItIsWished(t *testing.T) {
+	for name, change := range map[string]func(in *Input, m *Machine){
+		"kept as it is":      func(in *Input, _ *Machine) { in.Policies[0].Resize = policy.KeepShape },
+		"ordered for this":   func(in *Input, m *Machine) { m.Asked = in.Policies[0].Shape },
+		"adopted":            func(_ *Input, m *Machine) { m.Asked = market.Shape{} },
+		"has enough":         func(_ *Input, m *Machine) { m.Shape.RAM = 64 },
+		"protected":          func(in *Input, m *Machine) { in.Policies[0].Protected = []string{m.Name} },
+		"paused":             func(in *Input, _ *Machine) { in.History.Pauses = []Pause{{Since: t0}} },
+		"no churn left":      func(in *Input, _ *Machine) { in.Limits.MaxChurn = market.Some(0) },
+		"something is amiss": func(in *Input, _ *Machine) { in.Policies[0].Target = 2; in.HourlyCap = usd("0.22") },
+	} {
+		in := growing(t)
+		change(&in, &in.History.Machines[0])
+		if got := Compute(in).Actions; len(got) != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestAResizeThatTheCapsDoNotAllowWaits(t *testing.T) {
+	in := growing(t)
+	carried(t, &in, Stop)
+	seen(&in, market.StatusStopped)
+	in.HourlyCap = usd("0.211")
+	p := Compute(in)
+	wantActions(t, p)
+	wantHold(t, p, HoldBudget)
+	a := Action{Kind: Modify, Policy: "p", Machine: in.History.Machines[0].Name, Rate: usd("0.30")}
+	if _, err := Begin(&in.History, a, Caps{Hourly: usd("0.25")}, 8, 1, "", in.Now); !errors.Is(err, ErrBudget) {
+		t.Errorf("resized beyond the cap: %v", err)
+	}
+}

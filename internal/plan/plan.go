@@ -43,8 +43,9 @@ const (
 	Deploy ActionKind = "deploy"
 	Rebid  ActionKind = "rebid"
 	Delete ActionKind = "delete"
-	Stop   ActionKind = "stop"  // a machine that is to be started again
-	Start  ActionKind = "start" // one that was stopped so
+	Stop   ActionKind = "stop"   // a machine that is to be started again
+	Start  ActionKind = "start"  // one that was stopped so
+	Modify ActionKind = "modify" // the size of one that was stopped so
 )
 
 // Reason says why, for people (Text) and for programs (Code).
@@ -74,6 +75,10 @@ type Action struct {
 	Voluntary bool `json:"voluntary,omitempty"`
 	// Release has a stop give up the GPUs, so that only the disk is billed.
 	Release bool `json:"release,omitempty"`
+	// Resize has a stop be for a change of size, to Shape.
+	Resize bool `json:"resize,omitempty"`
+	// Asked is the shape that a deploy's policy asks for; Shape may be more.
+	Asked market.Shape `json:"asked_shape,omitzero"`
 	// AskOnly has a bid of a machine validated and not submitted.
 	AskOnly bool `json:"ask_only,omitempty"`
 	// Ports are the forwards to ask for; none where the host does not say which

@@ -22,6 +22,7 @@ const (
 	ReasonFallback      = "fallback"    // on-demand, because spot falls short
 	ReasonMigrate       = "migrate"     // a cheaper place for a machine that runs
 	ReasonMigrated      = "migrated"    // the old one, when the new one runs
+	ReasonResize        = "resize"      // the policy wants more of it by now
 	ReasonNotParked     = "not_parked"  // stopped on purpose, and not wanted any more
 	ReasonSpotReady     = "spot_ready"  // on-demand is not needed any more
 	ReasonLearnScale    = "learn_scale" // the present count is sent, to see what the market makes of it

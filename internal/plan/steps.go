@@ -118,7 +118,7 @@ func (h *History) shift(step time.Duration) {
 		}
 		move(&m.NoParkBefore)
 		if m.Parked != nil {
-			move(&m.Parked.At, &m.Parked.StartAt, &m.Parked.Until)
+			move(&m.Parked.At, &m.Parked.StartAt, &m.Parked.ModifyAt, &m.Parked.Until)
 		}
 		if u := m.Outage; u != nil {
 			move(&u.WellAt, &u.From, &u.LastAt, &u.To)

@@ -299,6 +299,7 @@ func drawPolicy(t *rapid.T, name string) policy.Policy {
 	p.Budget = drawBudget(t, true)
 	p.Surge = pick(t, "surge", 0, 0, 1)
 	p.ScaleDown = pick(t, "scale down", policy.DeleteSurplus, policy.StopSurplus, policy.ReleaseSurplus)
+	p.Resize = pick(t, "resize", policy.FollowShape, policy.FollowShape, policy.KeepShape)
 	p.StoppedTTL = pick(t, "stopped ttl", 0, 0, time.Hour)
 	p.Migrate = policy.Migrate{MaxPerHour: pick(t, "moves", 0, 0, 2), MinSaving: 0.1, Payback: time.Hour}
 	if p.Capacity == policy.SpotWithFallback {
@@ -367,6 +368,9 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 		OrderedAt: t0.Add(-age), MeteredAt: t0,
 	}
 	m.Reserved = max(m.rate(), drawRate(t, "reserved", 500, 5000))
+	if m.Asked = shape; chance(t, "ordered for less", 20) {
+		m.Asked.RAM, m.Shape.RAM = 2, shape.RAM/2
+	}
 	if m.Phase != PhaseUnknown {
 		m.ID = fmt.Sprintf("id-%03d", i)
 	}
@@ -387,6 +391,9 @@ func drawMachine(t *rapid.T, ps []policy.Policy, i int) Machine {
 	}
 	if m.Phase == PhaseLive && m.Leaving == nil && m.Rebid == nil && capacity == market.OnDemand && chance(t, "parked", 30) {
 		m.Parked = &Parked{Intent: 9, Release: m.Status == market.StatusReleased, At: t0.Add(-age / 2), Rate: m.Reserved}
+		if chance(t, "to be resized", 30) {
+			m.Parked.Resize, m.Parked.To = true, market.Shape{GPUs: shape.GPUs, VCPUs: 8 * shape.GPUs, RAM: 16 * shape.GPUs, Storage: 200}
+		}
 		if m.Status == market.StatusStopped || m.Status == market.StatusReleased {
 			m.Parked.Done = true
 			m.Reserved = m.parkedRate()

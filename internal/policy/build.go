@@ -82,7 +82,7 @@ func (p *filePolicy) build() Policy {
 			MaxHourly: p.Budget.MaxHourly.rate(), MaxDaily: p.Budget.MaxDaily.amount(), MaxMonthly: p.Budget.MaxMonthly.amount(),
 			MaxTotal: p.Budget.MaxTotal.amount(),
 		},
-		ScaleDown: p.scaleDown(), StoppedTTL: p.StoppedTTL.v, Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
+		ScaleDown: p.scaleDown(), Resize: p.resize(), StoppedTTL: p.StoppedTTL.v, Cooldown: p.Cooldown.v, MinLifetime: p.MinLifetime.v, BootTimeout: p.BootTimeout.v,
 		Ready: p.Ready.build(), OnReady: buildHook(&p.OnReady.Webhook, &p.OnReady.Command, &p.OnReady.Timeout), Drain: p.Drain.build(),
 		Protected: p.Protected.values(), Labels: p.Labels.items,
 		SSHKey: p.SSHKey.v, SSHKeyFile: p.SSHKeyFile.v, PasswordFile: p.PasswordFile.v,
@@ -154,6 +154,13 @@ func (p *filePolicy) shape() market.Shape {
 
 func (s *fileSpread) build() Spread {
 	return Spread{MaxShare: s.MaxShare.v, PerHost: s.PerHost.v, PerPlace: s.PerPlace.v, PerGroup: s.PerGroup.v}
+}
+
+func (p *filePolicy) resize() Resize {
+	if p.Resize.v == "auto" {
+		return FollowShape
+	}
+	return Resize(p.Resize.v)
 }
 
 func (p *filePolicy) scaleDown() ScaleDown {

@@ -119,6 +119,7 @@ type filePolicy struct {
 	Spread        fileSpread       `yaml:"spread" jsonschema_description:"How many machines may stand together."`
 	Budget        filePolicyBudget `yaml:"budget" jsonschema_description:"Caps on this policy, within the global ones."`
 	ScaleDown     text             `yaml:"scale_down" jsonschema:"enum=delete,enum=stop,enum=release,default=delete" jsonschema_description:"What becomes of on-demand machines beyond the target: delete; stop, which keeps GPUs and bill; release, which keeps and bills the disk alone. A stopped machine is started again before another is bought. Spot machines are deleted in any case."`
+	Resize        text             `yaml:"resize" jsonschema:"enum=auto,enum=keep,default=auto" jsonschema_description:"When shape asks for more vCPUs, RAM or storage than a machine was ordered with: auto resizes it where v2 can (on demand; it is stopped for that and keeps its disk), and else replaces it, one at a time and within limits.max_churn_per_hour; keep leaves it as it is."`
 	StoppedTTL    duration         `yaml:"stopped_ttl" jsonschema:"default=72h" jsonschema_description:"How long a machine stopped by scale_down is kept before it is deleted; 0s is for ever."`
 	Cooldown      duration         `yaml:"cooldown" jsonschema:"default=0s" jsonschema_description:"The least time between two voluntary changes of this policy."`
 	MinLifetime   duration         `yaml:"min_lifetime" jsonschema:"default=0s" jsonschema_description:"Younger machines are not removed voluntarily."`

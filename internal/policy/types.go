@@ -181,6 +181,8 @@ type Policy struct {
 	// how long one that was stopped is kept, 0 for ever.
 	ScaleDown  ScaleDown     `json:"scale_down,omitempty"`
 	StoppedTTL time.Duration `json:"stopped_ttl,omitempty"`
+	// Resize is what becomes of machines that were ordered for a smaller shape.
+	Resize Resize `json:"resize,omitempty"`
 	// MinLifetime protects young machines from voluntary removal.
 	MinLifetime time.Duration `json:"min_lifetime,omitempty"`
 	// BootTimeout is how long a machine may take until it runs.
@@ -212,6 +214,15 @@ type Run struct {
 	Env      map[string]string `json:"-"`
 	EnvFiles map[string]string `json:"-"`
 }
+
+// Resize says whether machines follow when their policy's shape grows.
+type Resize string
+
+// They are resized, or replaced where that cannot be; or stay as they are.
+const (
+	FollowShape Resize = ""
+	KeepShape   Resize = "keep"
+)
 
 // ScaleDown is what becomes of a machine that is too much.
 type ScaleDown string
