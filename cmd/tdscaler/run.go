@@ -143,6 +143,13 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 		log.Info("listening", zap.String("addr", ln.Addr().String()))
 		wg.Go(func() { serveHTTP(ctx, ln, d, reg, log) })
 	}
+	if hook := cfg.Set.Daemon.Webhook; hook.Listen != "" {
+		ln, h, err := openWebhook(hook, control.Running(officeOptions(cfg), d, l), reg, log)
+		if err != nil {
+			return err
+		}
+		wg.Go(func() { serveUntil(ctx, ln, statusServer(h), brief, log) })
+	}
 	wg.Go(func() { reloadOnHangup(ctx, d) })
 	changed := make(chan struct{}, 1)
 	wg.Go(func() { watchFile(ctx, cfg.Path, changed, log) })

@@ -23,6 +23,7 @@ const (
 	Locked       Class = "locked"         // another process holds the ledger
 	Interrupted  Class = "interrupted"    // the asker went away, or time ran out
 	Unreachable  Class = "unreachable"    // the daemon went away before it answered
+	Held         Class = "held"           // an operator has decided otherwise
 	Replayed     Class = "replayed"       // a signed request that was taken before
 	Failed       Class = "failed"
 )

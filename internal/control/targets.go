@@ -43,6 +43,9 @@ type Cleared struct {
 	Targets []demand.Outcome  `json:"targets"`
 }
 
+// byWebhook is who sets a target by a signed request.
+const byWebhook = "webhook"
+
 // longestReason bounds what is kept and shown of a reason.
 const longestReason = 200
 
@@ -81,14 +84,14 @@ func (f *Office) SetTarget(_ context.Context, r SetTargetRequest) (demand.Outcom
 		o.GPUs *= max(p.Shape.GPUs, 1)
 	}
 	if r.Webhook != "" {
-		o.By = "webhook"
+		o.By = byWebhook
 	}
 	if err := daemon.CheckOverride(&c, &o, now); err != nil {
 		return demand.Outcome{}, faultOf(err)
 	}
 	err := f.b.change(func(l *ledger.Ledger) error {
 		return l.Update(func(tx *ledger.Tx) error {
-			if err := once(tx, r.Webhook, now); err != nil {
+			if err := errors.Join(once(tx, r.Webhook, now), yields(tx, r.Webhook, r.Policy, now)); err != nil {
 				return err
 			}
 			daemon.SetOverride(tx, o)
@@ -126,7 +129,8 @@ func (f *Office) ClearTarget(_ context.Context, r ClearTargetRequest) (out Clear
 	if len(h.Overrides) > 0 || r.Webhook != "" {
 		err = f.b.change(func(l *ledger.Ledger) error {
 			return l.Update(func(tx *ledger.Tx) error {
-				if err := once(tx, r.Webhook, f.o.Clock.Now()); err != nil {
+				now := f.o.Clock.Now()
+				if err := errors.Join(once(tx, r.Webhook, now), yields(tx, r.Webhook, r.Policy, now)); err != nil {
 					return err
 				}
 				out.Ended = daemon.ClearOverride(tx, r.Policy)
@@ -141,6 +145,19 @@ func (f *Office) ClearTarget(_ context.Context, r ClearTargetRequest) (out Clear
 	out.Ended = list(out.Ended)
 	out.Targets, err = f.targets(r.Policy)
 	return out, err
+}
+
+// yields refuses a webhook what an operator has decided otherwise.
+func yields(tx *ledger.Tx, signature, name string, now time.Time) error {
+	if signature == "" {
+		return nil
+	}
+	for _, o := range tx.History().Overrides {
+		if o.Policy == name && o.Active(now) && o.By != byWebhook {
+			return &Fault{Class: Held, Message: fmt.Sprintf("the target of %s was set by the %s %s", name, o.By, o.Ends())}
+		}
+	}
+	return nil
 }
 
 // ErrReplayed is returned for a signed request that was taken before.

@@ -33,7 +33,7 @@ func floorOf() map[string]int {
 		"internal/errands": 35, "internal/scanner": 35, "internal/bidder": 35, "internal/signals": 35, "internal/actuator": 35, "internal/ledger": 35,
 
 		"internal/daemon": 40, "internal/web": 40,
-		"internal/control": 45, "internal/demo": 45, "internal/backtest": 45, // they drive the daemon
+		"internal/control": 45, "internal/webhook": 47, "internal/demo": 45, "internal/backtest": 45, // they drive the daemon
 
 		"cmd/tdscaler": 50,
 		// Tests only.
