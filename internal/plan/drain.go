@@ -49,7 +49,7 @@ func (m *Machine) shields(now time.Time) bool {
 // drainable says whether a reason leaves time to drain.
 func drainable(code string) bool {
 	switch code {
-	case ReasonOverTarget, ReasonSpotReady, ReasonMigrated, ReasonNotMatching, ReasonOverCeiling, ReasonDestroy:
+	case ReasonOverTarget, ReasonSpotReady, ReasonMigrated, ReasonNotMatching, ReasonOverCeiling, ReasonDestroy, ReasonResize:
 		return true
 	}
 	return false

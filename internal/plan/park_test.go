@@ -312,3 +312,23 @@ func TestAResizeThatTheCapsDoNotAllowWaits(t *testing.T) {
 		t.Errorf("resized beyond the cap: %v", err)
 	}
 }
+
+func TestAMachineIsDrainedBeforeItIsStoppedOnPurpose(t *testing.T) {
+	for name, in := range map[string]Input{"too much": serving(1, 0, policy.ReleaseSurplus), "too small": growing(t)} {
+		in.Policies[0].Drain = policy.Drain{Hook: policy.Hook{Command: []string{"true"}}, Grace: 5 * time.Minute, Deadline: 15 * time.Minute}
+		seen(&in, market.StatusRunning)
+		p := Compute(in)
+		wantActions(t, p)
+		wantHold(t, p, HoldDraining)
+		if len(p.Drains) != 1 {
+			t.Fatalf("%s: %+v", name, p.Drains)
+		}
+		for range 20 {
+			BookDrains(&in.History, Compute(in).Drains, in.Now)
+			seen(&in, market.StatusRunning)
+		}
+		if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Stop {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -67,7 +67,9 @@ func (w *world) resize(d *desk) bool {
 	}
 	why := Reason{ReasonResize, d.drifted(old)}
 	if to := grownTo(old.Shape, d.p.Shape); w.modifiable(old, to) {
-		w.stopFor(d, old, why, to)
+		if !w.drains(old, why) {
+			w.stopFor(d, old, why, to)
+		}
 		return true
 	}
 	g := w.growth(d, old.Capacity, d.p.Shape.GPUs)
