@@ -2,10 +2,12 @@ package campaign
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/simulator"
@@ -32,7 +34,7 @@ func (w *world) replica(e simulator.Event, policy, container string) {
 		return
 	}
 	w.alive[e.Machine] = e
-	if e.Kind != simulator.Deployed {
+	if e.Kind != simulator.Deployed || w.handing {
 		return
 	}
 	w.everBought[container] = true
@@ -50,7 +52,7 @@ func (w *world) replica(e simulator.Event, policy, container string) {
 	w.holds(ruleIntent, n <= c.Most(), "%s has %d replicas at the market, the books hold %d", container, n, c.Most())
 	w.holds(ruleCaps, sum <= c.Reserved, "%s costs %s, the books hold %s", container, sum, c.Reserved)
 	w.holds(ruleBids, e.Rate.Add(e.Storage) <= c.Ceiling, "a replica of %s costs %s, its ceiling is %s", container, e.Rate.Add(e.Storage), c.Ceiling)
-	if w.writing == nil || w.handing || w.writing.verb == "" {
+	if w.writing == nil || !strings.Contains(w.writing.verb, "/container/") {
 		return
 	}
 	all, own := w.worst(policy)
@@ -192,4 +194,231 @@ func TestAContainerIsLearntScaledAndStoppedWhicheverWayTheMarketReadsTheNumber(t
 			w.end()
 		})
 	}
+}
+
+func TestWhatBecomesOfALostAnswerIsFoundOutAndNeverRepeated(t *testing.T) {
+	for i, c := range []struct{ faults string }{
+		{"lost:container_scale:n1"},
+		{"lost_request:container_scale:n1"},
+		{"late_html:container_scale:n1"},
+		{"lost:container_scale:n2"},
+		{"lost_request:container_scale:n2"},
+		{"html200:container_scale:n2"},
+		{"late500:container_scale:n2,html200:replicas:0.3"},
+		{"lost:container_scale:0.5,empty:replicas:0.2,partial:replicas:0.2,html500:replicas:0.2"},
+	} {
+		for _, meaning := range meanings() {
+			listing := []simulator.ReplicaListing{simulator.ReplicasHidden, simulator.ReplicasNamed, simulator.ReplicasNameless}[i%3]
+			t.Run(string(meaning)+" "+c.faults, func(t *testing.T) {
+				w := newWorld(t, plot{config: web(3, "budget: {max_hourly: 4.50}"), faults: c.faults, scale: meaning, sim: simulator.Options{Scenario: field(4), Boot: sure(), Replicas: listing}})
+				w.pass(4 * time.Hour)
+				w.calm()
+				w.settle(2 * time.Hour)
+				w.haveReplicas(3, listing != simulator.ReplicasHidden)
+				w.whole()
+				w.end()
+			})
+		}
+	}
+}
+
+func TestAContainerOfWhichNobodyKnowsWaitsForAWordAndHoldsItsPlace(t *testing.T) {
+	for _, c := range []struct {
+		faults  string
+		exists  bool
+		listing simulator.ReplicaListing
+	}{
+		{"no_id:container_deploy:n1", true, simulator.ReplicasHidden},
+		{"lost:container_deploy:n1", true, simulator.ReplicasNamed},
+		{"late_html:container_deploy:n1", true, simulator.ReplicasNameless},
+		{"lost_request:container_deploy:n1", false, simulator.ReplicasHidden},
+	} {
+		t.Run(c.faults, func(t *testing.T) {
+			w := newWorld(t, plot{config: web(2, ""), faults: c.faults, sim: simulator.Options{Scenario: field(3), Boot: sure(), Replicas: c.listing}})
+			w.stranger("my own server", hostID(3), a5000, 0)
+			w.pass(3 * time.Hour)
+			sent := w.wire.writesSent()
+			if len(sent) != 1 {
+				t.Fatalf("without a word it sent %q", sent)
+			}
+			h := w.last.Input.History
+			if len(h.Containers) != 1 || h.Containers[0].Alarm == "" || h.Reserved() != market.USD(1, 50) || !held(&w.last, plan.HoldContainer) {
+				t.Fatalf("the books have %+v, holds %+v", h.Containers, w.last.Plan.Holds)
+			}
+			if spotted := len(h.Containers[0].Suspects) > 0; spotted != (c.exists && c.listing != simulator.ReplicasHidden) {
+				t.Errorf("suspects: %v", h.Containers[0].Suspects)
+			}
+			w.restart()
+			word := daemon.Adoption{Policy: "web", None: true}
+			if c.exists {
+				word = daemon.Adoption{Policy: "web", ID: w.containerID()}
+				if _, err := w.daemon.AdoptContainer(w.Context(), daemon.Adoption{Policy: "web", ID: "no-such-id"}); err == nil {
+					t.Error("an id that does not exist was taken")
+				}
+			}
+			if _, err := w.daemon.AdoptContainer(w.Context(), word); err != nil {
+				t.Fatal(err)
+			}
+			w.settle(time.Hour)
+			w.haveReplicas(2, c.listing != simulator.ReplicasHidden)
+			w.whole()
+			w.end()
+		})
+	}
+}
+
+func held(r *plan.Report, code string) bool {
+	for _, h := range r.Plan.Holds {
+		if h.Reason.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// containerID is the id of a container that runs, as the dashboard would show it.
+func (w *world) containerID() string {
+	for _, m := range w.engine.Fleet() {
+		if m.Container != "" && m.Deleted.IsZero() {
+			return m.Container
+		}
+	}
+	return ""
+}
+
+func TestACapStopsAContainerAndGrowthGoesAsFarAsTheCapsAllow(t *testing.T) {
+	w := newWorld(t, plot{config: web(5, "budget: {max_hourly: 4.60}"), sim: simulator.Options{Scenario: field(4), Boot: sure(), Replicas: simulator.ReplicasNamed}})
+	w.pass(2 * time.Hour)
+	w.haveReplicas(3, true)
+	if !held(&w.last, plan.HoldBudget) {
+		t.Errorf("no hold names the budget: %+v", w.last.Plan.Holds)
+	}
+	w.write(web(5, "budget: {max_hourly: 1.00}"))
+	w.must(w.reload(true))
+	w.pass(10 * time.Minute)
+	w.haveReplicas(0, true)
+	w.pass(time.Hour)
+	w.write(web(5, "budget: {max_hourly: 7.50, max_daily: 20}"))
+	w.must(w.reload(true))
+	w.pass(30 * time.Hour)
+	w.whole()
+	w.end()
+}
+
+func TestReplicasThatNobodyAskedForRaiseTheAlarmAndAreOnlyWatched(t *testing.T) {
+	for _, meaning := range meanings() {
+		w := newWorld(t, plot{config: web(2, ""), scale: meaning, sim: simulator.Options{Scenario: field(3), Boot: sure(), Replicas: simulator.ReplicasNameless}})
+		w.settle(time.Hour)
+		sent := len(w.wire.writesSent())
+		w.must(w.byHand(func() error { return w.engine.ScaleContainer(w.containerID(), 4, true) }))
+		w.pass(time.Hour)
+		if n := len(w.wire.writesSent()); n != sent || !held(&w.last, plan.HoldAlarm) {
+			t.Errorf("%s: %d writes more, holds %+v", meaning, n-sent, w.last.Plan.Holds)
+		}
+		if h := w.last.Input.History; h.Scaling.Meaning != "" || h.Reserved() != market.USD(6, 0) {
+			t.Errorf("%s: still believes %+v, %s are reserved", meaning, h.Scaling, h.Reserved())
+		}
+		if _, err := w.daemon.AdoptContainer(w.Context(), daemon.Adoption{Policy: "web", ID: w.containerID()}); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(10 * time.Minute)
+		if !held(&w.last, plan.HoldUnlearnt) || w.last.Input.History.Containers[0].Alarm != "" {
+			t.Errorf("%s: after a word, holds %+v", meaning, w.last.Plan.Holds)
+		}
+		if _, err := w.daemon.Destroy(w.Context(), "web", "test"); err != nil {
+			t.Error(err)
+		}
+		w.pass(5 * time.Minute)
+		if _, _, err := daemon.Resume(w.ledger, ""); err != nil {
+			t.Error(err)
+		}
+		w.settle(2 * time.Hour)
+		w.haveReplicas(2, true)
+		w.whole()
+		w.end()
+	}
+}
+
+func TestAContainerThatEndsAtTheMarketIsOrderedAnew(t *testing.T) {
+	w := newWorld(t, plot{config: web(2, ""), faults: "html500:replicas:0.1,empty:list:0.05", sim: simulator.Options{Scenario: field(3), Boot: sure(), Replicas: simulator.ReplicasNamed}})
+	w.pass(time.Hour)
+	w.must(w.byHand(func() error { return w.engine.StopContainer(w.containerID()) }))
+	w.pass(5 * time.Minute)
+	if _, all := w.replicas(); all != 0 || len(w.last.Input.History.Containers) != 1 {
+		t.Errorf("%d replicas, books %+v: too early to tell", all, w.last.Input.History.Containers)
+	}
+	w.calm()
+	w.pass(5 * time.Minute)
+	w.settle(2 * time.Hour)
+	w.haveReplicas(2, true)
+	w.whole()
+	w.end()
+}
+
+func TestAChangedContainerIsEndedAndOrderedAnewAndARemovedOneIsEnded(t *testing.T) {
+	w := newWorld(t, plot{config: web(2, ""), faults: "lost:container_stop:n1,html200:container_stop:n2", sim: simulator.Options{Scenario: field(3), Boot: sure(), Replicas: simulator.ReplicasHidden}})
+	w.settle(time.Hour)
+	first := w.containerID()
+	w.write(strings.Replace(web(2, ""), "server:1", "server:2", 1))
+	w.must(w.reload(true))
+	w.pass(5 * time.Minute)
+	w.settle(time.Hour)
+	if id := w.containerID(); id == first || id == "" {
+		t.Errorf("the container is %s, was %s", id, first)
+	}
+	w.write("version: 1\ndaemon: {mode: live, ledger: ledger.db, listen: \"\"}\npolicies: []\n")
+	w.must(w.reload(true))
+	w.pass(10 * time.Minute)
+	w.haveReplicas(0, false)
+	if n := len(w.last.Input.History.Containers); n != 0 {
+		t.Errorf("%d containers are in the books", n)
+	}
+	w.whole()
+	w.end()
+}
+
+func TestAContainerWhoseReplicasNeverComeUpCostsNothingAndTeachesNothing(t *testing.T) {
+	w := newWorld(t, plot{config: web(3, ""), faults: "never_up:container_deploy:1", sim: simulator.Options{Scenario: field(3), Boot: sure()}})
+	w.pass(6 * time.Hour)
+	if sent := w.wire.writesSent(); len(sent) != 1 || w.last.Input.History.Scaling.Meaning != "" || !held(&w.last, plan.HoldBooting) {
+		t.Errorf("sent %q, learnt %+v, holds %+v", sent, w.last.Input.History.Scaling, w.last.Plan.Holds)
+	}
+	w.end()
+}
+
+func TestADryRunOfAContainerWritesNothingAndAPauseHoldsIt(t *testing.T) {
+	w := newWorld(t, plot{config: strings.Replace(web(2, ""), "mode: live", "mode: dry-run", 1), sim: simulator.Options{Scenario: field(3), Boot: sure()}})
+	w.pass(time.Hour)
+	if sent := w.wire.writesSent(); len(sent) != 0 || len(w.last.Plan.Actions) != 1 || w.last.Plan.Actions[0].Kind != plan.ContainerDeploy {
+		t.Errorf("sent %q, planned %+v", sent, w.last.Plan.Actions)
+	}
+	w.write(web(2, ""))
+	w.must(w.reload(true))
+	w.pause(plan.Pause{Policy: "web"})
+	w.pass(30 * time.Minute)
+	if sent := w.wire.writesSent(); len(sent) != 0 {
+		t.Errorf("while paused it sent %q", sent)
+	}
+	w.end()
+}
+
+func TestALostLedgerDoesNotOrderASecondContainerWhereItsReplicasAreListed(t *testing.T) {
+	w := newWorld(t, plot{config: web(2, ""), sim: simulator.Options{Scenario: field(3), Boot: sure(), Replicas: simulator.ReplicasNamed}})
+	w.settle(time.Hour)
+	sent := len(w.wire.writesSent())
+	w.halt()
+	w.must(os.Remove(w.ledger.Path()))
+	w.start()
+	w.pass(time.Hour)
+	if n := len(w.wire.writesSent()); n != sent || !held(&w.last, plan.HoldContainer) {
+		t.Fatalf("%d writes more, holds %+v", n-sent, w.last.Plan.Holds)
+	}
+	if _, err := w.daemon.AdoptContainer(w.Context(), daemon.Adoption{Policy: "web", ID: w.containerID(), Replicas: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(30 * time.Minute)
+	if n := len(w.wire.writesSent()); n != sent || !satisfied(&w.last) {
+		t.Errorf("%d writes more, holds %+v", n-sent, w.last.Plan.Holds)
+	}
+	w.end()
 }
