@@ -339,5 +339,75 @@ func list() []mutant {
 			"func (s String) String() string { return Redacted }", "func (s String) String() string { return s.Reveal() }",
 			"internal/secret", "TestNoVerbPrintsASecret", "",
 		},
+		{
+			2, "containers hold nothing of the budget", plan + "/book.go",
+			"return sum.Add(h.reservedContainers(func(string) bool { return true }))", "return sum",
+			plan, "TestTheFirstRequestToScaleSendsThePresentCountAndOnlyAtOneReplica", "",
+		},
+		{
+			2, "a container is booked although its money is gone by then", plan + "/containers_book.go",
+			"if c.Reserved > bound.room {", "if c.Reserved > market.MaxRate {",
+			plan, "TestBeginOfAContainerRefusesWhatTheCapsDoNotLeaveAndASecondOne", "",
+		},
+		{
+			2, "replicas are booked although their money is gone by then", plan + "/containers_book.go",
+			"more > 0 && more > bound.room {", "more > 0 && more > market.MaxRate {",
+			plan, "TestBeginOfAContainerRefusesWhatTheCapsDoNotLeaveAndASecondOne", "",
+		},
+		{
+			2, "only what was asked for before is held while a request to scale is under way", plan + "/containers_book.go",
+			"	next.Guesses = tidyGuesses(append(slices.Clone(c.Guesses), afterAll(c.Guesses, a.Replicas)...))\n", "",
+			plan, "TestALostRequestToScaleIsHeldBothWaysAndNeverRepeated", "",
+		},
+		{
+			2, "replicas that are to go are held no more before a look shows them gone", plan + "/containers.go",
+			"		for _, g := range c.Scale.From {\n			n = max(n, g.Wanted)\n		}\n", "",
+			plan, "TestReplicasThatAreToGoAreHeldUntilALookShowsThemGone", "",
+		},
+		{
+			3, "a replica that is not there counts where the market has no room for it", plan + "/containers_observe.go",
+			"return of.open && of.priced && enough && rate <= c.Ceiling", "return enough || rate >= 0",
+			plan, "TestAReplicaThatIsNotThereSaysNothingWhereTheMarketHasNoRoom", "",
+		},
+		{
+			3, "a container is gone on the word of one call alone", plan + "/containers_observe.go",
+			"	if o.listed(c) {\n		o.alarm(", "	if false {\n		o.alarm(",
+			plan, "TestAContainerIsGoneOnlyWhereItsMachinesAreGoneToo", "",
+		},
+		{
+			4, "a container's machine is adopted as ours", plan + "/observe.go",
+			"byName[inst.Name] == nil && o.h.replicaOf(inst) != nil", "false",
+			plan, "TestAReplicasMachineIsNeitherOursToTouchNorSomebodyElsesCost", "",
+		},
+		{
+			4, "a container's machine is somebody else's cost besides", plan + "/account.go",
+			" && o.h.replicaOf(inst) == nil {", " {",
+			plan, "TestAReplicasMachineIsNeitherOursToTouchNorSomebodyElsesCost", "",
+		},
+		{
+			5, "a second container is ordered where one may exist", plan + "/containers_book.go",
+			"if len(h.containersOf(a.Policy)) > 0 || h", "if h",
+			plan, "TestBeginOfAContainerRefusesWhatTheCapsDoNotLeaveAndASecondOne", "",
+		},
+		{
+			5, "a container is scaled again before it is known what a lost request did", plan + "/containers_book.go",
+			" || c.Scale != nil && !c.Scale.Accepted {", " {",
+			plan, "TestBeginOfAContainerRefusesWhatTheCapsDoNotLeaveAndASecondOne", "",
+		},
+		{
+			5, "the new target is sent first, before it is known how it is read", plan + "/containers_plan.go",
+			"w.send(d, c, 1, Reason{ReasonLearnScale", "w.send(d, c, want, Reason{ReasonLearnScale",
+			plan, "TestTheFirstRequestToScaleSendsThePresentCountAndOnlyAtOneReplica", "",
+		},
+		{
+			6, "one list with a replica more is taken for proof", plan + "/containers_observe.go",
+			"sure := min(was, len(list))", "sure := max(was, len(list))",
+			plan, "TestTwoListsWithASecondReplicaMeanADifferenceAndTenMinutesWithoutTheNewCount", "",
+		},
+		{
+			6, "more replicas than were asked for are no surprise", plan + "/containers_observe.go",
+			"if c.exceeds(sure) || o.disproves(c, n, old) {", "if o.disproves(c, n, old) {",
+			plan, "TestMoreReplicasThanAnythingExplainsUnlearnHoldAndAskAnOperator", "",
+		},
 	}
 }

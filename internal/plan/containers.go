@@ -163,11 +163,15 @@ func (h *History) Container(name string) *Container {
 }
 
 // containersOf are those of a policy, the oldest first.
-func (h *History) containersOf(policy string) (out []*Container) {
+func (h *History) containersOf(policy string) []*Container {
+	return slices.DeleteFunc(h.allContainers(), func(c *Container) bool { return c.Policy != policy })
+}
+
+// allContainers are all, the oldest first.
+func (h *History) allContainers() []*Container {
+	out := make([]*Container, 0, len(h.Containers))
 	for i := range h.Containers {
-		if h.Containers[i].Policy == policy {
-			out = append(out, &h.Containers[i])
-		}
+		out = append(out, &h.Containers[i])
 	}
 	slices.SortFunc(out, func(a, b *Container) int {
 		return cmp.Or(a.OrderedAt.Compare(b.OrderedAt), cmp.Compare(a.Name, b.Name))

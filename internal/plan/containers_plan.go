@@ -19,7 +19,9 @@ import (
 //	more replicas than wanted, and it is known how to say  -> scale
 func (w *world) tendContainers(d *desk) {
 	for _, m := range d.machines { // from before the policy became one for containers
-		w.remove(m, Reason{ReasonNotMatching, "the policy buys containers now"})
+		if d.busy = true; !w.remove(m, Reason{ReasonNotMatching, "the policy buys containers now"}) {
+			w.hold(d, m, HoldDeleting, "a machine from before the policy became one for containers")
+		}
 	}
 	cs := w.in.History.containersOf(d.p.Name)
 	for _, c := range cs {
@@ -374,8 +376,7 @@ func (w *world) endContainers(d *desk, name string, p *Pause) {
 // orphanContainers stops the containers of policies that are no longer in the file, or
 // no longer for containers.
 func (w *world) orphanContainers() {
-	for i := range w.in.History.Containers {
-		c := &w.in.History.Containers[i]
+	for _, c := range w.in.History.allContainers() {
 		d := w.deskOf[c.Policy]
 		if d != nil && d.p.Kind == policy.Container {
 			continue
@@ -397,8 +398,8 @@ func (w *world) orphanContainers() {
 // are kept: it is shed like a machine, all its replicas at once.
 func (w *world) withContainers(machines []*Machine, counts func(policy string) bool) []*Machine {
 	out := slices.Clip(machines)
-	for i := range w.in.History.Containers {
-		if c := &w.in.History.Containers[i]; counts(c.Policy) {
+	for _, c := range w.in.History.allContainers() {
+		if counts(c.Policy) {
 			m := &Machine{Name: c.Name, Policy: c.Policy, ID: c.ID, Phase: PhaseLive, Reserved: c.Reserved, Leaving: c.Leaving}
 			if c.ID == "" {
 				m.Phase = PhaseUnknown

@@ -85,8 +85,10 @@ func planned(in Input, p Plan, name string) (sum market.Rate) {
 	for _, a := range p.Actions {
 		switch {
 		case name != "" && a.Policy != name:
-		case a.Kind == Deploy:
+		case a.Kind == Deploy, a.Kind == ContainerDeploy:
 			sum = sum.Add(a.Rate)
+		case a.Kind == ContainerScale:
+			sum = sum.Add(max(a.Rate.Sub(in.History.Container(a.Machine).Reserved), 0))
 		case a.Kind == Rebid:
 			sum = sum.Add(max(a.Rate.Sub(in.History.Machine(a.Machine).Reserved), 0))
 		}
@@ -261,7 +263,7 @@ func TestAnIncompleteListCausesNothing(t *testing.T) {
 			spent := slices.ContainsFunc([]string{"max_daily", "max_monthly", "max_total", "min_balance", "must last"}, func(cap string) bool {
 				return strings.Contains(a.Reason.Text, cap)
 			})
-			if a.Kind != Delete || a.Reason.Code != ReasonOverBudget || !spent {
+			if !a.Kind.Ends() || a.Reason.Code != ReasonOverBudget || !spent {
 				t.Fatalf("machines unknown, yet %+v", a)
 			}
 		}
@@ -269,10 +271,11 @@ func TestAnIncompleteListCausesNothing(t *testing.T) {
 			t.Fatalf("machines unknown, yet %+v", p.Questions)
 		}
 		in.Snapshot.Instances.Complete, in.Snapshot.Hosts.Complete, in.Snapshot.Instants.Complete = true, false, false
-		if p := Compute(in); len(actions(p, Deploy)) > 0 {
+		if p := Compute(in); len(actions(p, Deploy))+len(actions(p, ContainerDeploy)) > 0 {
 			t.Fatalf("hosts unknown, yet %+v", p.Actions)
 		}
 		in.Snapshot.Instances.Value, in.Snapshot.Instances.Complete = drawList(t, in), false
+		in.Snapshot.Containers = nil // judged apart
 		h := clone(in.History)
 		for _, e := range Observe(&h, look(in)) {
 			if e.Kind != EventClosed { // a matter of time
@@ -322,6 +325,8 @@ func TestNoActionNamesAMachineThatIsNotOurs(t *testing.T) {
 		own := slices.DeleteFunc(slices.Clone(list), func(i market.Instance) bool {
 			return strings.HasPrefix(i.ID, "stranger")
 		})
+		// What may run a container of which nobody knows is told, and no more.
+		in.History.Containers = slices.DeleteFunc(in.History.Containers, func(c Container) bool { return c.ID == "" })
 		// What others cost counts only where the caps are the whole account's.
 		in.Budget.Scope, in.Budget.MinRunway, in.Budget.MinBalance = policy.ScopeOwner, 0, market.Maybe[market.Amount]{}
 		run := func(list []market.Instance) (string, Plan) {
@@ -337,7 +342,7 @@ func TestNoActionNamesAMachineThatIsNotOurs(t *testing.T) {
 			t.Fatalf("strangers changed the plan:\n%s\n%s", with, without)
 		}
 		for _, a := range p.Actions {
-			if a.Kind == Deploy {
+			if a.Kind == Deploy || a.Kind == ContainerDeploy {
 				continue
 			}
 			bare, _, _ := strings.Cut(a.Machine, "~")
@@ -434,14 +439,14 @@ func TestCapacityNeverExceedsTheTargetAndLimitsHold(t *testing.T) {
 				if most := most(in, a.Policy); have[key] > most {
 					t.Fatalf("%s wants %d GPUs and would have %d", key, most, have[key])
 				}
-			} else if named[a.Machine] {
+			} else if named[a.Machine] && a.Machine != "" {
 				t.Fatalf("two actions on %s", a.Machine)
 			}
 			named[a.Machine] = true
 			if in.History.PausedBy(a.Policy, in.Now) != nil {
 				t.Fatalf("%s is paused, yet %+v", a.Policy, a)
 			}
-			if b := in.History.OpenBreaker(in.Now); b != nil && (a.Kind != Delete && a.Kind != Stop || b.All && a.Reason.Code != ReasonOverBudget) {
+			if b := in.History.OpenBreaker(in.Now); b != nil && (!a.Kind.Ends() || b.All && a.Reason.Code != ReasonOverBudget) {
 				t.Fatalf("a breaker is open, yet %+v", a)
 			}
 			if g, ok := in.History.Gap.Get(); ok && a.Kind == Deploy && g.Holds(in.Safety, in.Now) {

@@ -48,8 +48,7 @@ func (w *world) standStill(b *Breaker) Plan {
 			w.remove(m, Reason{ReasonDestroy, pauseText(p)})
 		}
 	}
-	for i := range w.in.History.Containers {
-		c := &w.in.History.Containers[i]
+	for _, c := range w.in.History.allContainers() {
 		if p := w.pausedBy(c.Policy); p != nil && p.Teardown && w.deskOf[c.Policy] == nil && w.in.Snapshot.Instances.Complete {
 			w.stop(nil, c, Reason{ReasonDestroy, pauseText(p)})
 		}

@@ -484,6 +484,9 @@ func drawInput(t *rapid.T) Input {
 	for i := range upTo(t, "policies", 4) {
 		ps = append(ps, drawPolicy(t, fmt.Sprintf("p%d", i)))
 	}
+	if chance(t, "containers", 40) && len(ps) > 0 {
+		ps[0] = boxed(ps[0])
+	}
 	in := newInput(hosts, ps...)
 	in.Budget = drawBudget(t, false)
 	if c, ok := in.Budget.MaxHourly.Get(); ok {
@@ -503,6 +506,7 @@ func drawInput(t *rapid.T) Input {
 	for i := range upTo(t, "ready-made machines", 6) {
 		in.Snapshot.Instants.Value = append(in.Snapshot.Instants.Value, drawInstant(t, i))
 	}
+	drawContainers(t, &in)
 	in.History.Brackets = drawBrackets(t, in)
 	in.History.Rises = drawRises(t, in)
 	in.Verdicts = drawVerdicts(t, in)
@@ -620,6 +624,7 @@ func shuffled(in Input, seed int64) Input {
 	h.Machines, h.Backoffs, h.Pauses, h.Breakers = mix(r, h.Machines), mix(r, h.Backoffs), mix(r, h.Pauses), mix(r, h.Breakers)
 	h.Spend, h.Scaled, h.Known, h.Hosts = mix(r, h.Spend), mix(r, h.Scaled), mix(r, h.Known), mix(r, h.Hosts)
 	h.Brackets, h.Rises = mix(r, h.Brackets), mix(r, h.Rises)
+	h.Containers, in.Snapshot.Containers = mix(r, h.Containers), mix(r, in.Snapshot.Containers)
 	return in
 }
 
@@ -658,5 +663,6 @@ func clone(h History) History {
 	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
 	h.Totals, h.Levels, h.Hosts = slices.Clone(h.Totals), slices.Clone(h.Levels), slices.Clone(h.Hosts)
 	h.Brackets, h.Rises = slices.Clone(h.Brackets), slices.Clone(h.Rises)
+	h.Containers, h.Strangers = cloneContainers(h.Containers), slices.Clone(h.Strangers)
 	return h
 }
