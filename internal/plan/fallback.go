@@ -50,7 +50,7 @@ func (w *world) relieve(d *desk, spot, cover []*Machine) []*Machine {
 			ready += d.gpus(m)
 		case m.Ready():
 			unproven += d.gpus(m)
-		case w.onItsWay(m) && !m.SeenAt.IsZero(): // and not this plan's own order
+		case w.onItsWay(m) && !m.SeenAt.IsZero() && (m.Rebid == nil || m.Rebid.Looks > 0): // since a look, at least
 			for range d.gpus(m) {
 				booting = append(booting, w.untilReady(m))
 			}

@@ -377,3 +377,26 @@ func TestSpotThatThisLookDoesNotShowCostsNoOnDemand(t *testing.T) {
 	wantTexts(t, "unseen", does(got), nil)
 	wantHold(t, got, HoldBooting)
 }
+
+func TestOnDemandThatBootsIsNotGivenUpForAnOrderOrARaiseThatNoLookHasFollowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spot func(m *Machine)
+		want int
+	}{
+		"ordered just now":   {func(m *Machine) { *m = booting(*m, 0); m.Phase, m.SeenAt = PhaseAccepted, time.Time{} }, 0},
+		"seen to boot":       {func(m *Machine) { *m = booting(*m, time.Minute) }, 1},
+		"raised just now":    {func(m *Machine) { m.Status, m.Rebid = market.StatusOutbid, &PendingRebid{Bid: usd("0.22")} }, 0},
+		"raised a look ago":  {func(m *Machine) { m.Status, m.Rebid = market.StatusOutbid, &PendingRebid{Bid: usd("0.22"), Looks: 1} }, 1},
+		"outbid, not raised": {func(m *Machine) { m.Status = market.StatusOutbid }, 0},
+	} {
+		p := both(1)
+		in := newInput(nil, p)
+		m := onSpot(p, 1)
+		c.spot(&m)
+		in.History.Machines = []Machine{m, booting(demanded(p, 2), 0)}
+		got := slices.DeleteFunc(actions(Compute(in), Delete), func(a Action) bool { return a.Capacity != market.OnDemand })
+		if len(got) != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
