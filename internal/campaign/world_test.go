@@ -474,6 +474,7 @@ func (w *world) end() {
 // close ends the run and tells what was wrong in it.
 func (w *world) close() {
 	w.Helper()
+	w.accounted()
 	w.halt()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -28,7 +28,8 @@ func (s Span) Hours() float64 { return time.Duration(s).Hours() }
 // Cost is what one machine cost on one day of the caps' time zone, as the books
 // metered it.
 //
-// Invariant: the Amounts of a day and policy add up to its Spend.
+// Invariant: the Amounts of a policy add up to its Total, and those of a day to its
+// Spend, unless the clock was set since: then the caps' days are moved, these are not.
 type Cost struct {
 	Day    string `json:"day"` // 2006-01-02
 	Policy string `json:"policy"`
