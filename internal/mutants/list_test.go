@@ -320,6 +320,21 @@ func list() []mutant {
 			plan, "TestARaiseOfUnknownOutcomeProtectsNoMachineFromOurOwnBids", "",
 		},
 		{
+			12, "the gate does not ask whether answers have changed their form", daemon + "/gate.go",
+			`if why := g.canary.forbids(a); why != "" {`, `if why := g.canary.forbids(a); false && why != "" {`,
+			daemon, "TestTheGateStopsWhatRestsOnAnAnswerThatHasDrifted", "",
+		},
+		{
+			3, "a list in which no machine has a name any more is believed", tensordock + "/transport.go",
+			"err != nil && !q.verb.writes() {", "false && err != nil {",
+			tensordock, "TestAListOfMachinesIsWholeOrAnError", "",
+		},
+		{
+			0, "what we end ourselves is claimed as an outage", plan + "/outage.go",
+			"	case m.Leaving != nil:\n		return OutageDeleted\n", "",
+			plan, "TestWhatIsNotTheHostsDoingIsNoOutage", "",
+		},
+		{
 			12, "a destroy goes on in a dry run", daemon + "/gate.go",
 			"g.dryRun != nil && g.dryRun()", "g.dryRun != nil && false",
 			daemon, "TestAReloadToDryRunEndsADestroyUnderWay", "",

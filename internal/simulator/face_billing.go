@@ -11,7 +11,8 @@ import (
 // revenue is for who owns hosts. This account owns none.
 func (c *call) revenue() answer { return ok(object{"data": []any{}}) }
 
-// summary is the statement of a month, money as text.
+// summary is the statement of a month, money as text. Deposits have no dates: they count
+// as made before the first month.
 func (c *call) summary() answer {
 	defer c.e.lock()()
 	month := c.e.now.UTC()
@@ -27,8 +28,10 @@ func (c *call) summary() answer {
 }
 
 func (e *Engine) statement(from, to time.Time) object {
-	vms, disks, spent := []any{}, []any{}, market.Amount(0)
+	vms, disks, spent, before := []any{}, []any{}, market.Amount(0), market.Amount(0)
 	for _, m := range e.machines {
+		earlier, stored := e.costWithin(m, time.Time{}, from)
+		before = before.Add(earlier).Add(stored)
 		compute, storage := e.costWithin(m, from, to)
 		spent = spent.Add(compute).Add(storage)
 		base := func(rate market.Rate, total market.Amount) object {
@@ -53,7 +56,7 @@ func (e *Engine) statement(from, to time.Time) object {
 			"startM": from.Format("01"), "startY": from.Format("2006"), "endM": to.Format("01"), "endY": to.Format("2006"),
 		},
 		"changes":          object{"expenses": text2(spent), "payouts": "0.00"},
-		"previous_balance": text2(e.deposited), "final_balance": text2(e.balance()),
+		"previous_balance": text2(e.deposited.Sub(before)), "final_balance": text2(e.deposited.Sub(before).Sub(spent)),
 		"organization_billing_address": nil, "organization_tax_id": nil,
 		"transactions": object{
 			"deposits": []any{}, "withdrawals": []any{}, "vm_expenses": vms, "storage_expenses": disks,

@@ -221,6 +221,10 @@ func TestContainersAndBillsThroughTheFace(t *testing.T) {
 	if got := dig(t, v, "changes", "expenses"); got != "3.03" {
 		t.Errorf("expenses %v", got)
 	}
+	_, next := f.call("POST", "/api/v0/billing/summary", url.Values{"period": {"2026-04"}})
+	if end, begin := dig(t, v, "final_balance"), dig(t, next, "previous_balance"); end != begin || end == dig(t, v, "previous_balance") {
+		t.Errorf("a month ends with %v, the next begins with %v", end, begin)
+	}
 	_, v = f.call("POST", "/api/v0/billing/summary", url.Values{"period": {"2026-02"}})
 	if got := dig(t, v, "changes", "expenses"); got != "0.00" {
 		t.Errorf("expenses of the month before: %v", got)
