@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/simulator"
@@ -95,11 +96,100 @@ func (w *world) wholeContainers(h *plan.History) {
 			w.Errorf("leaked: %s runs and its container is not in the books", m.Name)
 		}
 	}
+	wanted := map[string]int{}
+	for _, c := range w.engine.Containers() {
+		wanted[c.ID] = c.Wanted
+	}
 	for _, c := range h.Containers {
-		n, _ := w.replicasAlive(c.Name)
-		if want, known := c.Wanted(); c.Alarm != "" || !known || n != want {
-			w.Errorf("the books have %+v, the market %d replicas", c, n)
+		is, exists := wanted[c.ID]
+		if want, known := c.Wanted(); c.Alarm != "" || !exists || known && is != want || is > c.Most() {
+			w.Errorf("the books have %+v, the market %d of %v", c, is, wanted)
 		}
+		delete(wanted, c.ID)
+	}
+	if len(wanted) > 0 {
+		w.Errorf("containers that the books do not have: %v", wanted)
+	}
+}
+
+// openIntents counts those that are not settled, but for containers whose replicas the
+// market has no room for.
+func (w *world) openIntents() (n int) {
+	open, err := w.ledger.Intents(ledger.Filter{OpenOnly: true})
+	w.must(err)
+	for _, in := range open {
+		if !in.Kind.Contains() {
+			n++
+		}
+	}
+	return n
+}
+
+// containerFaults are what goes wrong with the calls about containers, where the seed
+// has any.
+func (s *simulation) containerFaults() string {
+	if !s.wish.boxes {
+		return ""
+	}
+	return ",lost:container_deploy:0.15,no_id:container_deploy:0.25,lost_request:container_deploy:0.1,late_html:container_deploy:0.05,html200:container_deploy:0.1" +
+		",lost:container_scale:0.2,lost_request:container_scale:0.1,late_html:container_scale:0.05,late500:container_scale:0.05,lost:container_stop:0.2,html200:container_stop:0.1" +
+		",empty:replicas:0.05,partial:replicas:0.03,html200:replicas:0.05,json500:replicas:0.05,html200:replicas:1:9h-10h,empty:replicas:1:14h-14h30m"
+}
+
+// loseReplica ends a replica's machine: the market brings up another.
+func (s *simulation) loseReplica() bool {
+	for _, m := range s.engine.Fleet() {
+		if m.Container != "" && m.Deleted.IsZero() {
+			return s.byHand(func() error { return s.engine.Delete(m.ID) }) == nil
+		}
+	}
+	return false
+}
+
+// tellOfContainers is the operator who answers the alarms of containers, half an hour
+// later, with what the dashboard shows.
+func (s *simulation) tellOfContainers() {
+	if s.busy || s.disk.full || s.unreachable {
+		return
+	}
+	s.busy = true
+	defer func() { s.busy = false }()
+	now := s.clock.Now().Add(s.skew)
+	late := func(since time.Time) bool { return s.calmd || now.Sub(since) >= 30*time.Minute }
+	h := s.last.Input.History
+	for i := range h.Containers {
+		c := &h.Containers[i]
+		if c.Alarm == "" || !late(c.AlarmAt) {
+			continue
+		}
+		word := daemon.Adoption{Policy: c.Policy, None: true}
+		for _, is := range s.engine.Containers() {
+			if is.Name == c.Name {
+				word = daemon.Adoption{Policy: c.Policy, ID: is.ID, Replicas: is.Wanted}
+			}
+		}
+		if word.ID != "" && word.Replicas == 0 {
+			continue
+		}
+		_, err := s.daemon.AdoptContainer(s.Context(), word)
+		s.entry(s.clock.Now(), "the operator says of %s: %+v (%v)", c.Policy, word, err)
+		s.kinds["container_adopted"]++
+	}
+	s.beginAnew(now, &h)
+}
+
+// beginAnew is what an operator does of whose container it is not known how to scale it.
+func (s *simulation) beginAnew(now time.Time, h *plan.History) {
+	switch {
+	case s.anew && len(h.Containers) == 0:
+		_, _, err := daemon.Resume(s.ledger, "web")
+		s.anew = err != nil
+	case s.anew || !held(&s.last, plan.HoldUnlearnt):
+		s.unlearnt = time.Time{}
+	case s.unlearnt.IsZero():
+		s.unlearnt = now
+	case s.calmd || now.Sub(s.unlearnt) >= 30*time.Minute:
+		s.anew = daemon.SetPause(s.ledger, plan.Pause{Policy: "web", Since: now, Teardown: true}) == nil
 	}
 }
 

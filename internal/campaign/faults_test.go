@@ -13,6 +13,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 )
 
@@ -209,14 +210,16 @@ func converge(w *world) {
 }
 
 func resting(w *world, r *plan.Report) bool {
-	open := w.ledger.Stats().OpenIntents
-	return open == 0 && len(r.Intents) == 0 && r.Problem == "" && contentOrStarved(r)
+	return w.openIntents() == 0 && len(r.Intents) == 0 && r.Problem == "" && contentOrStarved(w, r)
 }
 
 // contentOrStarved: what is missing is missing for want of offers or money alone.
-func contentOrStarved(r *plan.Report) bool {
+func contentOrStarved(w *world, r *plan.Report) bool {
 	starved := map[string]bool{}
 	for _, h := range r.Plan.Holds {
+		if p, ok := w.set.Find(h.Policy); ok && p.Kind == policy.Container && (h.Reason.Code == plan.HoldBooting || h.Reason.Code == plan.HoldScale) {
+			starved[h.Policy] = true // the market has no room
+		}
 		switch h.Reason.Code {
 		case plan.HoldNoOffer, plan.HoldSpread, plan.HoldBudget, plan.HoldBalance:
 			starved[h.Policy] = true

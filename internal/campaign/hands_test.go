@@ -52,6 +52,7 @@ type trouble struct {
 	inside bool
 	share  int // how often it comes, against others; 0 is 1
 	do     func(s *simulation) bool
+	boxes  bool // only where there is a policy for containers
 }
 
 // troubles are all kinds beside those of the simulator's fault plans.
@@ -149,6 +150,12 @@ func troubles() []trouble {
 		{kind: "cloned_by_hand", from: byOperator, inside: true, do: func(s *simulation) bool { return s.clone(false) }},
 		{kind: "twin_by_hand", from: byOperator, inside: true, do: func(s *simulation) bool { return s.clone(true) }},
 
+		{kind: "replica_lost", from: byMarket, inside: true, boxes: true, do: (*simulation).loseReplica},
+		{kind: "container_stopped_by_hand", from: byOperator, inside: true, boxes: true, do: func(s *simulation) bool {
+			all := s.engine.Containers()
+			return len(all) > 0 && s.byHand(func() error { return s.engine.StopContainer(all[0].ID) }) == nil
+		}},
+
 		{kind: "crash", from: byProcess, inside: true, share: 8, do: func(s *simulation) bool {
 			s.fuse.armed, s.fuse.points, s.fuse.at = true, 0, 1+s.rng.IntN(150)
 			return true
@@ -162,12 +169,20 @@ func (s *simulation) upTo(d time.Duration) time.Duration {
 	return time.Minute + time.Duration(s.rng.Int64N(int64(d)))
 }
 
-func (s *simulation) policy() string { return []string{"train", "pair", "serve"}[s.rng.IntN(3)] }
+func (s *simulation) policy() string {
+	if s.wish.boxes && s.rng.IntN(4) == 0 {
+		return "web"
+	}
+	return []string{"train", "pair", "serve"}[s.rng.IntN(3)]
+}
 
 // any is one of our machines at the market that satisfies want; false if there is none.
 func (s *simulation) any(want func(simulator.Event) bool) (simulator.Event, bool) {
 	var list []simulator.Event
 	for id, e := range s.alive {
+		if _, _, replica := replicaOf(e.Name); replica {
+			continue
+		}
 		if _, mine := ours(e.Name); mine && !s.world.hand[id] && want(e) {
 			list = append(list, e)
 		}

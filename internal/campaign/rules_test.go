@@ -205,6 +205,9 @@ func (w *world) displaced(e simulator.Event) {
 	if w.writing != nil && w.writing.gpus != "" && w.writing.gpus != strconv.Itoa(e.GPUs) {
 		return // of machines of different sizes nobody knows which falls out, when the last free GPU goes meanwhile
 	}
+	if w.writing != nil && strings.Contains(w.writing.verb, "/container/") {
+		return // the market chooses where a replica goes, and it is on demand: nobody can keep it off our bids
+	}
 	byUs := w.writing != nil && !w.handing && w.writing.id != e.Machine && !strings.Contains(w.writing.verb, "/delete/")
 	w.holds(ruleDisplace, !byUs, "our own bid displaced %s on %s", e.Name, e.Host)
 }

@@ -44,6 +44,9 @@ type simulation struct {
 	skips int       // requests to let pass before it
 	due   []undo
 	kinds map[string]int
+
+	unlearnt time.Time // since when the operator sees a container that cannot be scaled
+	anew     bool      // and has it torn down, to begin anew
 }
 
 // undo ends a trouble.
@@ -56,6 +59,8 @@ type undo struct {
 type wish struct {
 	mode                     string
 	train, pair, serve       int // GPUs
+	boxes                    bool
+	web                      int // replicas
 	ceiling                  int // cents
 	hourly, daily, monthly   int // cents; 0 is no cap
 	trainHourly, trainDaily  int
@@ -150,6 +155,16 @@ policies:
     protected: [%s]
 `, w.quick, strings.Join(w.of("quick"), ", "))
 	}
+	if w.boxes && w.gone != "web" {
+		fmt.Fprintf(&b, `  - name: web
+    kind: container
+    priority: 5
+    target: {replicas: %d}
+    shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 60}
+    max_gpu_hour: 0.%02d
+    image: example/server:1
+`, w.web, w.ceiling+15)
+	}
 	return b.String()
 }
 
@@ -187,7 +202,7 @@ func (s *simulation) wishes() wish {
 		}
 		return from + s.rng.IntN(to-from)
 	}
-	return wish{
+	w := wish{
 		quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
@@ -195,6 +210,11 @@ func (s *simulation) wishes() wish {
 		zone: s.zone, scope: []string{"owner", "owner", "owner", "account"}[s.rng.IntN(4)],
 		trainHourly: sometimes(3, 60, 200), trainDaily: sometimes(3, 300, 2000), trainMonthly: sometimes(4, 800, 4000), serveDaily: sometimes(4, 300, 1500),
 	}
+	if w.boxes = s.seed%3 == 1; w.boxes {
+		w.web = s.rng.IntN(5)
+		w.hourly += 150
+	}
+	return w
 }
 
 // newSimulation makes the world of a seed.
@@ -211,7 +231,7 @@ func newSimulation(t testing.TB, seed uint64, days int, text bool) *simulation {
 	sum := sha256.Sum256(fmt.Appendf(nil, "ledger %d", seed))
 	balance := market.Amount(500) * market.Dollar
 	s.world = makeWorld(t, plot{
-		config: s.wish.text(), faults: faultPlan(rng, days*24),
+		config: s.wish.text(), faults: faultPlan(rng, days*24) + s.containerFaults(), scale: meanings()[seed/3%2],
 		shape:  []simulator.Shape{simulator.Real, simulator.Seed}[rng.IntN(2)],
 		clock:  func(c clock.Clock) clock.Clock { return mortal{c, s.fuse} },
 		commit: func() error { return s.fuse.commit() },
@@ -219,6 +239,7 @@ func newSimulation(t testing.TB, seed uint64, days int, text bool) *simulation {
 		jitter: jitter.Float64, ledger: hex.EncodeToString(sum[:16]),
 		sim: simulator.Options{
 			Seed: seed, Hosts: 8 + rng.IntN(5), Regime: regimes[rng.IntN(3)], RebidApplies: rebids[rng.IntN(3)], Balance: balance,
+			Replicas: []simulator.ReplicaListing{simulator.ReplicasHidden, simulator.ReplicasNamed, simulator.ReplicasNameless}[seed/6%3],
 		},
 	}, func(w *world) {
 		w.terse, w.sum, w.sample, w.quiet = !text, sha256.New(), 40, seed%25 != 0
@@ -231,7 +252,9 @@ func newSimulation(t testing.TB, seed uint64, days int, text bool) *simulation {
 	s.always = s.between
 	for _, t := range troubles() {
 		for range max(t.share, 1) {
-			s.menu = append(s.menu, t)
+			if !t.boxes || s.wish.boxes {
+				s.menu = append(s.menu, t)
+			}
 		}
 	}
 	neighboursIfAny(s.world)
@@ -278,6 +301,7 @@ func (s *simulation) request(op string) {
 
 // between is after every report.
 func (s *simulation) between() {
+	s.tellOfContainers()
 	if s.calmd || s.busy {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/scanner"
 )
 
@@ -38,8 +39,8 @@ func (d *Daemon) AdoptContainer(ctx context.Context, a Adoption) (plan.Container
 // a slip of the pen must not become a container. r may be nil for None.
 func AdoptContainer(ctx context.Context, l *ledger.Ledger, r Reader, c *Config, clk clock.Clock, a Adoption) (out plan.Container, err error) {
 	p, ok := c.Set.Find(a.Policy)
-	if !ok && !a.None {
-		return out, fmt.Errorf("%w: %s", ErrNoSuchPolicy, a.Policy)
+	if !ok { // what it has may be named all the same, to be ended
+		p = &policy.Policy{Name: a.Policy}
 	}
 	if !a.None {
 		if err := countReplicas(ctx, r, l, &a); err != nil {

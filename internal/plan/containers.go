@@ -113,6 +113,7 @@ type Container struct {
 	Missed   int       `json:"missed,omitempty"`
 	MissedAt time.Time `json:"missed_at,omitzero"`
 	Dear     int       `json:"dear,omitempty"` // lists in a row with a replica above the ceiling
+	Down     int       `json:"down,omitempty"` // lists in a row of replicas none of which delivers, or is on its way up
 
 	DeployIntent uint64 `json:"deploy_intent,omitempty"`
 	Adopted      bool   `json:"adopted,omitempty"` // found, or named by an operator, without an order

@@ -32,6 +32,8 @@ func (h *History) AdoptContainer(p *policy.Policy, id string, count int, name st
 	switch {
 	case c == nil && len(own) > 0:
 		return Container{}, nil, fmt.Errorf("%w: policy %s has the container %s", ErrNoContainer, p.Name, own[0].ID)
+	case c == nil && p.Kind != policy.Container:
+		return Container{}, nil, fmt.Errorf("%w of policy %s on record, and the file has no such policy for containers", ErrNoContainer, p.Name)
 	case c == nil && count == 0:
 		return Container{}, nil, fmt.Errorf("%w of policy %s on record, and it has no replicas to count: say how many were asked for", ErrNoContainer, p.Name)
 	case c == nil:

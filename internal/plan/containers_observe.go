@@ -135,6 +135,10 @@ func (o *observer) take(c *Container, list []market.Replica) {
 	if !dear {
 		c.Dear = 0
 	}
+	c.Down++
+	if len(c.Replicas) == 0 || o.broke() || slices.ContainsFunc(c.Replicas, func(r ReplicaSeen) bool { return !r.dead() }) {
+		c.Down = 0
+	}
 	c.SeenAt = o.l.Now
 }
 

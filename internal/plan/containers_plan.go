@@ -98,6 +98,8 @@ func (w *world) unfitContainer(d *desk, c *Container) (Reason, bool) {
 		return Reason{ReasonNotMatching, "its replicas have another shape than the policy wants"}, true
 	case c.Ceiling > d.p.Ceiling():
 		return Reason{ReasonOverCeiling, fmt.Sprintf("a replica may cost %s, the ceiling is %s now", c.Ceiling, d.p.Ceiling())}, true
+	case c.Down >= w.in.Safety.UnknownLooks:
+		return Reason{ReasonStopped, fmt.Sprintf("none of its %d replicas delivers anything (seen %d times)", len(c.Replicas), c.Down)}, true
 	case c.Dear >= w.in.Safety.AbsentLooks:
 		return Reason{ReasonOverCeiling, fmt.Sprintf("a replica costs more than its ceiling of %s (seen %d times)", c.Ceiling, c.Dear)}, true
 	}

@@ -12,6 +12,7 @@ func (d *decoder) checkContainer(p *filePolicy) {
 	for _, a := range []at{
 		p.Fallback.at, p.Migrate.at, p.Surge.at, p.Bidding.at, p.Spread.at, p.Protected.at, p.SSHKey.at, p.SSHKeyFile.at, p.PasswordFile.at,
 		p.CloudInit.at, p.CloudInitFile.at, p.MinLifetime.at, p.BootTimeout.at, p.Target.GPUHours.at, p.Target.By.at,
+		p.ScaleDown.at, p.Resize.at, p.StoppedTTL.at, p.Ready.at, p.OnReady.at, p.Drain.at,
 		m.Countries.at, m.Regions.at, m.Cities.at, m.Hosts.at, m.MinUptime.at, m.PreferOrder.at,
 		m.Deny.Countries.at, m.Deny.Regions.at, m.Deny.Cities.at, m.Deny.Hosts.at,
 	} {

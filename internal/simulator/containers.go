@@ -160,6 +160,24 @@ func (e *Engine) StopContainer(id string) error {
 	return nil
 }
 
+// ContainerState is what the dashboard shows of a container.
+type ContainerState struct {
+	ID, Name string
+	Wanted   int
+	Replicas int
+}
+
+// Containers are those that were not stopped, as only the dashboard shows them.
+func (e *Engine) Containers() (out []ContainerState) {
+	defer e.lock()()
+	for _, c := range e.containers {
+		if !c.stopped {
+			out = append(out, ContainerState{c.id, c.order.Name, c.order.Replicas, len(c.replicas)})
+		}
+	}
+	return out
+}
+
 // Replicas are a group's machines.
 func (e *Engine) Replicas(id string) ([]Machine, error) {
 	defer e.lock()()
