@@ -177,6 +177,7 @@ func (o *observer) machines() {
 			o.sighted(m, inst)
 		case ok || believe:
 			if ok && o.ended(m) || o.missed(m) {
+				o.closeOutage(m)
 				o.meter(m)
 				o.h.Machines = append(o.h.Machines[:i], o.h.Machines[i+1:]...)
 				continue

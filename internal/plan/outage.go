@@ -185,7 +185,7 @@ func (o *observer) recover(m *Machine, end string, inst *market.Instance) {
 	u := m.Outage
 	o.prove(m, inst)
 	u.To, u.End = o.l.Now, end
-	if end == OutageDeleted && m.Leaving.At.Before(u.To) {
+	if m.Leaving != nil && m.Leaving.At.Before(u.To) {
 		u.To = m.Leaving.At
 	}
 	u.To = latest(u.To, u.LastAt)
@@ -211,6 +211,13 @@ func (o *observer) vanished(m *Machine) {
 	}
 	m.Outage.DataLost = m.Capacity == market.OnDemand
 	o.recover(m, OutageGone, nil)
+}
+
+// closeOutage ends the outage of a machine that leaves the books.
+func (o *observer) closeOutage(m *Machine) {
+	if m.Outage != nil {
+		o.recover(m, cmp.Or(o.ends(m), OutageGone), nil)
+	}
 }
 
 // prove notes what this look shows, where it differs from the last.

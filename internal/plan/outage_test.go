@@ -122,6 +122,36 @@ func TestAnOutageThatWeEndLastsUntilWeAskedForTheDeletion(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsOnRecordHoweverItsMachineLeavesTheBooks(t *testing.T) {
+	for name, change := range map[string]func(in *Input, m *Machine){
+		"deleted, and the market says at once that it is gone": func(in *Input, m *Machine) {
+			m.Phase, m.Leaving = PhaseDeleting, &PendingDelete{Intent: 1, At: in.Now.Add(time.Second)}
+			in.Snapshot.Gone = []string{m.ID}
+		},
+		"a deletion was asked for, and its answer is open": func(in *Input, m *Machine) {
+			m.Leaving = &PendingDelete{Intent: 1, At: in.Now.Add(time.Second)}
+		},
+		"the account runs empty, and it is deleted for that": func(in *Input, m *Machine) {
+			in.Snapshot.Balance.Value.Balance = market.Some(market.Amount(0))
+		},
+		"it vanishes": func(*Input, *Machine) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var in Input
+			m := onDemand(&in)
+			witnesses(&in, time.Minute, as(m, market.StatusStopped))
+			change(&in, &in.History.Machines[0])
+			var over []Outage
+			for range 4 {
+				over = append(over, witnesses(&in, time.Minute).Outages...)
+			}
+			if len(over) != 1 || over[0].To.IsZero() || over[0].End == "" {
+				t.Errorf("%+v; %d machines are left", over, len(in.History.Machines))
+			}
+		})
+	}
+}
+
 func TestAnOnDemandMachineThatVanishesIsAnOutageWithItsDisk(t *testing.T) {
 	var in Input
 	m := onDemand(&in)
