@@ -111,6 +111,7 @@ func (d *drifting) walk(c *contract, v value) {
 func (d *drifting) look(c *contract, thing value, path string) {
 	got := make([]bool, len(c.needs))
 	d.members(c, thing, path, got)
+	d.members(c, thing.get("attributes"), path, got)
 	if d.lacks[c] == nil {
 		d.lacks[c] = make([]int, len(c.needs))
 	}
@@ -125,8 +126,7 @@ func (d *drifting) members(c *contract, thing value, path string, got []bool) {
 	for k, f := range thing.fields() {
 		i, known := c.index[string(k)]
 		switch inner := c.inner[string(k)]; {
-		case !known && string(k) == "attributes":
-			d.members(c, f, path, got)
+		case !known && string(k) == "attributes": // looked at beside it; an answer may be nested without end
 		case !known:
 			d.stranger(path, k)
 		case inner != nil && f.isObject():
@@ -318,9 +318,27 @@ func instancesOf(v value) iter.Seq2[string, value] {
 	return layersOf(v).get("instances", "virtualmachines").entries()
 }
 
+// hostsOf begins to walk a list that is long, of which the first few are looked at.
 func hostsOf(v value) iter.Seq2[string, value] {
-	if list := v.get("hostnodes"); list.isObject() || list.isArray() {
+	if list := v.from("hostnodes"); list.isObject() || list.isArray() {
 		return list.entries()
 	}
 	return v.entries()
+}
+
+// from is the text from where a member begins, to the end of v: its own end is not
+// looked for.
+func (v value) from(name string) value {
+	if !v.isObject() {
+		return nil
+	}
+	for i := skipSpace(v, 1); i < len(v) && v[i] == '"'; {
+		end := skipValue(v, i)
+		key := unescape(v[i:end])
+		if i = skipSpace(v, skipSpace(v, end)+1); string(key) == name {
+			return v[min(i, len(v)):]
+		}
+		i = skipSpace(v, skipSpace(v, skipValue(v, i))+1)
+	}
+	return nil
 }

@@ -108,3 +108,42 @@ func TestACallTellsOfDriftAndAWriteIsNotFailedByIt(t *testing.T) {
 		t.Errorf("%+v", calls)
 	}
 }
+
+// BenchmarkExamine is what the bookkeeping adds to reading a list of a thousand hosts;
+// BenchmarkDecodeHosts is the reading.
+func BenchmarkExamine(b *testing.B) {
+	body := manyHosts(1000)
+	form := contracts()["list hosts"]
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := form.examine(value(body)); len(got) > 0 {
+			b.Fatal(got)
+		}
+	}
+}
+
+// FuzzContract holds that no answer makes the bookkeeping panic or show what a terminal
+// would obey.
+func FuzzContract(f *testing.F) {
+	for _, body := range []string{
+		`{"hostnodes":{"h":{"specs":{"gpu":{}}}}}`, `{"data":[{"id":"a","attributes":{"name":"n"}}]}`, `{"virtualmachines":{"a":{"\u001b":1}},"meta":{"next":1}}`,
+		`{"result":[{"vm_uuid":"a"}]}`, `{"hostnodes":`, `[[{}]]`, `{"data":{"attributes":{"attributes":{}}}}`,
+	} {
+		f.Add([]byte(body))
+	}
+	all := contracts()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		v, ok := parse(body)
+		if !ok {
+			return
+		}
+		for op, form := range all {
+			for _, d := range form.examine(v) {
+				if d.Field != printable(d.Field) || len(d.Field) > 3*longestName {
+					t.Errorf("%s: %q", op, d.Field)
+				}
+			}
+		}
+	})
+}
