@@ -141,6 +141,7 @@ func troubles() []trouble {
 				return nil
 			})
 		}},
+		{kind: "target_set", from: byOperator, inside: true, do: (*simulation).setTarget},
 		{kind: "destroy", from: byOperator, inside: false, do: (*simulation).destroy},
 		{kind: "renamed_by_hand", from: byOperator, inside: true, do: (*simulation).rename},
 		{kind: "deleted_by_hand", from: byOperator, inside: true, do: func(s *simulation) bool {

@@ -174,7 +174,8 @@ func (w *world) bought(e simulator.Event) {
 	p, _ := w.set.Find(name)
 	target := 0
 	if p != nil {
-		target = (p.Target + p.Surge + min(p.Migrate.MaxPerHour, 1)) * p.Shape.GPUs * w.daemons
+		_, most := w.wanted(p)
+		target = (most + (p.Surge+min(p.Migrate.MaxPerHour, 1))*p.Shape.GPUs) * w.daemons
 	}
 	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
 		return !w.hand[id] && (!fallsBack(p) || o.Capacity == e.Capacity)
@@ -382,7 +383,7 @@ func (w *world) surplus(in *plan.Intent) {
 	}
 	target := 0
 	if p != nil {
-		target = p.GPUs()
+		target, _ = w.wanted(p)
 	}
 	w.holds(ruleAbsence, have > target, "%s is deleted as surplus; the market has %d GPUs, the target is %d", e.Name, have, target)
 }

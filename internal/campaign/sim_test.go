@@ -69,6 +69,7 @@ type wish struct {
 	balance, runway          int // dollars, hours
 	zone, scope              string
 	falls                    bool // train falls back on on-demand
+	tide                     bool // what train wants moves every hour
 	quick                    int  // ready-made machines
 	park                     int  // what becomes of serve's surplus
 	v2                       bool // serve is of a size that v2 sells
@@ -104,14 +105,14 @@ policies:
 `, w.mode, w.fleet())
 	if w.gone != "train" {
 		fmt.Fprintf(&b, `  - name: train
-    target: {gpus: %d}
+    target: %s
     shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 60}
     max_gpu_hour: 0.%02d%s
     surge: %d
     migrate: {max_per_hour: %d}
     protected: [%s]
     budget: %s
-`, w.train, w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
+`, w.target(), w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
 	}
 	if w.ghost {
 		fmt.Fprintf(&b, `  - name: ghost
@@ -168,6 +169,13 @@ policies:
 	return b.String()
 }
 
+func (w *wish) target() string {
+	if w.tide {
+		return tides(w.train, w.zone)
+	}
+	return fmt.Sprintf("{gpus: %d}", w.train)
+}
+
 func (w *wish) fallback() string {
 	if !w.falls {
 		return ""
@@ -203,7 +211,7 @@ func (s *simulation) wishes() wish {
 		return from + s.rng.IntN(to-from)
 	}
 	w := wish{
-		quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
+		quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, tide: s.seed%3 == 1, ghost: s.seed%4 == 1, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
 		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),

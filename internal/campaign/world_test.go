@@ -72,13 +72,14 @@ type world struct {
 	reports int
 	last    plan.Report
 
-	always   func()        // after every report
-	busy     bool          // always is at work
-	sample   int           // of quiet reports, every how many is computed again
-	terse    bool          // the diary is a sum, not a text
-	quiet    bool          // no log is written
-	skew     time.Duration // of the daemon's clock
-	seenSkew time.Duration // at its last look
+	always   func()               // after every report
+	busy     bool                 // always is at work
+	sample   int                  // of quiet reports, every how many is computed again
+	terse    bool                 // the diary is a sum, not a text
+	quiet    bool                 // no log is written
+	skew     time.Duration        // of the daemon's clock
+	seenSkew time.Duration        // at its last look
+	handed   map[string]time.Time // when a policy's target was last set by hand
 	disk     disk
 
 	mu         sync.Mutex // guards what the market's events write
@@ -160,7 +161,7 @@ func (s *syncBuffer) String() string {
 func newWitness(t testing.TB) *world {
 	w := &world{
 		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, called: map[string]string{}, ran: map[string]bool{},
-		everBought: map[string]bool{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
+		everBought: map[string]bool{}, handed: map[string]time.Time{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
 	w.till.skew = func() time.Duration { return w.seenSkew }
 	w.till.fail = func(format string, args ...any) { w.holds(ruleCaps, false, format, args...) }

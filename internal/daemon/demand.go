@@ -45,7 +45,17 @@ func (t *turn) readSignals(ctx context.Context) func() []demand.Reading {
 // they came to. The history may be of a time before the clock was set.
 func resolve(s *policy.Set, look *plan.Look, h *plan.History, said []demand.Reading) policy.Set {
 	memories, overrides := h.Remembered(*look)
-	return resolveWith(s, look, demand.Input{Memories: memories, Overrides: overrides, Readings: said, Fleet: h.Fleet})
+	return resolveWith(s, look, demand.Input{Memories: memories, Overrides: overrides, Readings: said, Fleet: fleets(h)})
+}
+
+// fleets tells what policies have, and shadows would have.
+func fleets(h *plan.History) func(string) demand.Fleet {
+	return func(name string) demand.Fleet {
+		if s := shadowOf(h, name); s.Policy != "" {
+			return (&plan.History{Machines: s.Machines}).Fleet(name)
+		}
+		return h.Fleet(name)
+	}
 }
 
 func resolveWith(s *policy.Set, look *plan.Look, in demand.Input) policy.Set {
@@ -59,7 +69,7 @@ func resolveWith(s *policy.Set, look *plan.Look, in demand.Input) policy.Set {
 
 // resolveOn is resolve for a history into which the look is observed.
 func resolveOn(s *policy.Set, look *plan.Look, h *plan.History, said []demand.Reading) policy.Set {
-	return resolveWith(s, look, demand.Input{Memories: h.Demand, Overrides: h.Overrides, Readings: said, Fleet: h.Fleet})
+	return resolveWith(s, look, demand.Input{Memories: h.Demand, Overrides: h.Overrides, Readings: said, Fleet: fleets(h)})
 }
 
 // inputOf is input for a set whose targets are not resolved yet.
@@ -119,6 +129,8 @@ func CheckOverride(c *Config, o *demand.Override, now time.Time) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: %s", ErrNoSuchPolicy, o.Policy)
+	case p.Deadline.Work > 0:
+		return fmt.Errorf("%w: policy %s delivers GPU-hours by a time, which sets its target; pause it, or change the file", ErrTarget, p.Name)
 	case o.GPUs < 0:
 		return fmt.Errorf("%w: %d GPUs are less than none", ErrTarget, o.GPUs)
 	case o.GPUs%max(p.Shape.GPUs, 1) != 0:

@@ -255,7 +255,22 @@ func TestOverridesThatMustNotBeAreRefused(t *testing.T) {
 			t.Errorf("%+v is taken", o)
 		}
 	}
+	work := newRig(t, following("{gpus: 4, gpu_hours: 10, by: 2026-05-01T00:00:00Z}")).current()
+	if err := CheckOverride(&work, &demand.Override{Policy: "train", GPUs: 2}, noon); err == nil || !strings.Contains(err.Error(), "GPU-hours") {
+		t.Errorf("a target of GPU-hours is set by hand: %v", err)
+	}
 	if err := CheckOverride(&c, &demand.Override{Policy: "train", GPUs: 2}, noon); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAShadowFollowsItsOwnTarget(t *testing.T) {
+	r := newRig(t, following("{gpus: 0}")+`  - {name: ghost, shadow: true, capacity: on_demand, shape: {gpus: 1}, max_gpu_hour: 2.00, target: {schedule: [{from: "2 12 * * *", for: 1h, gpus: 3}]}}
+`)
+	for i, want := range []int{0, 0, 3} {
+		report := r.turn()
+		if len(report.Shadows) != 1 || report.Shadows[0].Standing.Target != want || len(r.market.writes()) != 0 {
+			t.Errorf("cycle %d: %+v, %q", i, report.Shadows, r.market.writes())
+		}
 	}
 }

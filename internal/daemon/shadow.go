@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/shadow"
@@ -48,6 +49,7 @@ func shadowOf(h *plan.History, name string) plan.Shadow {
 func shadowsOn(c *Config, seen *Seen, in plan.Input, h *plan.History) (out []plan.ShadowReport) {
 	look := plan.Look{
 		Now: seen.At, Owner: c.Set.Daemon.Owner, Safety: c.Set.Safety, Zone: c.Set.Budget.Zone, Snapshot: seen.Snapshot,
+		Demand: demand.Result{Outcomes: in.Demand},
 	}
 	for _, p := range c.Set.Shadows {
 		w := shadow.World{Set: &c.Set, Look: look, Interval: in.Interval, History: h, Verdicts: in.Verdicts}

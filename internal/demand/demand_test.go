@@ -326,6 +326,14 @@ func TestANumberCanBeOverriddenDownwardsOnly(t *testing.T) {
 	want(t, b.at(0), 6)
 }
 
+func TestResolvingKeepsTheMostThatCanBeWanted(t *testing.T) {
+	p := policy.Policy{Name: "train", Target: 3, Shape: market.Shape{GPUs: 2}}
+	out := Resolve(Input{Now: noon, Policies: []policy.Policy{p}, Overrides: []Override{{Policy: "train", By: "operator"}}, Fleet: func(string) Fleet { return Fleet{} }})
+	if got := out.Policies[0]; got.Target != 0 || got.MaxTarget() != 3 {
+		t.Errorf("wants %d machines, at most %d", got.Target, got.MaxTarget())
+	}
+}
+
 func TestTheNextEdgeIsThatOfAWindowOrAnOverride(t *testing.T) {
 	p := train(1)
 	p.Demand.Schedule = []policy.Window{{From: "0 8 * * *", For: 5 * time.Hour, Machines: 4}}

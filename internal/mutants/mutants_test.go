@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,11 +27,14 @@ type mutant struct {
 	because string // a text that its output must hold; "" for any failure
 }
 
+// all are the breakages of every list.
+func all() []mutant { return slices.Concat(list(), ofDemand()) }
+
 const root = "../.."
 
 func TestEveryMutantFitsTheCodeAndNamesATest(t *testing.T) {
 	covered := map[int]bool{}
-	for _, m := range list() {
+	for _, m := range all() {
 		covered[m.rule] = true
 		source, err := os.ReadFile(filepath.Join(root, m.file))
 		if err != nil {
@@ -100,7 +104,7 @@ func TestThePageListsEveryMutant(t *testing.T) {
 func table() string {
 	var b strings.Builder
 	b.WriteString("| rule | broken so that | in | found by |\n|---|---|---|---|\n")
-	for _, m := range list() {
+	for _, m := range all() {
 		rule := fmt.Sprint(m.rule)
 		if m.rule == 0 {
 			rule = ""
@@ -114,7 +118,7 @@ func TestEveryMutantIsFound(t *testing.T) {
 	if os.Getenv("TDSCALER_MUTANTS") == "" {
 		t.Skip("minutes of compiling: set TDSCALER_MUTANTS=1, or run make mutants")
 	}
-	for _, m := range list() {
+	for _, m := range all() {
 		t.Run(m.test+"/"+m.breaks, func(t *testing.T) {
 			out, err := m.run(t)
 			switch {

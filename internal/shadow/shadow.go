@@ -132,6 +132,7 @@ func (t *turn) decide() plan.Plan {
 	t.in = plan.Input{
 		Now: t.Look.Now, Owner: t.Look.Owner, Interval: t.Interval, Policies: alone.Policies, Budget: alone.Budget, HourlyCap: alone.HourlyCap(),
 		Limits: t.Set.Limits, Safety: t.Set.Safety, Snapshot: t.Look.Snapshot, History: t.h, Verdicts: slices.Clone(t.Verdicts),
+		Demand: t.Look.Demand.Outcomes,
 	}
 	for {
 		p := plan.Compute(t.in)
