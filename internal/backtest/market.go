@@ -369,6 +369,9 @@ func (m *Market) Instance(_ context.Context, id string) (market.Instance, error)
 // Instants implements scanner.Reader: tapes tell of none.
 func (m *Market) Instants(context.Context) ([]market.Instant, error) { return nil, nil }
 
+// Locations implements scanner.Reader: tapes tell of none.
+func (m *Market) Locations(context.Context) ([]market.Site, error) { return nil, nil }
+
 // InstancesV2 implements scanner.Reader: the same machines.
 func (m *Market) InstancesV2(ctx context.Context) ([]market.Instance, error) { return m.Instances(ctx) }
 

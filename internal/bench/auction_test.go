@@ -108,6 +108,8 @@ func (r *room) Instances(ctx context.Context) ([]market.Instance, error) {
 
 func (r *room) Instants(context.Context) ([]market.Instant, error) { return nil, nil }
 
+func (r *room) Locations(context.Context) ([]market.Site, error) { return nil, nil }
+
 func (r *room) InstancesV2(context.Context) ([]market.Instance, error) { // another API, another pace
 	return r.engine.Instances(), nil
 }

@@ -95,7 +95,7 @@ func (t *turn) run(ctx context.Context) error {
 		return err
 	}
 	readings := t.readSignals(ctx)
-	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h)
+	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h, t.sites())
 	said := readings()
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
@@ -230,8 +230,8 @@ const addressTakes = time.Minute
 
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
-func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History) market.Snapshot {
-	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant), V2: s.MayUseV2(), Told: map[string]market.Status{}}
+func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History, sites market.Section[[]market.Site]) market.Snapshot {
+	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant), V2: s.MayUseV2(), Sites: sites, Told: map[string]market.Status{}}
 	for i := range h.Machines {
 		m := &h.Machines[i]
 		if m.Phase == plan.PhaseUnknown || m.Phase == plan.PhaseAccepted {

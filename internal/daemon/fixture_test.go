@@ -75,6 +75,8 @@ func (f *fake) Instance(_ context.Context, id string) (market.Instance, error) {
 
 func (f *fake) Instants(context.Context) ([]market.Instant, error) { return f.instants, nil }
 
+func (f *fake) Locations(context.Context) ([]market.Site, error) { return nil, nil }
+
 func (f *fake) InstancesV2(ctx context.Context) ([]market.Instance, error) { return f.Instances(ctx) }
 
 func (f *fake) InstanceV2(ctx context.Context, id string) (market.Instance, error) {

@@ -48,3 +48,14 @@ func LookAtHosts(ctx context.Context, clk clock.Clock, r HostReader, c *Config, 
 	}
 	return inputOf(&c.Set, plan.Look{Now: clk.Now().Round(0), Snapshot: snap}, h), problem
 }
+
+// sites are v2's locations as the last cycle knew them: they need not be read for
+// every look.
+func (d *Daemon) sites() market.Section[[]market.Site] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.last.Input.Snapshot.Sites; s.Complete {
+		return s
+	}
+	return market.Section[[]market.Site]{}
+}

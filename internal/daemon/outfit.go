@@ -35,7 +35,7 @@ func (o *outfitter) Outfit(a plan.Action, name string) (market.Order, error) {
 		return market.Order{}, err
 	}
 	return market.Order{
-		Via: a.Via, Instant: a.Instant, Many: a.Many, Name: name, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity, Bid: a.Bid,
+		Via: a.Via, Site: a.Site, Instant: a.Instant, Many: a.Many, Name: name, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity, Bid: a.Bid,
 		Image: image, Ports: a.Ports, Password: pw, SSHKey: m.SSHKey, CloudInit: m.CloudInit,
 	}, nil
 }

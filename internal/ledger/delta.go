@@ -91,6 +91,14 @@ func lists() []list {
 			"policies", func(r *R) *[]policy.Policy { return &r.Input.Policies },
 			func(p *policy.Policy) string { return p.Name }, deepEqual[policy.Policy],
 		},
+		listOf[market.Instant, string]{
+			"instants", func(r *R) *[]market.Instant { return &r.Input.Snapshot.Instants.Value },
+			func(i *market.Instant) string { return i.ID }, equal[market.Instant],
+		},
+		listOf[market.Site, string]{
+			"sites", func(r *R) *[]market.Site { return &r.Input.Snapshot.Sites.Value },
+			func(s *market.Site) string { return s.Location.ID }, deepEqual[market.Site],
+		},
 		listOf[market.Host, string]{
 			"hosts", func(r *R) *[]market.Host { return &r.Input.Snapshot.Hosts.Value },
 			func(h *market.Host) string { return h.ID }, sameHost,

@@ -135,6 +135,9 @@ type Snapshot struct {
 	// Instants are the ready-made machines, sorted by ID; zero where they were not asked
 	// for.
 	Instants Section[[]Instant] `json:"instants,omitzero"`
+	// Sites are where v2 sells, sorted by ID; zero where they were not asked for. They
+	// may be older than the rest of the look.
+	Sites Section[[]Site] `json:"sites,omitzero"`
 	// Containers are the replicas of each container whose id is known, sorted by it.
 	Containers []ReplicaList `json:"containers,omitempty"`
 	// Gone are ids of machines that the list leaves out and of which the market,

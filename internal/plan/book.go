@@ -67,7 +67,7 @@ func Begin(h *History, a Action, caps Caps, id, cycle uint64, name string, now t
 	in := Intent{
 		ID: id, Cycle: cycle, At: now, Kind: a.Kind, Policy: a.Policy, Machine: a.Machine,
 		Instance: a.Instance, API: a.API, Host: a.Host, Model: a.Model, Shape: a.Shape, Capacity: a.Capacity,
-		Via: a.Via, Instant: a.Instant, Bid: a.Bid, Reason: a.Reason, Voluntary: a.Voluntary, State: IntentOpen,
+		Via: a.Via, Instant: a.Instant, Site: a.Site, Bid: a.Bid, Reason: a.Reason, Voluntary: a.Voluntary, State: IntentOpen,
 	}
 	if why := h.Forbids(a, now); why != "" && !(caps.Operator && a.Kind.Ends()) {
 		return in, fmt.Errorf("%w: %s", ErrForbidden, why)
@@ -107,7 +107,7 @@ func beginDeploy(h *History, a Action, caps Caps, in *Intent) error {
 	m := Machine{
 		Name: in.Machine, Asked: a.Asked, Policy: a.Policy, API: market.V0, Phase: PhaseUnknown, Status: market.StatusUnknown,
 		Capacity: a.Capacity, Host: a.Host, Location: a.Location, Model: a.Model, Shape: a.Shape,
-		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports, Replaces: a.Replaces, Instant: a.Instant,
+		Storage: market.Some(a.Storage), Reserved: in.Reserved, Ports: a.Ports, Replaces: a.Replaces, Instant: a.Instant, Site: a.Site,
 		OrderedAt: in.At, MeteredAt: in.At, DeployIntent: in.ID,
 	}
 	if a.Capacity == market.Spot {

@@ -91,6 +91,8 @@ type Machine struct {
 	Leaving *PendingDelete `json:"leaving,omitempty"`
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid *PendingRebid `json:"rebid,omitempty"`
+	// Site is where v2 was to find a host for it.
+	Site string `json:"site,omitempty"`
 	// Parked is set from when it was asked to stop on purpose until it runs again.
 	Parked *Parked `json:"parked,omitempty"`
 	// NoParkBefore is until when it is not asked to stop, because it did not.

@@ -32,10 +32,13 @@ func (s *shelf) stock(list []market.Instant) {
 
 // offersFor is what a policy chooses among.
 func (s *shelf) offersFor(p *policy.Policy) []offer {
-	if p.Kind == policy.Instant {
+	switch {
+	case p.Kind == policy.Instant:
 		return s.ready
+	case p.MayUseV2():
+		return s.offers
 	}
-	return s.offers
+	return s.offers[:s.onHosts]
 }
 
 // considerReady looks at size, price and evidence of a ready-made machine that matches:
@@ -73,8 +76,11 @@ func suits(p *policy.Policy, r *market.Instant) bool {
 // site is what a refusal of an order is held against: the host, or the offer itself
 // where that does not tell its host.
 func (o *offer) site() string {
-	if o.ready != nil {
+	switch {
+	case o.ready != nil:
 		return cmp.Or(o.host.ID, o.ready.ID)
+	case o.atSite != "":
+		return siteV2(o.atSite)
 	}
 	return o.host.ID
 }
@@ -82,13 +88,18 @@ func (o *offer) site() string {
 // site is the same of an intent.
 func (in *Intent) site() string {
 	if in.Via == market.ViaV2 {
-		return siteV2(in.Host)
+		return siteV2(cmp.Or(in.Host, in.Site))
 	}
 	return cmp.Or(in.Host, in.Instant)
 }
 
 // site is the same of a machine.
-func (m *Machine) site() string { return cmp.Or(m.Host, m.Instant) }
+func (m *Machine) site() string {
+	if m.Host == "" && m.Site != "" {
+		return siteV2(m.Site)
+	}
+	return cmp.Or(m.Host, m.Instant)
+}
 
 // portsOf picks ports for a ready-made machine where its host is listed; where it is
 // not, the market gives what it will.

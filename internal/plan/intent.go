@@ -41,6 +41,7 @@ type Intent struct {
 	Host     string          `json:"host,omitempty"`
 	Via      market.Via      `json:"via,omitempty"`        // deploy: how it was ordered
 	Instant  string          `json:"instant_vm,omitempty"` // deploy: the ready-made machine it takes
+	Site     string          `json:"site,omitempty"`       // deploy: where v2 is to find a host
 	Model    market.GPUModel `json:"gpu_model,omitempty"`
 	Shape    market.Shape    `json:"shape"`
 	Capacity market.Capacity `json:"capacity,omitempty"`

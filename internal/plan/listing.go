@@ -103,6 +103,9 @@ func List(in Input, p policy.Policy) []Listing {
 	out := make([]Listing, 0, len(w.shelf.offers)+len(w.shelf.ready))
 	for _, offers := range [][]offer{w.shelf.offers, w.shelf.ready} {
 		for i := range offers {
+			if offers[i].atSite != "" && !p.MayUseV2() {
+				continue
+			}
 			out = append(out, w.list(d, &offers[i]))
 		}
 	}
@@ -130,6 +133,10 @@ func (w *world) list(d *desk, o *offer) Listing {
 	}
 	if (o.ready != nil) != (d.p.Kind == policy.Instant) {
 		l.Reason = Reason{OfferKind, "the policy buys kind " + string(d.p.Kind)}
+		return l
+	}
+	if o.atSite != "" && !w.siteSells(d) {
+		l.Reason = Reason{OfferKind, "v2 finds hosts for on-demand machines only, and not now"}
 		return l
 	}
 	var f Funnel

@@ -11,6 +11,7 @@ import (
 func LowestPrices(snap *market.Snapshot, ps []policy.Policy) map[string]market.Rate {
 	s := emptyShelf()
 	s.fill(snap.Hosts.Value)
+	s.spread(nil) // what v2's locations ask is not sure to be had
 	s.stock(snap.Instants.Value)
 	out := map[string]market.Rate{}
 	for i := range ps {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,7 +17,7 @@ func TestTheLowestPriceIsThatOfAnOfferThePolicyMatches(t *testing.T) {
 		for _, p := range in.Policies {
 			want, found := market.MaxRate, false
 			for _, l := range List(in, p) {
-				out := l.Reason.Code == OfferKind || l.Instant != "" && !suits(&p, ready(in, l.Instant)) || l.Reason.Code == OfferModel || l.Reason.Code == OfferPlace || l.Reason.Code == OfferOffline
+				out := l.Reason.Code == OfferKind || strings.HasPrefix(l.Host, siteV2("")) || l.Instant != "" && !suits(&p, ready(in, l.Instant)) || l.Reason.Code == OfferModel || l.Reason.Code == OfferPlace || l.Reason.Code == OfferOffline
 				if r, ok := l.OnDemand.Get(); ok && !out && l.Free >= p.Shape.GPUs {
 					want, found = min(want, r.PerGPU(p.Shape.GPUs)), true
 				}

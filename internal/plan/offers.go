@@ -18,7 +18,9 @@ import (
 type shelf struct {
 	offers []offer
 	ready  []offer // machines that wait ready-made
-	places []market.Location
+	// onHosts is how many of the offers are of hosts; the others are of v2's locations.
+	onHosts int
+	places  []market.Location
 	// placeAt and modelAt number places and models.
 	placeAt  map[market.Location]int
 	modelAt  map[market.HostGPU]int
@@ -36,6 +38,7 @@ type offer struct {
 	host         *market.Host
 	gpu          *market.HostGPU
 	ready        *market.Instant // where it is a ready-made machine
+	atSite       string          // the location, where v2 is to find the host
 	place, model int
 	// Prices per unit; priced is false where one of them is missing.
 	gpuRate, cpu, ram, disk market.Rate
@@ -69,6 +72,7 @@ func emptyShelf() *shelf {
 func newShelf(in *Input, machines []*Machine) *shelf {
 	s := emptyShelf()
 	s.fill(in.Snapshot.Hosts.Value)
+	s.spread(in.Snapshot.Sites.Value)
 	s.stock(in.Snapshot.Instants.Value)
 	s.seat(in.Snapshot.Hosts.Value, in.Policies)
 	for _, m := range machines {
@@ -160,11 +164,15 @@ func (s *shelf) on(host string) *taken {
 // need not: one of ours is never asked for twice.
 func (s *shelf) occupy(in *Input, m *Machine) {
 	s.counts(m)
-	if m.Host == "" {
+	host := m.Host
+	if host == "" && m.Site != "" {
+		host = siteV2(m.Site)
+	}
+	if host == "" {
 		s.homeless = true
 		return
 	}
-	t := s.on(m.Host)
+	t := s.on(host)
 	t.ofPolicy[m.Policy]++
 	if m.Leaving != nil || m.Phase == PhaseLive && !m.Status.BillsCompute() && m.Parked == nil {
 		t.blocked = true
@@ -344,6 +352,10 @@ func (w *world) candidates(d *desk, out []candidate) []candidate {
 	f := &d.st.Funnel
 	for i := range offers {
 		o := &offers[i]
+		if o.atSite != "" && !w.siteSells(d) {
+			f.Offers--
+			continue
+		}
 		if c, ok := w.sift(d, o, ranks[o.model], places[o.place], f); ok {
 			out = append(out, c)
 		}
@@ -601,6 +613,8 @@ func (g *growth) deploy(c *candidate) bool {
 		a.Via, a.Instant, a.Many = market.ViaInstant, c.ready.ID, c.ready.Many
 		a.Ports = g.w.portsOf(c.offer, t, p.Ports)
 		g.w.shelf.ordered[c.ready.ID] = true
+	} else if c.atSite != "" {
+		a.Via, a.Site, a.Host, a.Ports = market.ViaV2, c.atSite, "", sitePorts(p.Ports)
 	} else if a.Ports, ok = pickPorts(c.host, t, p.Ports); !ok {
 		return false
 	} else {

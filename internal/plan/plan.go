@@ -75,6 +75,8 @@ type Action struct {
 	Voluntary bool `json:"voluntary,omitempty"`
 	// Release has a stop give up the GPUs, so that only the disk is billed.
 	Release bool `json:"release,omitempty"`
+	// Site is the location where v2 is to find a host, in the place of Host.
+	Site string `json:"site,omitempty"`
 	// Resize has a stop be for a change of size, to Shape.
 	Resize bool `json:"resize,omitempty"`
 	// Asked is the shape that a deploy's policy asks for; Shape may be more.

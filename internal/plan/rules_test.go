@@ -517,7 +517,7 @@ func TestNoNewcomerGoesWhereItsGPUsAreNotProvablyFreeOrOursIsDead(t *testing.T) 
 		ports := map[string]map[int]bool{}
 		share := map[string]int{}
 		for _, a := range actions(Compute(in), Deploy) {
-			if a.Via == market.ViaInstant {
+			if a.Via == market.ViaInstant || a.Site != "" {
 				continue
 			}
 			h := in.Snapshot.Hosts.Value[slices.IndexFunc(in.Snapshot.Hosts.Value, func(h market.Host) bool { return h.ID == a.Host })]

@@ -49,3 +49,65 @@ func Shun(h *History, s policy.Safety, in *Intent, class market.Class, detail st
 	}
 	Penalise(h, s, in.site(), in.Model, in.Shape.GPUs, market.MaxRate, detail, in.AnswerAt)
 }
+
+// spread puts v2's locations on the shelf, behind the hosts: each GPU model of one as
+// that of a host which has the largest machine sold there. A location where a host lists
+// the model as free is left out: that host is the surer offer.
+func (s *shelf) spread(sites []market.Site) {
+	s.onHosts = len(s.offers)
+	if len(sites) == 0 {
+		return
+	}
+	type stand struct {
+		site  string
+		model market.GPUModel
+	}
+	listed := map[stand]bool{}
+	for i := range s.offers {
+		if o := &s.offers[i]; o.gpu.Free > 0 {
+			listed[stand{o.host.Location.ID, o.gpu.Model}] = true
+		}
+	}
+	for i := range sites {
+		at := &sites[i]
+		for j := range at.GPUs {
+			if g := &at.GPUs[j]; !listed[stand{at.Location.ID, g.Model}] {
+				s.offers = append(s.offers, s.siteOffer(at, g))
+			}
+		}
+	}
+}
+
+func (s *shelf) siteOffer(at *market.Site, g *market.SiteGPU) offer {
+	host := &market.Host{
+		ID: siteV2(at.Location.ID), Location: at.Location, Online: true, Listed: true,
+		CPU:     market.Component{Free: g.MaxVCPUs, Price: g.PerVCPU},
+		RAM:     market.Component{Free: g.MaxRAM, Price: g.PerRAM},
+		Storage: market.Component{Free: g.MaxStorage, Price: g.PerStorage},
+	}
+	gpu := &market.HostGPU{Model: g.Model, Free: g.Max.Or(0), Price: g.Price, VRAM: g.Model.VRAM()}
+	o := newOffer(host, gpu, s.place(at.Location), s.model(gpu))
+	o.atSite = at.Location.ID
+	if forwards, told := g.Forwards.Get(); told && !forwards { // no port to log in by
+		o.open = false
+	}
+	return o
+}
+
+// siteSells says whether v2 can be asked to find a host for the policy now.
+func (w *world) siteSells(d *desk) bool {
+	_, failed := w.shelf.backed[backoffKey{host: siteV2("")}]
+	return d.buying == market.OnDemand && w.in.Snapshot.V2.Complete && w.in.Snapshot.Sites.Complete && !failed &&
+		len(d.p.Match.Hosts) == 0 && sellsV2(d.p, grownTo(d.p.Shape, market.Shape{VCPUs: leastVCPUs}), sitePorts(d.p.Ports))
+}
+
+// sitePorts are forwards to ask for where nobody knows the host: v2 gives others where
+// these are taken.
+func sitePorts(internal []int) (out []market.PortForward) {
+	for i, port := range internal {
+		out = append(out, market.PortForward{External: firstSitePort + i, Internal: port})
+	}
+	return out
+}
+
+const firstSitePort = 20000

@@ -93,3 +93,67 @@ func TestV2SellsOnlyOnDemandAndOnlyWhatItCan(t *testing.T) {
 		}
 	})
 }
+
+// atSite is a world in which only a location of v2 has what is wanted.
+func atSite() Input {
+	in := onV2()
+	in.Snapshot.Hosts.Value[0].GPUs[0].Free = 0
+	some := func(text string) market.Maybe[market.Rate] { return market.Some(usd(text)) }
+	in.Snapshot.Sites = market.Section[[]market.Site]{At: t0, Complete: true, Value: []market.Site{{
+		Location: market.Location{ID: "loc-9", Country: "Norway", City: "Bodø"},
+		GPUs: []market.SiteGPU{{
+			Model: rtx4090, Max: market.Some(2), Price: some("0.20"), MaxVCPUs: market.Some(32), MaxRAM: market.Some(128), MaxStorage: market.Some(500),
+			PerVCPU: some("0.003"), PerRAM: some("0.002"), PerStorage: some("0.00005"),
+		}},
+	}}}
+	return in
+}
+
+func TestALocationOfV2ServesWhereNoHostOfItIsListedAsFree(t *testing.T) {
+	in := atSite()
+	a := actions(Compute(in), Deploy)
+	if len(a) != 1 || a[0].Site != "loc-9" || a[0].Host != "" || a[0].Via != market.ViaV2 || a[0].Location.City != "Bodø" ||
+		len(a[0].Ports) != 1 || a[0].Ports[0].Internal != 22 || a[0].Rate != usd("0.249") {
+		t.Fatalf("%+v", a)
+	}
+	in.Snapshot.Hosts.Value[0].GPUs[0].Free, in.Snapshot.Hosts.Value[0].Location.ID = 1, "loc-9"
+	if a := actions(Compute(in), Deploy); len(a) != 1 || a[0].Host != "h" || a[0].Site != "" {
+		t.Errorf("the host itself is the surer offer: %+v", a)
+	}
+	for name, spoil := range map[string]func(in *Input){
+		"no key":               func(in *Input) { in.Policies[0].HasKey = false },
+		"sold out":             func(in *Input) { in.Snapshot.Sites.Value[0].GPUs[0].Max = market.Some(0) },
+		"v2 cannot be read":    func(in *Input) { in.Snapshot.V2.Complete = false },
+		"not read":             func(in *Input) { in.Snapshot.Sites.Complete = false },
+		"no port is forwarded": func(in *Input) { in.Snapshot.Sites.Value[0].GPUs[0].Forwards = market.Some(false) },
+		"it refused": func(in *Input) {
+			Shun(&in.History, in.Safety, &Intent{Via: market.ViaV2, Site: "loc-9", Model: rtx4090, Shape: in.Policies[0].Shape, AnswerAt: t0}, market.ClassNoCapacity, "sold out")
+		},
+		"on spot":        func(in *Input) { in.Policies[0].Capacity = market.Spot },
+		"a certain host": func(in *Input) { in.Policies[0].Match.Hosts = []string{"h"} },
+	} {
+		in := atSite()
+		spoil(&in)
+		if a := actions(Compute(in), Deploy); len(a) != 0 {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
+func TestAnOrderAtALocationTakesItsPlaceThereUntilItsHostIsKnown(t *testing.T) {
+	in := atSite()
+	in.Policies[0].Target, in.HourlyCap = 3, usd("5")
+	got := actions(Compute(in), Deploy)
+	if len(got) != 2 { // two GPUs at most are sold there
+		t.Fatalf("%+v", got)
+	}
+	if _, err := Begin(&in.History, got[0], in.CapsFor("p"), 1, 1, nameOf("p", 1), in.Now); err != nil {
+		t.Fatal(err)
+	}
+	if m := in.History.Machines[0]; m.Site != "loc-9" || m.API != market.V2 || m.site() != siteV2("loc-9") {
+		t.Errorf("%+v", m)
+	}
+	if got := actions(Compute(in), Deploy); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -259,6 +259,19 @@ func drawPorts(t *rapid.T) []int {
 	return out
 }
 
+func drawSite(t *rapid.T, i int) market.Site {
+	rate := func(label string, most int64) market.Maybe[market.Rate] {
+		return drawMaybe(t, label, func() market.Rate { return drawRate(t, label, 0, most) })
+	}
+	return market.Site{
+		Location: market.Location{ID: fmt.Sprintf("loc-%d", i), Country: pick(t, "site country", "Norway", "Spain")},
+		GPUs: []market.SiteGPU{{
+			Model: rtx4090, Max: drawMaybe(t, "most", func() int { return upTo(t, "most", 4) }), Price: rate("site price", 4000),
+			PerVCPU: rate("site vcpu", 60), PerRAM: rate("site ram", 40), PerStorage: rate("site disk", 2),
+		}},
+	}
+}
+
 func drawInstant(t *rapid.T, i int) market.Instant {
 	g := pick(t, "ready gpus", 1, 1, 2, 4)
 	return market.Instant{
@@ -507,6 +520,10 @@ func drawInput(t *rapid.T) Input {
 		in.Snapshot.Instants.Value = append(in.Snapshot.Instants.Value, drawInstant(t, i))
 	}
 	drawContainers(t, &in)
+	in.Snapshot.Sites.Complete = chance(t, "sites complete", 80)
+	for i := range upTo(t, "sites", 2) {
+		in.Snapshot.Sites.Value = append(in.Snapshot.Sites.Value, drawSite(t, i))
+	}
 	in.History.Brackets = drawBrackets(t, in)
 	in.History.Rises = drawRises(t, in)
 	in.Verdicts = drawVerdicts(t, in)
@@ -613,6 +630,7 @@ func shuffled(in Input, seed int64) Input {
 	in.Snapshot.Instances.Value = mix(r, in.Snapshot.Instances.Value)
 	in.Snapshot.Hosts.Value = mix(r, in.Snapshot.Hosts.Value)
 	in.Snapshot.Instants.Value = mix(r, in.Snapshot.Instants.Value)
+	in.Snapshot.Sites.Value = mix(r, in.Snapshot.Sites.Value)
 	for i := range in.Snapshot.Hosts.Value {
 		h := &in.Snapshot.Hosts.Value[i]
 		h.GPUs = mix(r, h.GPUs)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -18,6 +19,7 @@ type Reader interface {
 	InstanceV2(ctx context.Context, id string) (market.Instance, error)
 	Balance(ctx context.Context) (market.Balance, error)
 	Instants(ctx context.Context) ([]market.Instant, error)
+	Locations(ctx context.Context) ([]market.Site, error)
 }
 
 // Scanner takes snapshots.
@@ -38,6 +40,8 @@ type Expected struct {
 	Second   []string // of Known and Leaving, what only v2 has ever shown
 	Instants bool     // ready-made machines are wanted
 	V2       bool     // machines may be bought through v2
+	// Sites are those of an earlier look. They are read again when they are old.
+	Sites market.Section[[]market.Site]
 	// Told are the machines of Second of which v2's details are known, with the status
 	// under which they were read.
 	Told map[string]market.Status
@@ -72,6 +76,9 @@ func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 	balance, err := s.reader.Balance(ctx)
 	snap.Balance = section(s.clock, balance, err)
 
+	if e.V2 {
+		snap.Sites = s.sites(ctx, e.Sites)
+	}
 	if snap.Instances.Complete {
 		if err := s.holes(ctx, &snap, without(e.Known, e.Second)); err != nil {
 			snap.Instances = section[[]market.Instance](s.clock, nil, err)
@@ -84,6 +91,18 @@ func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 	slices.Sort(snap.Gone)
 	snap.Containers = s.containers(ctx, e.Containers)
 	return snap
+}
+
+// sitesLast is how long a list of v2's locations serves: it changes slowly, and counts
+// among v2's hundred requests a minute.
+const sitesLast = 5 * time.Minute
+
+func (s *Scanner) sites(ctx context.Context, known market.Section[[]market.Site]) market.Section[[]market.Site] {
+	if age := s.clock.Now().Sub(known.At); !known.At.IsZero() && age >= 0 && age < sitesLast {
+		return known
+	}
+	list, err := s.reader.Locations(ctx)
+	return section(s.clock, list, err)
 }
 
 // without is a list less what is in another.

@@ -21,6 +21,7 @@ type fake struct {
 	balance   func() (market.Balance, error)
 	second    func() ([]market.Instance, error)
 	instants  func() ([]market.Instant, error)
+	sites     int
 	one       func(id string) (market.Instance, error)
 	lists2    int
 	asked2    []string
@@ -51,6 +52,11 @@ func (f *fake) Instants(context.Context) ([]market.Instant, error) {
 		return nil, errors.New("not to be asked")
 	}
 	return f.instants()
+}
+
+func (f *fake) Locations(context.Context) ([]market.Site, error) {
+	f.sites++
+	return []market.Site{{Location: market.Location{ID: fmt.Sprint("site ", f.sites)}}}, nil
 }
 
 func (f *fake) InstancesV2(context.Context) ([]market.Instance, error) {

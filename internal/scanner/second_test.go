@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -151,6 +152,24 @@ func TestAListOfV2WithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 		}
 		if len(f.asked) != 0 {
 			t.Errorf("%s: v0 was asked for what only v2 knows", name)
+		}
+	}
+}
+
+func TestV2sLocationsAreReadEveryFiveMinutesAndOnlyWhereTheyAreWanted(t *testing.T) {
+	f, c := &fake{}, clock.NewVirtual(noon)
+	e := Expected{Owner: "main"}
+	if s := New(f, c).Scan(t.Context(), e); f.sites != 0 || !s.Sites.At.IsZero() {
+		t.Fatalf("asked %d times: %+v", f.sites, s.Sites)
+	}
+	e.V2 = true
+	for i, want := range []int{1, 1, 1, 1, 1, 2, 2} {
+		s := New(f, c).Scan(t.Context(), e)
+		if e.Sites = s.Sites; f.sites != want || !s.Sites.Complete || s.Sites.Value[0].Location.ID != fmt.Sprint("site ", want) {
+			t.Errorf("minute %d: asked %d times: %+v", i, f.sites, s.Sites)
+		}
+		if err := c.Sleep(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -10,33 +10,13 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 )
 
-// Site is a place where v2 sells machines. What it lists may be sold out: the
-// list is known to be stale.
-type Site struct {
-	Location market.Location
-	Tier     market.Maybe[int] // 0 is somebody's home
-	GPUs     []SiteGPU         // sorted by model
-}
-
-// SiteGPU is one GPU model at a Site, with the largest machine sold and what its
-// parts cost per hour.
-type SiteGPU struct {
-	Model                           market.GPUModel
-	Name                            string // as people call it
-	Max                             market.Maybe[int]
-	Price                           market.Maybe[market.Rate] // per GPU
-	MaxVCPUs, MaxRAM, MaxStorage    market.Maybe[int]
-	PerVCPU, PerRAM, PerStorage     market.Maybe[market.Rate] // per vCPU, GB, GB
-	DedicatedIP, Forwards, NetDrive market.Maybe[bool]
-}
-
 // Locations lists the sites of v2, sorted by ID. It works without credentials.
-func (r *Reader) Locations(ctx context.Context) ([]Site, error) {
+func (r *Reader) Locations(ctx context.Context) ([]market.Site, error) {
 	q := request{op: "list locations", method: http.MethodGet, path: "/api/v2/locations", bearer: r.token.Reveal(), limit: hostsLimit}
 	return ask(ctx, r.v2, q, decodeLocations)
 }
 
-func decodeLocations(v value) ([]Site, error) {
+func decodeLocations(v value) ([]market.Site, error) {
 	list := layersOf(v).get("locations")
 	if data := v.get("data"); data.isArray() {
 		list = data
@@ -44,23 +24,23 @@ func decodeLocations(v value) ([]Site, error) {
 	if !list.isArray() {
 		return nil, errors.New("no locations in the answer")
 	}
-	out := []Site{}
+	out := []market.Site{}
 	for f := range list.items() {
-		s := Site{Location: decodeLocation(f), Tier: f.get("tier").count(), GPUs: decodeSiteGPUs(f.get("gpus"))}
+		s := market.Site{Location: decodeLocation(f), Tier: f.get("tier").count(), GPUs: decodeSiteGPUs(f.get("gpus"))}
 		if f.isObject() && s.Location.ID != "" {
 			out = append(out, s)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Site) int { return strings.Compare(a.Location.ID, b.Location.ID) })
+	slices.SortStableFunc(out, func(a, b market.Site) int { return strings.Compare(a.Location.ID, b.Location.ID) })
 	return out, nil
 }
 
-func decodeSiteGPUs(v value) []SiteGPU {
-	out := []SiteGPU{}
+func decodeSiteGPUs(v value) []market.SiteGPU {
+	out := []market.SiteGPU{}
 	for g := range gpuEntries(v) {
 		c := decodeComponent(g.body)
 		most, prices, network := g.body.get("resources"), g.body.get("pricing"), g.body.get("network_features")
-		out = append(out, SiteGPU{
+		out = append(out, market.SiteGPU{
 			Model:       g.model,
 			Name:        g.body.get("displayName").word(),
 			Max:         c.Free,
@@ -76,6 +56,6 @@ func decodeSiteGPUs(v value) []SiteGPU {
 			NetDrive:    network.get("network_storage_available").flag(),
 		})
 	}
-	slices.SortStableFunc(out, func(a, b SiteGPU) int { return strings.Compare(string(a.Model), string(b.Model)) })
+	slices.SortStableFunc(out, func(a, b market.SiteGPU) int { return strings.Compare(string(a.Model), string(b.Model)) })
 	return out
 }
