@@ -16,6 +16,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
 )
 
@@ -85,6 +86,10 @@ type costAnswer struct {
 	// Balance is how the balance went with the books of late; unknown before a daemon
 	// has compared them for an hour.
 	Balance balanceCheck `json:"balance"`
+	// Balances are how the balance went, day by day, and Fell by how much in all of them,
+	// deposits apart; what the books explain is Total.
+	Balances []plan.Balance `json:"balances"`
+	Fell     market.Amount  `json:"balance_fell_usd"`
 }
 
 // balanceCheck holds the prepaid balance against the books since a time.
@@ -104,7 +109,17 @@ func (s *session) cost(o *costOptions) error {
 	if err != nil {
 		return err
 	}
-	a := costAnswer{billing.Sum(billing.By(o.by), first, last, costs, true), balanceCheck{st.Bill.Since, st.Bill.Charged, st.Bill.Excess}}
+	days, err := s.desk.Balances(s.Context(), control.CostsRequest{First: first, Last: last})
+	if err != nil {
+		return err
+	}
+	a := costAnswer{
+		Summary: billing.Sum(billing.By(o.by), first, last, costs, true), Balance: balanceCheck{st.Bill.Since, st.Bill.Charged, st.Bill.Excess},
+		Balances: days,
+	}
+	for i := range days {
+		a.Fell = a.Fell.Add(days[i].Fell())
+	}
 	if o.csv {
 		return costCSV(s.OutOrStdout(), &a.Summary)
 	}
@@ -127,9 +142,31 @@ func (t *table) cost(a *costAnswer) {
 		t.gap()
 		t.line("%s is compared with nothing: what the host asked on demand is not known, or not which machine it was.", spent(a.Total.Uncompared))
 	}
+	if len(a.Balances) > 0 {
+		t.gap()
+		t.balances(a)
+	}
 	if b := a.Balance; !b.Since.IsZero() {
 		t.gap()
 		t.line("since %s the books explain %s of the balance, which fell by %s.", stamp(b.Since), spent(b.Charged), exactly(b.Charged.Add(b.Excess)))
+	}
+}
+
+// balances print how the balance went, each day where costs are told by day.
+func (t *table) balances(a *costAnswer) {
+	t.line("the balance fell by %s in these days, deposits apart; the books explain %s.", exactly(a.Fell), exactly(a.Total.Amount))
+	if a.By != billing.ByDay {
+		return
+	}
+	books := map[string]market.Amount{}
+	for i := range a.Lines {
+		books[a.Lines[i].Key] = a.Lines[i].Amount
+	}
+	t.gap()
+	t.row("DAY", "BEGAN WITH", "ENDED WITH", "DEPOSITS", "FELL BY", "BOOKS")
+	for i := range a.Balances {
+		b := &a.Balances[i]
+		t.row(b.Day, exactly(b.Open), exactly(b.Close), exactly(b.Deposits), exactly(b.Fell()), exactly(books[b.Day]))
 	}
 }
 

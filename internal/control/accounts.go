@@ -49,3 +49,18 @@ func (c *Client) Costs(ctx context.Context, r CostsRequest) ([]plan.Cost, error)
 func (c *Client) Outages(ctx context.Context, r OutagesRequest) ([]plan.Outage, error) {
 	return call[[]plan.Outage](ctx, c, "outages", quick, r)
 }
+
+// Balances implements Desk.
+func (f *Office) Balances(_ context.Context, r CostsRequest) ([]plan.Balance, error) {
+	var found []plan.Balance
+	err := f.question(func(l *ledger.Ledger) (err error) {
+		found, err = l.Balances(r.First, r.Last)
+		return err
+	})
+	return list(found), err
+}
+
+// Balances implements Desk.
+func (c *Client) Balances(ctx context.Context, r CostsRequest) ([]plan.Balance, error) {
+	return call[[]plan.Balance](ctx, c, "balances", quick, r)
+}

@@ -94,6 +94,9 @@ func costs(t *testing.T, w world) {
 	if old := must[[]plan.Cost](t)(w.Costs(t.Context(), control.CostsRequest{Last: "2020-01-01"})); old == nil || len(old) > 0 {
 		t.Errorf("%+v", old)
 	}
+	if days := must[[]plan.Balance](t)(w.Balances(t.Context(), control.CostsRequest{})); len(days) == 0 || days[0].Open < days[0].Close || days[0].Close <= 0 {
+		t.Errorf("%+v", days)
+	}
 	if got := must[[]plan.Outage](t)(w.Outages(t.Context(), control.OutagesRequest{})); got == nil || len(got) > 0 {
 		t.Errorf("%+v", got)
 	}

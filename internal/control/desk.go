@@ -26,6 +26,8 @@ type Desk interface {
 	Prices(context.Context, PricesRequest) (Prices, error)
 	// Costs lists what machines cost, by day, policy and machine.
 	Costs(context.Context, CostsRequest) ([]plan.Cost, error)
+	// Balances lists how the balance went, day by day.
+	Balances(context.Context, CostsRequest) ([]plan.Balance, error)
 	// Outages lists outages, oldest first, those that last at the end.
 	Outages(context.Context, OutagesRequest) ([]plan.Outage, error)
 	// Intents lists intents, newest first.

@@ -35,6 +35,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "market", slow, d.Market)
 	route(mux, clk, "prices", quick, d.Prices)
 	route(mux, clk, "costs", quick, d.Costs)
+	route(mux, clk, "balances", quick, d.Balances)
 	route(mux, clk, "outages", quick, d.Outages)
 	route(mux, clk, "intents", quick, d.Intents)
 	route(mux, clk, "intent", quick, d.Intent)

@@ -131,6 +131,11 @@ func book(tx *ledger.Tx, look plan.Look, known []policy.Policy) ([]plan.Event, e
 	if err := errors.Join(takeIn(tx, events), tx.PutCosts(seen.Costs), tx.PutOutages(seen.Outages)); err != nil {
 		return nil, err
 	}
+	if b, ok := seen.Balance.Get(); ok {
+		if err := tx.PutBalance(b); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range events {
 		if err := settleIntent(tx, e, look.Now); err != nil {
 			return nil, err

@@ -48,6 +48,42 @@ func (tx *Tx) PutCosts(costs []plan.Cost) error {
 	}))
 }
 
+// PutBalance goes on with the record of a day's balance.
+func (tx *Tx) PutBalance(b plan.Balance) error {
+	if tx.l.opts.Volatile {
+		return nil
+	}
+	return tx.l.wrap("put balance", guard("put balance", func() error {
+		day, ok, err := find[plan.Balance](tx.w.tx, bucketBalances, []byte(b.Day))
+		if err != nil {
+			return err
+		}
+		was := day
+		if day.Add(&b); !ok {
+			day = b
+		}
+		if ok && day == was {
+			return nil
+		}
+		return tx.w.putJSON(bucketBalances, []byte(b.Day), &day)
+	}))
+}
+
+// Balances lists how the balance went on the days from the first to the last, as Costs
+// does.
+func (l *Ledger) Balances(first, last string) (list []plan.Balance, err error) {
+	err = l.view("read balances", func(tx *bbolt.Tx) error {
+		return scan(tx, bucketBalances, first, func(_ []byte, b plan.Balance) (bool, error) {
+			if last != "" && b.Day > last {
+				return false, nil
+			}
+			list = append(list, b)
+			return true, nil
+		})
+	})
+	return list, err
+}
+
 // PutOutages keeps outages that are over.
 func (tx *Tx) PutOutages(over []plan.Outage) error {
 	if tx.l.opts.Volatile {
@@ -125,6 +161,9 @@ func (tx *Tx) pruneAccounts(now time.Time) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if _, err := tx.pruneOldest(bucketBalances, costsMost, before.Format(time.DateOnly)); err != nil {
+		return false, err
+	}
 	outages, err := tx.pruneOldest(bucketOutages, outagesMost, before.UTC().Format(outageTime))
 	return costs || outages, err
 }
@@ -152,6 +191,7 @@ func (tx *Tx) pruneOldest(bucket string, most int64, before string) (more bool, 
 func verifyAccounts(tx *bbolt.Tx) error {
 	return firstError(
 		scan(tx, bucketCosts, "", func(k []byte, c plan.Cost) (bool, error) { return true, ownKey(bucketCosts, k, costKey(&c)) }),
+		scan(tx, bucketBalances, "", func(k []byte, b plan.Balance) (bool, error) { return true, ownKey(bucketBalances, k, b.Day) }),
 		scan(tx, bucketOutages, "", func(k []byte, u plan.Outage) (bool, error) { return true, ownKey(bucketOutages, k, outageKey(&u)) }),
 	)
 }
@@ -166,7 +206,7 @@ func ownKey(bucket string, k []byte, want string) error {
 // accounts is the step from schema 3, which knew what was spent by day and policy
 // alone.
 func accounts(w *writer) error {
-	for _, b := range []string{bucketCosts, bucketOutages} {
+	for _, b := range []string{bucketCosts, bucketOutages, bucketBalances} {
 		if _, err := w.tx.CreateBucketIfNotExists([]byte(b)); err != nil {
 			return err
 		}

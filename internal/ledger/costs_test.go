@@ -127,3 +127,24 @@ func contains(all []plan.Cost, want plan.Cost) bool {
 	}
 	return false
 }
+
+func TestTheBalanceOfADayIsOneRecord(t *testing.T) {
+	t.Parallel()
+	l := mustOpen(t, Options{Path: tempPath(t)})
+	put := func(b plan.Balance) { must(t, l.Update(func(tx *Tx) error { return tx.PutBalance(b) })) }
+	put(plan.Balance{Day: "2031-04-05", Open: 100, Close: 90})
+	put(plan.Balance{Day: "2031-04-05", Open: 90, Close: 130, Deposits: 50})
+	put(plan.Balance{Day: "2031-04-06", Open: 130, Close: 130})
+	want := []plan.Balance{{Day: "2031-04-05", Open: 100, Close: 130, Deposits: 50}, {Day: "2031-04-06", Open: 130, Close: 130}}
+	if diff := cmp.Diff(want, must1(l.Balances("", ""))); diff != "" {
+		t.Error(diff)
+	}
+	if got := must1(l.Balances("2031-04-06", "2031-04-06")); len(got) != 1 || want[0].Fell() != 20 {
+		t.Errorf("%+v", got)
+	}
+	must(t, l.Verify())
+	must(t, l.Prune(start.AddDate(3, 0, 0)))
+	if got := must1(l.Balances("", "")); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -29,6 +29,7 @@ func (l *Ledger) Export(w io.Writer, reports bool) error {
 		func() error { return e.bucket(bucketHosts, "host") },
 		func() error { return e.bucket(bucketSpend, "spend") },
 		func() error { return e.bucket(bucketCosts, "cost") },
+		func() error { return e.bucket(bucketBalances, "balance") },
 		func() error { return e.bucket(bucketOutages, "outage") },
 		e.books,
 		func() error { return e.bucket(bucketIntents, "intent") },

@@ -26,6 +26,7 @@ const (
 	bucketFrames    = "frames"    // cycle -> frame of the report
 	bucketPrices    = "prices"    // hash of host and model -> plan.Series, packed
 	bucketCosts     = "costs"     // day, policy, machine -> plan.Cost
+	bucketBalances  = "balances"  // day -> plan.Balance
 	bucketOutages   = "outages"   // beginning, machine -> plan.Outage, those that are over
 )
 
@@ -34,7 +35,7 @@ const (
 func counted() []string {
 	return []string{
 		bucketMachines, bucketHosts, bucketSpend, bucketBooks, bucketIntents, bucketOpen,
-		bucketNames, bucketSummaries, bucketFrames, bucketPrices, bucketCosts, bucketOutages,
+		bucketNames, bucketSummaries, bucketFrames, bucketPrices, bucketCosts, bucketOutages, bucketBalances,
 	}
 }
 

@@ -13,6 +13,8 @@ type Account struct {
 	At time.Time `json:"at,omitzero"` // until when its spending has been reckoned
 	// Balance is the last reading that was believed, less what was charged since.
 	Balance market.Maybe[market.Amount] `json:"balance_usd,omitzero"`
+	// Read is that reading itself.
+	Read market.Maybe[market.Amount] `json:"read_usd,omitzero"`
 	// Others is what the account is charged for beside our machines, by the last
 	// answer. Nothing is bought that does not fit beside it.
 	Others market.Rate `json:"others_usd_hour,omitempty"`
@@ -104,8 +106,10 @@ func (o *observer) account() {
 		a.Balance = market.Some(believed)
 	}
 	if reading, ok := s.Balance.Value.Balance.Get(); ok && s.Balance.Complete && (!had || o.credible(reading, believed)) {
-		a.Balance = market.Some(reading)
-		o.compareBill(reading, had && reading > believed.Add(doubtSlack))
+		deposit := had && reading > believed.Add(doubtSlack)
+		o.balance(reading, believed, deposit)
+		a.Balance, a.Read = market.Some(reading), market.Some(reading)
+		o.compareBill(reading, deposit)
 	} else if a.Bill.Stopped {
 		o.trip(BreakerBill, "the balance fell faster than the books explain, and now there is none to compare with")
 	}

@@ -131,3 +131,32 @@ func TestARateAboveTheAgreedOneIsToldOnceAndFromAQuarterOnStopsGrowth(t *testing
 		})
 	}
 }
+
+func TestTheBalanceOfADayBeginsWithTheLastReadingBeforeItAndKnowsDeposits(t *testing.T) {
+	in := newInput(nil, newPolicy("p", 1))
+	in.History.Account = Account{}
+	var days []Balance
+	at := func(after time.Duration, dollarsLeft int64) {
+		in.Snapshot.Balance.Value.Balance = market.Some(dollars(dollarsLeft))
+		if b, ok := witnesses(&in, after).Balance.Get(); ok {
+			if n := len(days); n > 0 && days[n-1].Day == b.Day {
+				days[n-1].Add(&b)
+				return
+			}
+			days = append(days, b)
+		}
+	}
+	at(time.Minute, 100)
+	at(11*time.Hour, 100) // 23:01
+	at(time.Minute, 150)  // a deposit: believed when it is repeated
+	for range 4 {
+		at(time.Minute, 150)
+	}
+	at(2*time.Hour, 150) // the next day
+	if len(days) != 2 || days[0] != (Balance{Day: "2026-03-10", Open: dollars(100), Close: dollars(150), Deposits: dollars(50)}) || days[0].Fell() != 0 {
+		t.Fatalf("%+v", days)
+	}
+	if days[1].Open != dollars(150) || days[1].Day != "2026-03-11" {
+		t.Errorf("%+v", days[1])
+	}
+}

@@ -68,6 +68,8 @@ type Witnessed struct {
 	Events []Event
 	// Costs are what is to be added to the costs on record, in order.
 	Costs []Cost
+	// Balance is how the balance went; unknown where this look did not read one.
+	Balance market.Maybe[Balance]
 	// Outages are those that are over, in order; the others are with their machines.
 	Outages []Outage
 }
@@ -127,7 +129,7 @@ func Witness(h *History, l Look) Witnessed {
 	o.turn(step)
 	o.demand()
 	slices.SortFunc(o.over, CompareOutages)
-	return Witnessed{o.events, o.costsOf(), o.over}
+	return Witnessed{Events: o.events, Costs: o.costsOf(), Balance: o.balanced, Outages: o.over}
 }
 
 // lookTakes is the longest that a look can reasonably be under way. A list older
@@ -154,6 +156,8 @@ type observer struct {
 	events []Event
 	costs  map[costKey]*Cost
 	over   []Outage
+	// balanced is how this look found the balance.
+	balanced market.Maybe[Balance]
 	// charges are what this look adds to days and policies, charged is their sum.
 	charges map[spendKey]market.Amount
 	charged market.Amount
