@@ -13,7 +13,7 @@ import (
 // Fit makes policies fit to play a tape. Its hosts match every policy: of the match,
 // only the GPU models are left, and only where models says that there are any to
 // tell apart. Spread is left out, because a tape's host is a whole zone, and so are
-// files, and deadlines where there are other policies beside. A cap that nobody wrote is left out,
+// files, and deadlines where there are other policies beside. A target that moves is its max. A cap that nobody wrote is left out,
 // too: the optimum knows none. target, if it is not 0, replaces every policy's; it must be a multiple of
 // each policy's shape.
 func Fit(s policy.Set, target int, models []market.GPUModel) (policy.Set, error) {
@@ -26,6 +26,7 @@ func Fit(s policy.Set, target int, models []market.GPUModel) (policy.Set, error)
 		if len(s.Policies) > 1 {
 			p.Deadline = policy.Deadline{}
 		}
+		p.Target, p.Demand = p.MaxTarget(), policy.Demand{Fixed: true}
 		p.ScaleDown, p.Resize = policy.DeleteSurplus, policy.KeepShape // machines of a tape cannot be stopped
 		byModel := policy.Match{GPUModels: old.GPUModels, PreferOrder: old.PreferOrder, Deny: policy.Deny{GPUModels: old.Deny.GPUModels}}
 		if Wants(byModel, models) {

@@ -157,6 +157,7 @@ func (d *Daemon) adopt(old, c *Config) error {
 		{"daemon.owner", &old.Set.Daemon.Owner, &c.Set.Daemon.Owner},
 		{"daemon.listen", &old.Set.Daemon.Listen, &c.Set.Daemon.Listen},
 		{"daemon.webhook.listen", &old.Set.Daemon.Webhook.Listen, &c.Set.Daemon.Webhook.Listen},
+		{"daemon.webhook.secret_file", &old.Set.Daemon.Webhook.SecretFile, &c.Set.Daemon.Webhook.SecretFile},
 		{"daemon.log_level", &old.Set.Daemon.LogLevel, &c.Set.Daemon.LogLevel},
 		{"daemon.log_format", &old.Set.Daemon.LogFormat, &c.Set.Daemon.LogFormat},
 	} {

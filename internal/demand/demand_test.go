@@ -147,6 +147,25 @@ func TestUpIsFasterThanDown(t *testing.T) {
 	want(t, b.at(0, b.says(100)), 15)
 }
 
+func TestALongFallIsRememberedInBoundedSpace(t *testing.T) {
+	s := queue()
+	s.Max, s.Down, s.Tolerance = 5000, 24*time.Hour, 0
+	p := train(1, s)
+	p.Demand.Max = 5000
+	b := bench{t: t, p: p, now: noon}
+	for n := 4000; n > 0; n -= 7 {
+		want(t, b.at(0, b.says(float64(n*100))), 4000)
+		b.now = b.now.Add(time.Second)
+	}
+	if n := len(b.memories[0].Highs); n > maxLevels {
+		t.Errorf("%d levels are kept", n)
+	}
+	b.now = b.now.Add(24 * time.Hour)
+	if got := b.at(0, b.says(100)); got.GPUs != 1 && got.GPUs != 3 {
+		t.Errorf("after the window %d GPUs are wanted: %s", got.GPUs, got.Why)
+	}
+}
+
 func TestAnUpWindowWantsMoreWithoutABreak(t *testing.T) {
 	s := queue()
 	s.Up, s.Down = time.Minute, 0

@@ -180,8 +180,16 @@ func push(levels []Level, raw int, now time.Time, window time.Duration, dominate
 	for n := len(levels); n > 0 && dominated(levels[n-1].Machines); n-- {
 		levels = levels[:n-1]
 	}
-	return append(levels, Level{raw, now})
+	levels = append(levels, Level{raw, now})
+	for len(levels) > maxLevels { // the one that holds longest holds a little longer
+		levels[1].Machines = levels[0].Machines
+		levels = levels[1:]
+	}
+	return levels
 }
+
+// maxLevels bounds what is kept of a window.
+const maxLevels = 100
 
 // released is until when the last of those levels lasted that hold a want.
 func released(levels []Level, holds func(int) bool) (until time.Time) {

@@ -19,11 +19,13 @@ const (
 	ownPassword  = "Own-passw0rd-never-to-be-seen"
 	cloudInline  = "inline-cloud-init-never-to-be-seen"
 	cloudInAFile = "filed-cloud-init-never-to-be-seen"
+	hookSecret   = "secret-of-the-webhook-never-to-be-seen"
+	promToken    = "token-of-prometheus-never-to-be-seen"
 )
 
 const secretive = `
 version: 1
-daemon: {schedule: "@every 1s", mode: live, listen: "127.0.0.1:0", log_level: debug}
+daemon: {schedule: "@every 1s", mode: live, listen: "127.0.0.1:0", log_level: debug, webhook: {listen: "127.0.0.1:0", secret_file: hook}}
 tensordock: {marketplace_url: %q, instances_url: %[1]q, marketplace_rps: 1000, api_key_file: key, api_token_file: token}
 budget: {max_hourly: 3.60}
 safety: {unknown_looks: 2, unknown_age: 3s, absent_looks: 2, absent_age: 500ms}
@@ -35,6 +37,8 @@ policies:
       #cloud-config
       runcmd: ["echo inline-cloud-init-never-to-be-seen"]
   - {name: given, target: {gpus: 1}, max_gpu_hour: 0.60, password_file: password, cloud_init_file: cloud.yaml}
+  # Its server is the market, which says that there is no such thing.
+  - {name: follows, target: {max: 1, signals: [{prometheus: {url: %[1]q, query: q, token_file: prom, interval: 1s}, per_gpu: 1}]}, max_gpu_hour: 0.60, password_file: password}
 `
 
 // TestNothingThatTheProgramWritesShowsASecret runs the built daemon with every kind
@@ -49,7 +53,7 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 		}
 	})
 	for name, text := range map[string]string{
-		"key": apiKey + "\n", "token": apiToken + "\n", "password": ownPassword + "\n",
+		"key": apiKey + "\n", "token": apiToken + "\n", "password": ownPassword + "\n", "hook": hookSecret + "\n", "prom": promToken + "\n",
 		"cloud.yaml": "#cloud-config\nruncmd: [\"echo " + cloudInAFile + "\"]\n", "p.yaml": fmt.Sprintf(secretive, b.server.URL),
 	} {
 		p.write(name, text)
@@ -166,18 +170,18 @@ func (p *program) search(b *bazaar, out map[string]string) {
 	must(p, filepath.WalkDir(p.dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			switch rel, _ := filepath.Rel(p.dir, path); rel {
-			case "key", "token", "password", "cloud.yaml", "p.yaml":
+			case "key", "token", "password", "hook", "prom", "cloud.yaml", "p.yaml":
 			default:
 				out["file "+rel] = read(p, path)
 			}
 		}
 		return err
 	}))
-	secrets := map[string]string{"the key": apiKey, "the token": apiToken, "a password": ownPassword, "cloud-init": cloudInline, "cloud-init of a file": cloudInAFile}
+	secrets := map[string]string{"the key": apiKey, "the token": apiToken, "a password": ownPassword, "cloud-init": cloudInline, "cloud-init of a file": cloudInAFile, "the webhook's": hookSecret, "Prometheus's": promToken}
 	for name, pw := range b.keys() {
 		secrets["the password of "+name] = pw
 	}
-	if len(secrets) < 8 || len(out) < 70 || len(out["file tdscaler.db"]) < 1<<14 || !strings.Contains(out["page /metrics"], "tdscaler_cycles_total") {
+	if len(secrets) < 10 || len(out) < 70 || len(out["file tdscaler.db"]) < 1<<14 || !strings.Contains(out["page /metrics"], "tdscaler_cycles_total") {
 		p.Errorf("only %d secrets were looked for in %d outputs: the search is broken", len(secrets), len(out))
 	}
 	for where, text := range out {
