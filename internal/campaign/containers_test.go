@@ -78,6 +78,9 @@ func (w *world) replicasAlive(container string) (n int, sum market.Rate) {
 
 // reservedContainers: the books hold for each container what its replicas cost.
 func (w *world) reservedContainers(r *plan.Report, h *plan.History) {
+	if m := string(h.Scaling.Meaning); m != "" && w.plot.scale != "" {
+		w.holds(ruleConfirmed, m == string(w.plot.scale), "cycle %d has learnt %s of a market that means %s", r.Cycle, m, w.plot.scale)
+	}
 	for i := range h.Containers {
 		c := &h.Containers[i]
 		n, sum := w.replicasAlive(c.Name)
