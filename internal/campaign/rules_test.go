@@ -51,6 +51,8 @@ const (
 	ruleDisplace
 	// every write before the market sees it: no pause, dry run, breaker or full disk stands against it
 	ruleGate
+	// every deletion and stop before the market sees it: what could wait was drained; every report: what is ready has passed its probe
+	ruleGentle
 )
 
 // holds counts a check, and notes what it found where it failed. The caller holds w.mu.
@@ -289,6 +291,7 @@ func (w *world) judge(op string, form url.Values) {
 	w.named(mine)
 	w.gated(mine)
 	w.surplus(mine)
+	w.gentle(mine)
 	if mine.Kind == plan.Deploy && form.Get("ssh_key") == "" {
 		kept, err := os.ReadFile(filepath.Join(w.dir, "credentials", w.writing.name))
 		w.holds(ruleIntent, err == nil && strings.TrimSpace(string(kept)) == form.Get("password"), "%s was ordered and its password is not on disk: %v", w.writing.name, err)
@@ -433,6 +436,7 @@ func (w *world) check(r *plan.Report) {
 	w.planned(r)
 	w.explained(r)
 	w.ready(r)
+	w.proven(r)
 	w.reserved(r, &h)
 	w.reservedContainers(r, &h)
 	busy := len(r.Plan.Actions) > 0

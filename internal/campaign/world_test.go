@@ -57,20 +57,21 @@ type plot struct {
 // world is a market, a daemon with its books, and the road between them.
 type world struct {
 	testing.TB
-	plot    plot
-	clock   *clock.Virtual
-	engine  *simulator.Engine
-	wire    *wire
-	dir     string
-	reg     *prometheus.Registry
-	ledger  *ledger.Ledger
-	canary  *daemon.Canary
-	daemon  *daemon.Daemon
-	log     syncBuffer
-	stop    context.CancelFunc
-	until   func(plan.Report) bool
-	reports int
-	last    plan.Report
+	plot       plot
+	clock      *clock.Virtual
+	engine     *simulator.Engine
+	wire       *wire
+	dir        string
+	reg        *prometheus.Registry
+	ledger     *ledger.Ledger
+	canary     *daemon.Canary
+	daemon     *daemon.Daemon
+	log        syncBuffer
+	stop       context.CancelFunc
+	until      func(plan.Report) bool
+	reports    int
+	last       plan.Report
+	attendants *attendants
 
 	always   func()               // after every report
 	busy     bool                 // always is at work
@@ -107,8 +108,8 @@ type world struct {
 	balance    market.Amount // after the last cycle
 	drained    time.Time     // when money last went elsewhere, or could not be seen
 	events     map[string]int
-	checked    [ruleGate + 1]int
-	violated   [ruleGate + 1]int
+	checked    [ruleGentle + 1]int
+	violated   [ruleGentle + 1]int
 	wrongs     []string
 	diary      []string
 	sum        hash.Hash
@@ -163,6 +164,7 @@ func newWitness(t testing.TB) *world {
 		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, called: map[string]string{}, ran: map[string]bool{},
 		everBought: map[string]bool{}, handed: map[string]time.Time{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
+	w.attendants = newAttendants(w)
 	w.till.skew = func() time.Duration { return w.seenSkew }
 	w.till.fail = func(format string, args ...any) { w.holds(ruleCaps, false, format, args...) }
 	return w
@@ -261,6 +263,7 @@ func (w *world) start() {
 	})
 	w.must(err)
 	w.reg = prometheus.NewRegistry()
+	w.attendants.found = nil
 	var its clock.Clock = w.clock
 	if w.plot.clock != nil {
 		its = w.plot.clock(its)
@@ -275,7 +278,7 @@ func (w *world) start() {
 		Canary: w.canary,
 		Config: c, Ledger: w.ledger, Credentials: credentials.New(filepath.Join(w.dir, "credentials")), Clock: its,
 		Log: zap.New(core), Registerer: w.reg, Connect: w.connect(its), Report: w.report, Grace: time.Second,
-		PauseFile: filepath.Join(w.dir, "pause"),
+		PauseFile: filepath.Join(w.dir, "pause"), Errands: w.attendants,
 	})
 	w.must(err)
 	w.configured()

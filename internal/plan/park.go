@@ -75,9 +75,6 @@ func (w *world) park(d *desk, m *Machine, why string) bool {
 		d.busy = true
 		return true
 	}
-	if w.drains(m, Reason{ReasonOverTarget, why}) {
-		return true
-	}
 	w.going[m.Name] = true
 	w.plan.Actions = append(w.plan.Actions, Action{
 		Kind: Stop, Policy: m.Policy, Machine: m.Name, Instance: m.ID, API: m.API, Host: m.Host, Location: m.Location, Model: m.Model, Shape: m.Shape,
