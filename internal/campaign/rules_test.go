@@ -510,6 +510,9 @@ func (w *world) reserved(r *plan.Report, h *plan.History) {
 			continue // an old list may have shown an old bid
 		}
 		worst := e.Rate.Add(e.Storage)
+		if e.Kind == simulator.Released && m.Parked != nil && m.Parked.Start == 0 {
+			worst = e.Storage // it runs again only if we start it
+		}
 		w.holds(ruleOutbid, m.Reserved >= worst, "cycle %d reserves %s for %s, which may cost %s", r.Cycle, m.Reserved, m.Name, worst)
 	}
 }
