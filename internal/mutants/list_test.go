@@ -424,5 +424,40 @@ func list() []mutant {
 			"if c.exceeds(sure) || o.disproves(c, n, old) {", "if o.disproves(c, n, old) {",
 			plan, "TestMoreReplicasThanAnythingExplainsUnlearnHoldAndAskAnOperator", "",
 		},
+		{
+			0, "a machine is given up before it was drained", plan + "/fit.go",
+			"	if w.drains(m, why) {\n		return true\n	}\n", "",
+			plan, "TestNoVoluntaryTeardownComesBeforeTheDrain", "goes at once",
+		},
+		{
+			0, "a machine that nobody asked about goes at the drain's deadline", plan + "/drain.go",
+			"return last.Add(p.Deadline)", "return last",
+			plan, "TestAMachineWhoseHookNobodyCalledDoesNotGoAtTheDeadline", "",
+		},
+		{
+			0, "a machine is ready that has not passed its probe", plan + "/history.go",
+			"m.Status == market.StatusRunning && !m.Unproven\n", "m.Status == market.StatusRunning\n",
+			plan, "TestOnDemandGoesOnUntilSpotHasPassedItsProbe", "",
+		},
+		{
+			0, "a probe that was never made ends a machine", plan + "/probe.go",
+			"if m.Probe.At.Sub(m.since()) >= deadline {", "if w.in.Now.Sub(m.since()) >= deadline {",
+			plan, "TestAMachineThatNeverPassesIsDeletedAtTheDeadlineAndItsHostLeftAlone", "",
+		},
+		{
+			0, "the market sends a probe to this computer", "internal/errands/probe.go",
+			"if !j.Locals && inside(ap.Addr().Unmap()) {", "if false {",
+			"internal/errands", "TestTheMarketCannotSendAProbeIntoOurOwnNetwork", "",
+		},
+		{
+			0, "a machine may show another host key each time", "internal/errands/probe.go",
+			"if j.HostKey != \"\" && shown != j.HostKey {", "if false {",
+			"internal/errands", "TestAMachineThatShowsAnotherHostKeyThanAtFirstFailsItsProbe", "",
+		},
+		{
+			0, "a command gets the daemon's environment", "internal/errands/hook.go",
+			"	cmd.Env = environment(j)\n", "	cmd.Env = append(os.Environ(), environment(j)...)\n",
+			"internal/errands", "TestACommandGetsTheFactsAndNothingOfTheDaemonsEnvironment", "",
+		},
 	}
 }

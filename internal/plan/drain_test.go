@@ -225,8 +225,12 @@ func TestAHookIsCalledUntilItHasSucceededOnceMoreAndMoreRarely(t *testing.T) {
 func TestNoVoluntaryTeardownComesBeforeTheDrain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
+		for i := range in.Policies { // something to give up, and all of it to be drained
+			in.Policies[i].Drain = policy.Drain{Grace: 5 * time.Minute, Deadline: 15 * time.Minute}
+			in.Policies[i].Target /= 3
+		}
 		_, got := converse(in, always)
-		for _, a := range actions(got, Delete) {
+		for _, a := range append(actions(got, Delete), actions(got, Stop)...) {
 			m, p := in.History.Machine(a.Machine), policyOf(in.Policies, a.Policy)
 			if !drainable(a.Reason.Code) || p == nil || a.Reason.Code == ReasonDestroy || m.Drained(p, in.Now) {
 				continue
