@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -159,5 +161,76 @@ func TestASingleCycleFinishesItsErrands(t *testing.T) {
 	}
 	if got := strings.Join(h.did(), " "); got != "probe on_ready" {
 		t.Errorf("did %q", got)
+	}
+}
+
+func TestAReloadThatWouldDrainMostOfTheFleetIsHeld(t *testing.T) {
+	r, _ := withHands(t, hookedFor("live", "4"), func(errands.Job) plan.Finding { return plan.Finding{OK: true} })
+	for range 5 {
+		r.turn()
+	}
+	r.write(strings.Replace(hookedFor("live", "4"), "max_gpu_hour: 0.80", "max_gpu_hour: 0.10", 1))
+	if err := r.Reload(false); err != nil {
+		t.Fatal(err)
+	}
+	if held := r.status().Reload.Held; !strings.Contains(held, "4 of 4 machines would be deleted") {
+		t.Errorf("held: %q", held)
+	}
+}
+
+func TestADestroyIsGentleOnlyWhereItIsAskedToBe(t *testing.T) {
+	for _, gentle := range []bool{true, false} {
+		r, h := withHands(t, hookedFor("live", "1"), func(errands.Job) plan.Finding { return plan.Finding{OK: true} })
+		for range 5 {
+			r.turn()
+		}
+		destroy := r.Destroy
+		if gentle {
+			destroy = r.DestroyGently
+		}
+		done, err := destroy(t.Context(), "train", "test")
+		if err != nil || len(done) != 1 || (done[0].Outcome == "draining") != gentle {
+			t.Errorf("gentle %v: %+v %v", gentle, done, err)
+		}
+		for range 5 {
+			r.turn()
+		}
+		if asked := strings.Contains(strings.Join(h.did(), " "), "drain"); asked != gentle || len(r.market.machines) != 0 {
+			t.Errorf("gentle %v: asked %v, %d machines are left", gentle, asked, len(r.market.machines))
+		}
+		// A later word that is less patient counts.
+		if _, err := r.Destroy(t.Context(), "", "all of it"); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.DestroyGently(t.Context(), "", "slowly"); err != nil {
+			t.Error(err)
+		}
+		h1, err := r.o.Ledger.History()
+		if p := h1.PausedBy("train", r.clock.Now()); err != nil || p == nil || p.Gentle {
+			t.Errorf("%+v %v", p, err)
+		}
+	}
+}
+
+func TestAnSSHProbeNeedsAKeyThatCanBeUsed(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := strings.Replace(hookedFor("live", "1"), "{tcp: 22}", "{ssh: {command: nvidia-smi -L, key_file: id}}", 1)
+	write("policies.yaml", config)
+	for _, key := range []string{"", "ssh-ed25519 AAAA public", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"} {
+		if key != "" {
+			write("id", key)
+		}
+		_, problems, err := LoadConfig(filepath.Join(dir, "policies.yaml"))
+		if err == nil || len(problems) == 0 {
+			t.Fatalf("%q: %v %v", key, problems, err)
+		}
+		if last := problems[len(problems)-1]; !strings.HasSuffix(last.Path, "ready.ssh.key_file") || strings.Contains(last.Message, "AAAA") {
+			t.Errorf("%q: %v", key, last)
+		}
 	}
 }

@@ -134,10 +134,17 @@ func (d *Daemon) wouldDelete(next *policy.Set, h plan.History) string {
 	in.Limits = policy.Limits{MaxActions: len(h.Machines) + len(h.Containers)}
 	deletes, all := 0, in.Limits.MaxActions
 	var why string
-	for _, a := range plan.Compute(in).Actions {
+	p := plan.Compute(in)
+	for _, a := range p.Actions {
 		if a.Kind.Ends() {
 			deletes++
 			why = a.Reason.Text
+		}
+	}
+	for _, s := range p.Drains { // these go later
+		if !s.Off {
+			deletes++
+			why = s.Reason.Text
 		}
 	}
 	if 2*deletes <= all {
