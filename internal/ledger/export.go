@@ -83,6 +83,10 @@ func bookKind(list string) string {
 		return "level"
 	case bookBrackets:
 		return "bracket"
+	case bookOverrides:
+		return "override"
+	case bookAims:
+		return "aim"
 	case bookRises:
 		return "rise"
 	case bookShadows:
