@@ -332,3 +332,13 @@ func TestAMachineIsDrainedBeforeItIsStoppedOnPurpose(t *testing.T) {
 		}
 	}
 }
+
+func TestACapDeletesWhatWouldOnlyHaveBeenStopped(t *testing.T) {
+	in := serving(2, 1, policy.StopSurplus)
+	seen(&in, market.StatusRunning)
+	in.HourlyCap, in.Budget.MaxHourly = usd("0.21"), market.Some(usd("0.21"))
+	got := Compute(in).Actions
+	if len(got) != 1 || got[0].Kind != Delete || got[0].Reason.Code != ReasonOverBudget {
+		t.Fatalf("%+v", got)
+	}
+}

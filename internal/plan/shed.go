@@ -126,6 +126,7 @@ func (w *world) shedTo(t tightest, machines []*Machine) {
 		if live <= t.room {
 			return
 		}
+		w.harden(v.m.Name)
 		if w.remove(v.m, Reason{ReasonOverBudget, fmt.Sprintf("machines cost %s, %s are left: %s", live, t.room, t.why)}) {
 			if v.d != nil {
 				v.d.busy = true
@@ -138,7 +139,29 @@ func (w *world) shedTo(t tightest, machines []*Machine) {
 // sheddable leaves out what is on its way out, and what has never been seen or
 // priced: a reservation that is only a worst case is no reason to shed.
 func (w *world) sheddable(m *Machine) bool {
-	return m.Phase == PhaseLive && m.Leaving == nil && !w.going[m.Name] && m.Reserved < market.MaxRate
+	return m.Phase == PhaseLive && m.Leaving == nil && (!w.going[m.Name] || w.softer(m.Name) >= 0) && m.Reserved < market.MaxRate
+}
+
+// softer is where this plan stops the machine, or takes replicas away: its bill goes on
+// until a look shows the effect, and a cap may not wait for that; -1 if it does not.
+func (w *world) softer(name string) int {
+	return slices.IndexFunc(w.plan.Actions, func(a Action) bool {
+		return a.Machine == name && (a.Kind == Stop || a.Kind == ContainerScale)
+	})
+}
+
+// harden takes the softer action back.
+func (w *world) harden(name string) {
+	i := w.softer(name)
+	if i < 0 {
+		return
+	}
+	if a := w.plan.Actions[i]; a.Kind == ContainerScale {
+		more := a.Reserve.Sub(w.in.History.Container(name).Reserved)
+		w.reserved, w.ofPolicy[a.Policy] = w.reserved.Sub(more), w.ofPolicy[a.Policy].Sub(more)
+	}
+	w.plan.Actions = slices.Delete(w.plan.Actions, i, i+1)
+	delete(w.going, name)
 }
 
 type victim struct {
