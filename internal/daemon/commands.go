@@ -184,6 +184,7 @@ func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *pla
 		return Seen{}, fmt.Errorf("%w: %s", ErrUnauthorized, snap.Instances.Problem)
 	}
 	look := lookAt(clk, &c.Set, snap)
+	look.Policies = targets(&c.Set, &look, h)
 	plan.Observe(h, look)
 	return Seen{At: look.Now, Snapshot: snap, Problem: problemOf(&snap)}, nil
 }
@@ -394,6 +395,7 @@ func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name st
 	if err != nil {
 		return err
 	}
+	look.Policies = targets(&c.Set, &look, &h)
 	err = d.o.Ledger.Update(func(tx *ledger.Tx) error {
 		_, err := book(tx, look, c.Set.Policies)
 		return err

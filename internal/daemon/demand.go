@@ -67,6 +67,14 @@ func resolveWith(s *policy.Set, look *plan.Look, in demand.Input) policy.Set {
 	return out
 }
 
+// targets are the policies with their targets as they are now, for a look that moves
+// none of them.
+func targets(s *policy.Set, look *plan.Look, h *plan.History) []policy.Policy {
+	l := *look
+	set := resolve(s, &l, h, nil)
+	return set.Policies
+}
+
 // resolveOn is resolve for a history into which the look is observed.
 func resolveOn(s *policy.Set, look *plan.Look, h *plan.History, said []demand.Reading) policy.Set {
 	return resolveWith(s, look, demand.Input{Memories: h.Demand, Overrides: h.Overrides, Readings: said, Fleet: fleets(h)})

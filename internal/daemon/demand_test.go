@@ -12,6 +12,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/demand"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -272,5 +273,31 @@ func TestAShadowFollowsItsOwnTarget(t *testing.T) {
 		if len(report.Shadows) != 1 || report.Shadows[0].Standing.Target != want || len(r.market.writes()) != 0 {
 			t.Errorf("cycle %d: %+v, %q", i, report.Shadows, r.market.writes())
 		}
+	}
+}
+
+// What is booked between cycles goes by the target of the moment: for how long spot has
+// fallen short is not forgotten because the file has no number.
+func TestALookBesideACycleKnowsTheTargetOfTheMoment(t *testing.T) {
+	r := newRig(t, following(`{schedule: [{from: "0 0 * * *", for: 24h, gpus: 2}]}, capacity: spot_with_fallback, fallback: {after: 1h}`))
+	r.market.hosts = func() ([]market.Host, error) { return nil, nil }
+	r.turn()
+	r.turn()
+	short := func() []plan.Short {
+		h, err := r.o.Ledger.History()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Short
+	}
+	before := short()
+	if len(before) != 1 || before[0].Policy != "train" {
+		t.Fatalf("spot does not fall short: %+v", before)
+	}
+	if _, err := r.Destroy(t.Context(), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if after := short(); len(after) != 1 || !after[0].Since.Equal(before[0].Since) {
+		t.Errorf("%+v became %+v", before, after)
 	}
 }

@@ -95,6 +95,7 @@ func (d *Daemon) finishErrands(ctx context.Context) error {
 		return nil
 	}
 	return d.o.Ledger.Update(func(tx *ledger.Tx) error {
+		look.Policies = targets(&c.Set, &look, tx.History())
 		_, err := book(tx, look, c.Set.Policies)
 		return err
 	})

@@ -27,6 +27,10 @@ type Memory struct {
 	Reading
 	// Want is how many machines it asked for last, after its windows.
 	Want int `json:"want_machines"`
+	// Before is what Want was when it was last resolved, at ResolvedAt: at the same moment
+	// it is resolved from there again.
+	Before     int       `json:"before_machines"`
+	ResolvedAt time.Time `json:"resolved_at,omitzero"`
 	// Highs and Lows are what it asked for within its windows, before them: those
 	// values that may still be the greatest, or least, of a window. The newest is last.
 	Highs []Level `json:"highs,omitempty"`

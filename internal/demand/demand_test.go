@@ -199,36 +199,36 @@ func TestSmallDifferencesChangeNothing(t *testing.T) {
 	s := queue()
 	s.Down = 0
 	b := bench{t: t, p: train(1, s), now: noon}
-	want(t, b.at(0, b.says(1000)), 10)
-	want(t, b.at(0, b.says(1090)), 10, "within the tolerance of 10 GPUs")
-	want(t, b.at(0, b.says(1110)), 12)
-	want(t, b.at(0, b.says(1090)), 12)
-	want(t, b.at(0, b.says(1000)), 10)
+	want(t, b.at(time.Second, b.says(1000)), 10)
+	want(t, b.at(time.Second, b.says(1090)), 10, "within the tolerance of 10 GPUs")
+	want(t, b.at(time.Second, b.says(1110)), 12)
+	want(t, b.at(time.Second, b.says(1090)), 12)
+	want(t, b.at(time.Second, b.says(1000)), 10)
 }
 
 func TestAValueIsBroughtToItsTargetByWhatRuns(t *testing.T) {
 	s := queue()
 	s.PerGPU, s.TargetValue, s.Down = 0, 0.6, 0
 	b := bench{t: t, p: train(2, s), now: noon, fleet: Fleet{Machines: 4, Ready: 4}}
-	want(t, b.at(0, b.says(0.9)), 12, "8 GPUs x 0.9 / 0.6 -> 12 GPUs")
+	want(t, b.at(time.Second, b.says(0.9)), 12, "8 GPUs x 0.9 / 0.6 -> 12 GPUs")
 	b.fleet.Machines = 6 // two are booting: the same overload does not ask for more still
-	want(t, b.at(0, b.says(0.9)), 12)
+	want(t, b.at(time.Second, b.says(0.9)), 12)
 	b.fleet.Ready = 6
-	want(t, b.at(0, b.says(0.62)), 12, "12 GPUs x 0.62 / 0.6, within the tolerance")
-	want(t, b.at(0, b.says(0.3)), 6)
+	want(t, b.at(time.Second, b.says(0.62)), 12, "12 GPUs x 0.62 / 0.6, within the tolerance")
+	want(t, b.at(time.Second, b.says(0.3)), 6)
 	b.fleet = Fleet{}
-	want(t, b.at(0, b.says(0.9)), 6, "nothing runs")
-	want(t, b.at(0, b.says(0)), 0)
-	want(t, b.at(0, b.says(0.1)), 2, "nothing runs")
+	want(t, b.at(time.Second, b.says(0.9)), 6, "nothing runs")
+	want(t, b.at(time.Second, b.says(0)), 0)
+	want(t, b.at(time.Second, b.says(0.1)), 2, "nothing runs")
 }
 
 func TestUpToTheActivationNothingIsAskedFor(t *testing.T) {
 	s := queue()
 	s.Activation, s.Min, s.Down = 10, 3, 0
 	b := bench{t: t, p: train(1, s), now: noon}
-	want(t, b.at(0, b.says(10)), 0, "not above its activation threshold 10")
-	want(t, b.at(0, b.says(11)), 3)
-	want(t, b.at(0, b.says(-5)), 0)
+	want(t, b.at(time.Second, b.says(10)), 0, "not above its activation threshold 10")
+	want(t, b.at(time.Second, b.says(11)), 3)
+	want(t, b.at(time.Second, b.says(-5)), 0)
 }
 
 func TestWithoutAValueWhatIsAskedForIsHeld(t *testing.T) {
@@ -284,9 +284,9 @@ func TestASignalThatWasNeverReadHoldsWhatRuns(t *testing.T) {
 func TestAnotherQueryIsNotAnsweredByTheOldOne(t *testing.T) {
 	b := bench{t: t, p: train(1, queue()), now: noon}
 	old := b.says(1200)
-	want(t, b.at(0, old), 12)
+	want(t, b.at(time.Second, old), 12)
 	b.p.Demand.Signals[0].Prometheus.Query = "sum(other)"
-	got := b.at(0, old)
+	got := b.at(time.Second, old)
 	want(t, got, 12, "not asked yet")
 	if len(got.Problems) == 0 {
 		t.Error("a value of another query counts")
@@ -393,7 +393,7 @@ func TestNoSignalRaisesTheTargetAboveMaxNorDipsWithinAWindow(t *testing.T) {
 		}
 		var wants []step // of the signal, before min and max
 		for range rapid.IntRange(1, 30).Draw(t, "cycles") {
-			b.now = b.now.Add(time.Duration(rapid.IntRange(0, 240).Draw(t, "later")) * time.Second)
+			b.now = b.now.Add(time.Duration(rapid.IntRange(1, 240).Draw(t, "later")) * time.Second)
 			b.fleet = Fleet{Machines: rapid.IntRange(0, 30).Draw(t, "have"), Ready: rapid.IntRange(0, 30).Draw(t, "ready")}
 			if rapid.IntRange(0, 9).Draw(t, "by hand") == 0 {
 				b.overrides = []Override{{Policy: "train", GPUs: rapid.IntRange(-5, 1000).Draw(t, "override"), Until: b.now.Add(time.Minute), By: "operator"}}

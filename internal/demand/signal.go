@@ -51,6 +51,10 @@ func (r *resolver) memory(s *policy.Signal) Memory {
 		m.Highs = []Level{{m.Want, r.in.Now}}
 		m.Lows = []Level{{m.Want, r.in.Now}}
 	}
+	if m.ResolvedAt.Equal(r.in.Now) {
+		m.Want = m.Before
+	}
+	m.Before, m.ResolvedAt = m.Want, r.in.Now
 	asks := s.Prometheus.Asks()
 	if m.Asks != asks { // another question: its answers say nothing about this one
 		m.Reading = Reading{Policy: m.Policy, Signal: m.Signal, Asks: asks}

@@ -62,7 +62,7 @@ func cloneMemories(all []demand.Memory) []demand.Memory {
 func (h *History) shiftDemand(move func(...*time.Time)) {
 	for i := range h.Demand {
 		m := &h.Demand[i]
-		move(&m.At)
+		move(&m.At, &m.ResolvedAt)
 		for j := range m.Highs {
 			move(&m.Highs[j].Until)
 		}
