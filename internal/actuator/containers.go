@@ -21,7 +21,7 @@ type ContainerWriter interface {
 func (a *Actuator) container(ctx context.Context, act plan.Action, in plan.Intent) (Result, error) {
 	w, ok := a.writer.(ContainerWriter)
 	if !ok {
-		return a.refused(in, market.ClassUnavailable, "this market runs no containers")
+		return a.refused(in, market.ClassRefused, "this market runs no containers")
 	}
 	switch act.Kind {
 	case plan.ContainerDeploy:

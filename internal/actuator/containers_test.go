@@ -56,7 +56,7 @@ func TestAMarketWithoutContainersRefusesThemInTheBooks(t *testing.T) {
 	if _, err := New(s, s, s, s).Act(context.Background(), plan.Action{Kind: plan.ContainerDeploy}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(s.steps, " "); got != "gate begin refuse" || s.refusal.class != market.ClassUnavailable {
+	if got := strings.Join(s.steps, " "); got != "gate begin refuse" || s.refusal.class != market.ClassRefused {
 		t.Errorf("%q %+v", got, s.refusal)
 	}
 }

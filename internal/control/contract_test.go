@@ -34,6 +34,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"an intent is found by its id, or not found", intent},
 				{"cycles are listed newest first, and read back", cycles},
 				{"machines are listed with age, burn and password file", machines},
+				{"a word about a container must make sense and fit to one in doubt", aboutContainers},
 				{"a plan of another file changes nothing", planOfAnotherFile},
 				{"a fresh plan waits for the next look", freshPlan},
 				{"a bad file is told with its problems", badFile},

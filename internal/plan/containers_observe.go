@@ -491,8 +491,11 @@ func (o *observer) findContainers() {
 }
 
 // containerPolicy is the policy for containers whose container's name, without owner,
-// is given: its own name and a key.
+// is given: its own name and a key. A policy that is called so is meant itself.
 func (o *observer) containerPolicy(name string) *policy.Policy {
+	if slices.ContainsFunc(o.l.Policies, func(p policy.Policy) bool { return p.Name == name }) || slices.Contains(o.h.Known, name) {
+		return nil
+	}
 	for i := range o.l.Policies {
 		p := &o.l.Policies[i]
 		if key, ok := strings.CutPrefix(name, p.Name+"-"); ok && len(key) == market.KeyLen && !strings.Contains(key, "-") && p.Kind == policy.Container {

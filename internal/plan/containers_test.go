@@ -582,3 +582,26 @@ func TestReplicasThatAreToGoAreHeldUntilALookShowsThemGone(t *testing.T) {
 		t.Errorf("%s reserved", in.History.Reserved())
 	}
 }
+
+func TestReplicasUnderTheNameOfAContainerWithoutARecordAreFoundAndNoOtherMachineIsTakenForOne(t *testing.T) {
+	in := ran(2, 2)
+	in.History.Containers = nil
+	in.Policies = append(in.Policies, newPolicy("web-k0000002", 1))
+	replica := market.Instance{ID: "r0", Name: nameOf("web", 1) + "-0", Status: market.StatusRunning, Shape: market.Shape{GPUs: 1}}
+	machine := market.Instance{ID: "m0", Name: nameOf("web-k0000002", 3), Status: market.StatusRunning, Shape: market.Shape{GPUs: 1}}
+	in.Snapshot.Instances.Value = []market.Instance{replica, machine}
+	in.Snapshot.Containers = nil
+	in.Now = in.Now.Add(time.Minute)
+	in.Snapshot.Instances.At = in.Now
+	Observe(&in.History, look(in))
+	if h := in.History; len(h.Machines) != 1 || h.Machines[0].ID != "m0" || len(h.Containers) != 1 || h.Containers[0].Name != nameOf("web", 1) || h.Containers[0].Alarm == "" {
+		t.Fatalf("%+v, %+v", h.Machines, h.Containers)
+	}
+	if p := Compute(in); len(actions(p, ContainerDeploy)) > 0 || len(holds(p, HoldContainer)) != 1 {
+		t.Errorf("%+v", p)
+	}
+	word, _, err := in.History.AdoptContainer(&in.Policies[0], "box", 2, "unused", in.Now)
+	if err != nil || word.Name != nameOf("web", 1) || word.Reserved != usd("0.80") {
+		t.Errorf("%+v, %v", word, err)
+	}
+}
