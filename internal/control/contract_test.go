@@ -44,6 +44,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"records of hosts are listed, and taken in once", hostRecords},
 				{"costs are told by day and machine, and outages", costs},
 				{"a pause holds until it is resumed", pause},
+				{"a machine is protected until that is taken back", protect},
 				{"a target is set by hand until it ends or is cleared", setTarget},
 				{"a policy nobody knows is an error with those there are", unknownPolicy},
 				{"destroy deletes and leaves the policy paused", destroy},
@@ -331,6 +332,25 @@ func hostRecords(t *testing.T, w world) {
 	if control.ClassOf(err) != control.Usage {
 		t.Error(err)
 	}
+}
+
+func protect(t *testing.T, w world) {
+	name := must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{}))[0].Name
+	until := clock.System{}.Now().Add(time.Hour)
+	m := must[control.Machine](t)(w.Protect(t.Context(), control.ProtectRequest{Machine: name, Until: until, Reason: "test"}))
+	if m.Name != name || m.Shield == nil || !m.Shield.Until.Equal(until) || m.Shield.Reason != "test" {
+		t.Errorf("%+v", m)
+	}
+	if again := must[[]control.Machine](t)(w.Machines(t.Context(), control.MachinesRequest{}))[0]; again.Shield == nil {
+		t.Errorf("%+v", again)
+	}
+	if m = must[control.Machine](t)(w.Protect(t.Context(), control.ProtectRequest{Machine: name, None: true})); m.Shield != nil {
+		t.Errorf("%+v", m.Shield)
+	}
+	_, err := w.Protect(t.Context(), control.ProtectRequest{Machine: "nothing"})
+	wantClass(t, err, control.NotFound, "there is no machine")
+	_, err = w.Protect(t.Context(), control.ProtectRequest{Machine: name, Until: clock.System{}.Now().Add(-time.Hour)})
+	wantClass(t, err, control.Usage, "over already")
 }
 
 func pause(t *testing.T, w world) {

@@ -21,6 +21,8 @@ const (
 	cloudInAFile = "filed-cloud-init-never-to-be-seen"
 	hookSecret   = "secret-of-the-webhook-never-to-be-seen"
 	promToken    = "token-of-prometheus-never-to-be-seen"
+	signing      = "signing-secret-of-a-hook-never-to-be-seen"
+	hookAddress  = "address-of-a-hook-never-to-be-seen"
 )
 
 const secretive = `
@@ -36,7 +38,7 @@ policies:
     cloud_init: |
       #cloud-config
       runcmd: ["echo inline-cloud-init-never-to-be-seen"]
-  - {name: given, target: {gpus: 1}, max_gpu_hour: 0.60, password_file: password, cloud_init_file: cloud.yaml}
+  - {name: given, target: {gpus: 1}, max_gpu_hour: 0.60, password_file: password, cloud_init_file: cloud.yaml, on_ready: {webhook: {url: "http://127.0.0.1:1/address-of-a-hook-never-to-be-seen", secret_file: signing}}}
   # Its server is the market, which says that there is no such thing.
   - {name: follows, target: {max: 1, signals: [{prometheus: {url: %[1]q, query: q, token_file: prom, interval: 1s}, per_gpu: 1}]}, max_gpu_hour: 0.60, password_file: password}
 `
@@ -53,7 +55,7 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 		}
 	})
 	for name, text := range map[string]string{
-		"key": apiKey + "\n", "token": apiToken + "\n", "password": ownPassword + "\n", "hook": hookSecret + "\n", "prom": promToken + "\n",
+		"key": apiKey + "\n", "token": apiToken + "\n", "password": ownPassword + "\n", "hook": hookSecret + "\n", "prom": promToken + "\n", "signing": signing + "\n",
 		"cloud.yaml": "#cloud-config\nruncmd: [\"echo " + cloudInAFile + "\"]\n", "p.yaml": fmt.Sprintf(secretive, b.server.URL),
 	} {
 		p.write(name, text)
@@ -68,6 +70,9 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 		out["page "+path] = page(t, port, path)
 	}
 	p.made(b)
+	if !eventually(20*time.Second, func() bool { return strings.Contains(p.log.String(), "hook_failed") }) {
+		t.Error("the hook was never called")
+	}
 	p.ask(out)
 	p.end(syscall.SIGTERM)
 	p.ask(out)
@@ -170,14 +175,14 @@ func (p *program) search(b *bazaar, out map[string]string) {
 	must(p, filepath.WalkDir(p.dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			switch rel, _ := filepath.Rel(p.dir, path); rel {
-			case "key", "token", "password", "hook", "prom", "cloud.yaml", "p.yaml":
+			case "key", "token", "password", "hook", "prom", "signing", "cloud.yaml", "p.yaml":
 			default:
 				out["file "+rel] = read(p, path)
 			}
 		}
 		return err
 	}))
-	secrets := map[string]string{"the key": apiKey, "the token": apiToken, "a password": ownPassword, "cloud-init": cloudInline, "cloud-init of a file": cloudInAFile, "the webhook's": hookSecret, "Prometheus's": promToken}
+	secrets := map[string]string{"the key": apiKey, "the token": apiToken, "a password": ownPassword, "cloud-init": cloudInline, "cloud-init of a file": cloudInAFile, "the webhook's": hookSecret, "Prometheus's": promToken, "a hook's": signing, "a hook's address": hookAddress}
 	for name, pw := range b.keys() {
 		secrets["the password of "+name] = pw
 	}
