@@ -130,6 +130,10 @@ func scenes() []scene {
 		{name: "deploy whose answers are lost", target: 3, prepare: nothing, faults: "lost:deploy:n1-2,lost_request:deploy:n3"},
 		{name: "deploy that is refused", target: 3, prepare: nothing, faults: "price_move=10m:validate:n1-2"},
 		{name: "delete", target: 1, prepare: bought(3)},
+		{name: "drain and delete", target: 1, prepare: bought(3), do: func(w *world, cycles func(int) error) error {
+			w.write(few(1) + "    drain: {webhook: {url: \"https://hooks.example.com/x\"}, grace: 1m, deadline: 4m}\n")
+			return errors.Join(w.reload(true), cycles(8))
+		}},
 		{name: "delete whose answers are lost", target: 1, prepare: bought(3), faults: "lost:delete:n1,late500:delete:n2"},
 		{name: "rebid by modify", target: 3, prepare: outbid(bought(3), 55), rebid: simulator.ByModify},
 		{name: "rebid by validate", target: 3, prepare: outbid(bought(3), 55), rebid: simulator.ByValidateExisting},
