@@ -52,7 +52,7 @@ func planResult(err error, p *control.Plan, detailed bool) error {
 		return err
 	case p.Problem != "":
 		return errors.New("the market could not be read: " + clean(p.Problem))
-	case detailed && len(p.Actions) > 0:
+	case detailed && len(p.Actions)+len(p.Drains) > 0:
 		return &codedError{code: exitUsage} // as others do: 0 nothing, 1 failed, 2 something to do
 	}
 	return nil

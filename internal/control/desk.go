@@ -98,6 +98,7 @@ type Plan struct {
 	Problem   string            `json:"problem,omitempty"`
 	Actions   []plan.Action     `json:"actions"` // in the order to carry them out
 	Holds     []plan.Hold       `json:"holds"`
+	Drains    []plan.Draining   `json:"drains"` // machines on their way out, and those that stay after all
 	Policies  []plan.Standing   `json:"policies"`
 	Before    market.Rate       `json:"rate_before_usd_hour"`
 	After     market.Rate       `json:"rate_after_usd_hour"`

@@ -105,7 +105,7 @@ func (f *Office) plan(ctx context.Context, c daemon.Config, fresh bool) (Plan, e
 	}
 	return Plan{
 		Mode: a.Mode, LookedAt: a.LookedAt, AgeSeconds: f.age(a.LookedAt), Problem: a.Problem,
-		Actions: list(a.Plan.Actions), Holds: list(a.Plan.Holds), Policies: list(a.Plan.Standings),
+		Actions: list(a.Plan.Actions), Holds: list(a.Plan.Holds), Drains: list(a.Plan.Drains), Policies: list(a.Plan.Standings),
 		Before: a.Plan.Before, After: a.Plan.After, Verdicts: list(a.Questions), Questions: a.Plan.Questions,
 		Shadows: a.Shadows,
 	}, nil
@@ -187,6 +187,7 @@ func (f *Office) explainShadow(ctx context.Context, c daemon.Config, p *policy.P
 func only(p Plan, name string) Plan {
 	p.Actions = slices.DeleteFunc(p.Actions, func(a plan.Action) bool { return a.Policy != name })
 	p.Holds = slices.DeleteFunc(p.Holds, func(h plan.Hold) bool { return h.Policy != name && h.Policy != "" })
+	p.Drains = slices.DeleteFunc(p.Drains, func(s plan.Draining) bool { return s.Policy != name })
 	p.Policies = slices.DeleteFunc(p.Policies, func(s plan.Standing) bool { return s.Policy != name })
 	p.Shadows = slices.DeleteFunc(slices.Clone(p.Shadows), func(s plan.ShadowReport) bool { return s.Policy != name })
 	return p

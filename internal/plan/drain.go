@@ -29,6 +29,7 @@ type Drain struct {
 
 // Draining is a step of a drain, for the books.
 type Draining struct {
+	Policy  string `json:"policy"`
 	Machine string `json:"machine"`
 	Reason  Reason `json:"reason"`
 	Off     bool   `json:"off,omitempty"` // it stays
@@ -106,7 +107,7 @@ func (w *world) drains(m *Machine, why Reason) bool {
 	}
 	if !w.draining[m.Name] {
 		w.draining[m.Name] = true
-		w.plan.Drains = append(w.plan.Drains, Draining{Machine: m.Name, Reason: why})
+		w.plan.Drains = append(w.plan.Drains, Draining{Policy: m.Policy, Machine: m.Name, Reason: why})
 		w.hold(d, m, HoldDraining, "%s", w.drainText(d, m, why))
 	}
 	return true
@@ -143,7 +144,7 @@ func (w *world) spare() {
 			continue
 		}
 		w.hold(w.deskOf[m.Policy], m, HoldDraining, "was to go (%s), and stays", m.Drain.Reason.Text)
-		w.plan.Drains = append(w.plan.Drains, Draining{Machine: m.Name, Reason: m.Drain.Reason, Off: true})
+		w.plan.Drains = append(w.plan.Drains, Draining{Policy: m.Policy, Machine: m.Name, Reason: m.Drain.Reason, Off: true})
 	}
 }
 
