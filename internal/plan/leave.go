@@ -13,8 +13,8 @@ import (
 // price of its raise is known:
 //
 //	the policy names its bids, protects the machine, or may buy nothing now   raise
-//	a bid elsewhere won within minutes, and is cheaper by more than the
-//	  longer absence costs: that of a cycle and a write                       delete it: to be replaced
+//	a bid elsewhere has won in this cycle, and is cheaper by more than the
+//	  longer absence and its disk are worth                                   delete it: to be replaced
 //	one elsewhere may turn out to be                                          ask
 //	otherwise, or no question is left                                         raise
 
@@ -49,15 +49,19 @@ func (w *world) tied(d *desk, m *Machine) bool {
 		!w.in.Snapshot.Hosts.Complete || w.cools(d).Known() || doubted && gap.Holds(w.in.Safety, w.in.Now)
 }
 
+// setUp is the percentage of its price that a machine which is set up already may cost
+// more than another: its disk is worth that, and a price found by bisection is no exact one.
+const setUp = 10
+
 // cheaper says whether a machine elsewhere costs less than one that is raised, by more
-// than it costs that it comes later.
+// than it costs that it comes later, and than what is on the old one's disk is worth.
 func (w *world) cheaper(c *candidate, raised market.Rate) bool {
 	_, held := w.marginOn(c.host.ID, c.gpu.Model, c.bid, w.lossOf(c.host.ID, c.gpu.Model, c.onDemand, c.bid))
 	later := c.onDemand.Mul(missingFactor).For(w.in.Interval + apiTakes)
-	return c.weighted.Add(market.Rate(mulDiv(int64(later), int64(time.Hour), int64(held)))) < raised
+	return c.weighted.Add(market.Rate(mulDiv(int64(later), int64(time.Hour), int64(held)))) < raised.Scale(100-setUp, 100)
 }
 
-// elsewhere is the cheapest offer of the policy at which a bid has won within minutes,
+// elsewhere is the cheapest offer of the policy at which a bid has won in this cycle,
 // beyond what those machines will take that are to be replaced already; and the one that
 // may turn out cheapest of those of which that is not known. Either is nil if there is none.
 func (w *world) elsewhere(d *desk, m *Machine) (known, open *candidate) {
@@ -71,7 +75,7 @@ func (w *world) elsewhere(d *desk, m *Machine) (known, open *candidate) {
 		b := w.brackets[bracketKey{c.host.ID, c.gpu.Model, d.p.Shape}]
 		switch {
 		case c.host.ID == m.Host || c.crowded:
-		case b.hi != 0 && !b.stale && b.hi <= c.top:
+		case b.fresh && b.hi != 0 && b.hi <= c.top: // what was won before may have risen everywhere
 			c.buyAt(b.made(w.lane(d.p, c, b)))
 			had = append(had, c)
 		case open == nil || c.before(open) < 0:

@@ -129,7 +129,7 @@ func (m *Machine) startCost() market.Rate { return max(m.Parked.Rate.Sub(m.Reser
 
 // cheaper says whether an offer is cheaper by more than a tenth.
 func (g *growth) cheaper(than market.Rate) bool {
-	return slices.ContainsFunc(g.cands.list, func(c candidate) bool { return c.price < than.Scale(9, 10) })
+	return slices.ContainsFunc(g.cands.list, func(c candidate) bool { return c.price < than.Scale(100-setUp, 100) })
 }
 
 func (g *growth) start(m *Machine) {
