@@ -400,3 +400,22 @@ func TestOnDemandThatBootsIsNotGivenUpForAnOrderOrARaiseThatNoLookHasFollowed(t 
 		}
 	}
 }
+
+func TestOnDemandDoesNotFollowASpotNewcomerOfOursBeforeALookHasShownIt(t *testing.T) {
+	p, q := newPolicy("p", 1), newPolicy("q", 1)
+	q.Capacity, q.MaxGPUHour = market.OnDemand, usd("0.60")
+	in := newInput([]market.Host{newHost("a", 2, "0.40")}, p, q)
+	m := onSpot(p, 1)
+	m.Phase, m.Status, m.SeenAt, m.OrderedAt = PhaseAccepted, market.StatusUnknown, time.Time{}, t0
+	in.History.Machines = []Machine{m}
+	wantActions(t, Compute(in))
+	in.History.Machines[0].Phase, in.History.Machines[0].Status, in.History.Machines[0].SeenAt = PhaseLive, market.StatusStarting, t0
+	in.History.Machines[0].OrderedAt = t0.Add(-time.Minute)
+	if got := actions(Compute(in), Deploy); len(got) != 1 || got[0].Policy != "q" {
+		t.Errorf("%+v", got)
+	}
+	in.Snapshot.Hosts.Value = append(in.Snapshot.Hosts.Value, newHost("b", 2, "0.42"))
+	if got := actions(Compute(in), Deploy); len(got) != 1 || got[0].Host != "b" {
+		t.Errorf("on a host of ours, although one costs hardly more where we have none: %+v", got)
+	}
+}

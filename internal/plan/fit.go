@@ -205,8 +205,9 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 		if !proven(m) || d.gpus(m) > surplus || w.shielded(d, m) {
 			continue
 		}
+		heirs := w.heirs(d, m)
 		if why := surplusText(d, m, have); w.park(d, m, why) || w.remove(m, Reason{ReasonOverTarget, why}) {
-			surplus -= d.gpus(m)
+			surplus -= d.gpus(m) - heirs
 			d.busy = true
 		}
 	}
@@ -214,6 +215,17 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 		w.hold(d, nil, HoldBooting, "%d GPUs too many, but none of them can be deleted yet", surplus)
 	}
 	return slices.DeleteFunc(kept, func(m *Machine) bool { return w.going[m.Name] })
+}
+
+// heirs are the GPUs that stand beside the target to take the machine's place: when it
+// goes, they count.
+func (w *world) heirs(d *desk, m *Machine) (gpus int) {
+	for _, o := range d.machines {
+		if o.Replaces == m.Name && o.Leaving == nil && !w.going[o.Name] && w.overlaps(o) {
+			gpus += d.gpus(o)
+		}
+	}
+	return gpus
 }
 
 func surplusText(d *desk, m *Machine, have int) string {

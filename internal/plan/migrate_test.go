@@ -119,3 +119,16 @@ func TestASuccessorOfWhatWillNotGoIsOneTooMany(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSurplusCountsWhatStandsToTakeAMachinesPlace(t *testing.T) {
+	p := newPolicy("p", 1)
+	in := newInput(nil, p)
+	old, next, other := newMachine(p, 1, "a", "0.30"), newMachine(p, 2, "b", "0.20"), newMachine(p, 3, "c", "0.25")
+	next = booting(next, time.Minute)
+	next.Replaces = old.Name
+	in.History.Machines = []Machine{old, next, other}
+	got := actions(Compute(in), Delete) // two of one are wanted, and one that boots beside them
+	if len(got) != 2 || got[0].Machine != old.Name && got[1].Machine != old.Name {
+		t.Fatalf("%+v", got)
+	}
+}

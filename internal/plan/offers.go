@@ -22,9 +22,11 @@ type shelf struct {
 	onHosts int
 	places  []market.Location
 	// placeAt and modelAt number places and models.
-	placeAt  map[market.Location]int
-	modelAt  map[market.HostGPU]int
-	ordered  map[string]bool   // ready-made machines that orders of ours have taken
+	placeAt map[market.Location]int
+	modelAt map[market.HostGPU]int
+	ordered map[string]bool // ready-made machines that orders of ours have taken
+	// bidAt are the places where spot machines of ours stand, as far as is known.
+	bidAt    map[market.Location]bool
 	models   []market.HostGPU  // model and memory only
 	taken    map[string]*taken // per host
 	backed   map[backoffKey]*Backoff
@@ -65,7 +67,7 @@ type backoffKey struct {
 
 func emptyShelf() *shelf {
 	return &shelf{
-		taken: map[string]*taken{}, backed: map[backoffKey]*Backoff{}, placeAt: map[market.Location]int{}, modelAt: map[market.HostGPU]int{}, ordered: map[string]bool{},
+		taken: map[string]*taken{}, backed: map[backoffKey]*Backoff{}, placeAt: map[market.Location]int{}, modelAt: map[market.HostGPU]int{}, ordered: map[string]bool{}, bidAt: map[market.Location]bool{},
 	}
 }
 
@@ -164,6 +166,9 @@ func (s *shelf) on(host string) *taken {
 // need not: one of ours is never asked for twice.
 func (s *shelf) occupy(in *Input, m *Machine) {
 	s.counts(m)
+	if m.Capacity == market.Spot {
+		s.bidAt[m.Location] = true
+	}
 	host := m.Host
 	if host == "" && m.Site != "" {
 		host = siteV2(m.Site)
@@ -415,7 +420,35 @@ func (w *world) consider(d *desk, o *offer, f *Funnel) (candidate, bool) {
 		return candidate{}, false
 	}
 	c.weighted = w.effective(d, &c, compute.Add(c.storage)).Scale(int64(100+spreadPercent*ours(t, d.p.Name)), 100)
+	if d.buying == market.OnDemand && bids(t, o.gpu.Model) {
+		c.weighted = c.weighted.Scale(100+besideBids, 100)
+	}
 	return c, true
+}
+
+// besideBids is how much dearer, for choosing only, on-demand looks on a host where a
+// machine of ours stands by its bid: an order without a bid goes before every bid, and
+// falls upon ours if the host is less free than its list says.
+const besideBids = 10
+
+// bidsAt says whether a spot machine of ours may stand at a location, by its id or, where
+// one of them has none, by its city.
+func (s *shelf) bidsAt(l market.Location) bool {
+	for at := range s.bidAt {
+		if at.ID != "" && at.ID == l.ID || (at.ID == "" || l.ID == "") && at.Country == l.Country && at.Region == l.Region && at.City == l.City {
+			return true
+		}
+	}
+	return false
+}
+
+// bids says whether a spot machine of ours may be running on the host.
+func bids(t *taken, model market.GPUModel) bool {
+	if t == nil {
+		return false
+	}
+	_, there := t.lowest[model]
+	return there
 }
 
 // shares counts the machines that the free GPUs of a host allow; none where a machine
@@ -424,6 +457,12 @@ func (w *world) shares(d *desk, o *offer, t *taken) int {
 	p := d.p
 	if t != nil && t.blocked {
 		return 0
+	}
+	if o.atSite != "" && w.shelf.bidsAt(o.host.Location) {
+		return 0 // v2 may choose the very host
+	}
+	if d.buying == market.OnDemand && bids(t, o.gpu.Model) && t.gpus[o.gpu.Model] > 0 {
+		return 0 // until a look shows what is free beside our own newcomer: see besideBids
 	}
 	n := max(freeGPUs(o, t), 0) / p.Shape.GPUs
 	if n == 0 && w.mayCrowd(d, t) {

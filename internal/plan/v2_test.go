@@ -157,3 +157,22 @@ func TestAnOrderAtALocationTakesItsPlaceThereUntilItsHostIsKnown(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestV2IsNotLeftToChooseAHostWhereASpotMachineOfOursStands(t *testing.T) {
+	in := atSite()
+	q := newPolicy("q", 1)
+	m := newMachine(q, 1, "x", "0.20")
+	m.Location = market.Location{ID: "loc-9", City: "Bodø, as the list spells it"}
+	in.Policies, in.History.Machines, in.HourlyCap = append(in.Policies, q), []Machine{m}, usd("5")
+	if got := actions(Compute(in), Deploy); len(got) != 0 {
+		t.Fatalf("%+v", got)
+	}
+	in.History.Machines[0].Location = market.Location{ID: "loc-8", Country: "Norway", City: "Bodø"}
+	if got := actions(Compute(in), Deploy); len(got) != 1 || got[0].Site != "loc-9" {
+		t.Fatalf("%+v", got)
+	}
+	in.History.Machines[0].Location.ID = ""
+	if got := actions(Compute(in), Deploy); len(got) != 0 {
+		t.Fatalf("%+v", got)
+	}
+}
