@@ -572,10 +572,8 @@ func (w *world) stable(r *plan.Report) {
 		plan.Accept(&in.History, &intent, market.Deployed{ID: name, Total: market.Some(a.Rate)}, in.Now)
 	}
 	next := plan.Compute(in)
-	// A bid is lowered, or asked about, only while nothing more urgent is planned, so it may be next.
-	next.Actions = slices.DeleteFunc(next.Actions, func(a plan.Action) bool {
-		return a.Reason.Code == plan.ReasonPriceFell || a.Reason.Code == plan.ReasonWatch
-	})
+	// A bid is lowered only while nothing more urgent is planned, so it may be next.
+	next.Actions = slices.DeleteFunc(next.Actions, func(a plan.Action) bool { return a.Reason.Code == plan.ReasonPriceFell })
 	w.holds(ruleStable, len(next.Actions) == 0, "cycle %d: after all was accepted, it asks for more: %+v", r.Cycle, next.Actions)
 }
 

@@ -300,16 +300,6 @@ func list() []mutant {
 			plan, "TestWhereNoNewcomerCouldTellTheMarketIsAskedAboutOurOwnBid", "before it is known",
 		},
 		{
-			7, "a running machine is raised above the ceiling", plan + "/early.go",
-			"to := min(top, bid.Add(margin).CeilCent())", "to := bid.Add(margin).CeilCent()",
-			plan, "TestWhateverThePriceDoesEarlyRaisesKeepToTheCeilingAndToAWord", "raised to",
-		},
-		{
-			7, "a market that takes no lower bid drives ours to the ceiling", plan + "/early.go",
-			"m.Watch.Lost == 0 || m.Watch.Won == 0 ||", "m.Watch.Lost == 0 ||",
-			plan, "TestARefusalSaysNothingWhereNoLowerBidWasEverTaken", "raised",
-		},
-		{
 			7, "a bid falls by more than a step", plan + "/shade.go",
 			"max(c.wins.Add(c.margin).CeilCent(), c.lowest)", "c.wins.Add(c.margin).CeilCent()",
 			plan, "TestOneWordIsNotEnoughAndNoStepIsTooGreat", "at once",

@@ -125,7 +125,7 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	if m == nil || m.Phase != PhaseLive || m.Rebid != nil || m.Leaving != nil {
 		return fmt.Errorf("rebid %s: %w", a.Machine, ErrStale)
 	}
-	if a.Reason.Code == ReasonPriceFell || a.Reason.Code == ReasonWatch {
+	if a.Reason.Code == ReasonPriceFell {
 		return beginCut(m, a, in)
 	}
 	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
@@ -138,7 +138,6 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	m.Reserved = max(m.Reserved, a.Rate)
 	in.Reserved = m.Reserved
 	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At, AskOnly: a.AskOnly}
-	m.Watch.Won, m.Watch.Lost = 0, 0
 	return nil
 }
 
@@ -192,10 +191,7 @@ func Accept(h *History, in *Intent, d market.Deployed, now time.Time) {
 		// Accepted is not applied: a look must show the new bid.
 		if m.Rebid != nil && m.Rebid.Intent == in.ID {
 			m.Rebid.Accepted = true
-			switch {
-			case in.Reason.Code == ReasonWatch:
-				m.Watch.Won = in.Bid
-			case m.Rebid.AskOnly && m.cuts():
+			if m.Rebid.AskOnly && m.cuts() {
 				m.Lower.Won, m.Lower.WonAt = in.Bid, now
 			}
 		}
@@ -243,9 +239,6 @@ func Refuse(h *History, s policy.Safety, in *Intent, class market.Class, detail 
 		if m.cuts() && class != market.ClassUnavailable { // it bids what it did
 			m.SureBid = m.Bid
 			m.Lower = Lower{Lost: in.Bid, LostAt: now}
-			if in.Reason.Code == ReasonWatch && class == market.ClassBidRefused {
-				m.Watch.At, m.Watch.Lost = now, in.Bid
-			}
 		}
 		m.Rebid, m.NoCutBefore = nil, now.Add(cutEvery)
 		m.Reserved = m.rate()
@@ -253,11 +246,8 @@ func Refuse(h *History, s policy.Safety, in *Intent, class market.Class, detail 
 		case market.ClassBidRefused, market.ClassNoCapacity, market.ClassRateLimited, market.ClassUnauthorized, market.ClassUnavailable:
 			// The price, or the moment: it is tried again.
 		default:
-			// The request itself: a bid for this machine will not be taken. A question of this
-			// kind, asked every minute, does not cost it its raises.
-			if m.RebidIgnored = in.Reason.Code != ReasonWatch; !m.RebidIgnored {
-				m.NoCutBefore = now.Add(cutIgnored)
-			}
+			// The request itself: a bid for this machine will not be taken.
+			m.RebidIgnored = true
 		}
 	case Delete:
 		m.Leaving = nil

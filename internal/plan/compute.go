@@ -57,7 +57,6 @@ func Compute(in Input) Plan {
 		w.shadeAll(&w.desks[i])
 		w.holdTold(&w.desks[i])
 	}
-	w.keepWatch()
 	w.spare()
 	return w.finish()
 }
@@ -297,7 +296,7 @@ func (w *world) reserve(d *desk, r market.Rate) {
 func (w *world) finish() Plan {
 	order := map[ActionKind]int{Delete: 0, Stop: 0, ContainerStop: 0, Rebid: 1, ContainerScale: 1, Modify: 2, Start: 2, Deploy: 3, ContainerDeploy: 3}
 	rank := func(a *Action) int {
-		if a.Reason.Code == ReasonPriceFell || a.Reason.Code == ReasonWatch { // it can wait
+		if a.Reason.Code == ReasonPriceFell { // it can wait
 			return len(order)
 		}
 		return order[a.Kind]

@@ -111,8 +111,6 @@ type Machine struct {
 	Outbids      int  `json:"outbids,omitempty"`
 	// Lower is what the market said of lower bids for this very machine.
 	Lower Lower `json:"lower,omitzero"`
-	// Watch is what it said when it was asked whether the machine is about to be outbid.
-	Watch Watch `json:"watch,omitzero"`
 	// NoCutBefore is until when its bid is not lowered (again).
 	NoCutBefore time.Time `json:"no_cut_before,omitzero"`
 	// Dear counts the lists in a row that showed it dearer than it was sold.

@@ -30,9 +30,6 @@ func (w *world) raiseAll(d *desk) {
 			w.outbid(d, m)
 		}
 	}
-	for _, m := range order {
-		w.raiseEarly(d, m)
-	}
 }
 
 // outbid decides over a machine that lost its auction: raise it where a bid under

@@ -5,8 +5,6 @@ const (
 	// Actions.
 	ReasonBelowTarget   = "below_target"
 	ReasonOutbid        = "outbid"
-	ReasonAboutToBe     = "about_to_be_outbid" // raised before it was
-	ReasonWatch         = "bid_watch"          // asked whether it is
 	ReasonPriceFell     = "price_fell"
 	ReasonRebidProof    = "rebid_proof"
 	ReasonOverTarget    = "over_target"

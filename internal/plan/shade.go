@@ -46,18 +46,12 @@ func (w *world) shadeAll(d *desk) {
 // matter: a lower bid of one that stays takes the same from all that hold
 // GPUs together with it, so they stay too; and one that would not stay is refused.
 func (w *world) mayShade(d *desk, m *Machine) bool {
-	return !w.in.Now.Before(m.NoCutBefore) && w.steady(d, m)
-}
-
-// steady says whether the market can be asked about a machine that runs, and its bid
-// changed.
-func (w *world) steady(d *desk, m *Machine) bool {
 	applies, known := w.in.History.RebidApplies.Get()
 	now := w.in.Now
 	switch {
 	case d.p.Bidding.MaxStep <= 0 || known && !applies.Holds || w.pausedBy(d.p.Name) != nil || w.in.History.OpenBreaker(now) != nil:
 	case !m.Ready() || m.Adopted || m.Capacity != market.Spot || m.API == market.V2 || m.Renamed != "" || m.ID == "" || w.going[m.Name] || m.Leaving != nil || m.Drain != nil:
-	case m.Rebid != nil || m.RebidIgnored || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
+	case m.Rebid != nil || m.RebidIgnored || now.Before(m.NoCutBefore) || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
 	case !m.Bid.Known() || !m.Storage.Known() || m.sureBid() != m.Bid || !w.offered(m) || !w.onDemand(m).Known():
 	default:
 		return !w.raising[m.Host] && !slices.ContainsFunc(w.machines, func(o *Machine) bool { return o.Host == m.Host && o.Rebid != nil })
@@ -272,10 +266,6 @@ func beginCut(m *Machine, a Action, in *Intent) error {
 	in.Reserved = m.Reserved
 	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At, AskOnly: a.AskOnly}
 	m.SureBid = market.Some(min(m.sureBid().Or(0), a.Bid))
-	if a.Reason.Code == ReasonWatch {
-		m.Watch.At, m.Watch.Lost = in.At, 0
-		return nil
-	}
 	m.NoCutBefore = in.At.Add(cutEvery)
 	return nil
 }
@@ -312,9 +302,6 @@ func (o *observer) judgeCut(m *Machine, now market.Status, shown market.Rate, kn
 		e.Intent, e.State = r.Intent, IntentConfirmed
 	case !lower && (old || !now.BillsCompute()):
 		m.Rebid, m.NoCutBefore = nil, o.l.Now.Add(cutIgnored)
-		if r.AskOnly && !old {
-			m.NoCutBefore = o.l.Now.Add(cutEvery)
-		}
 		e := o.emit(EventRebidIgnored, m, "after %d looks the market does not show the lower bid of %s", r.Looks, r.Bid)
 		e.Intent, e.State = r.Intent, IntentFailed
 	}

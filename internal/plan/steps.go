@@ -97,7 +97,7 @@ func (h *History) shift(step time.Duration) {
 	}
 	for i := range h.Machines {
 		m := &h.Machines[i]
-		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.RunAt, &m.MissedAt, &m.MeteredAt, &m.NoCutBefore, &m.Lower.WonAt, &m.Lower.LostAt, &m.Watch.At)
+		move(&m.OrderedAt, &m.SeenAt, &m.ReadyAt, &m.StatusAt, &m.RunAt, &m.MissedAt, &m.MeteredAt, &m.NoCutBefore, &m.Lower.WonAt, &m.Lower.LostAt)
 		if m.Leaving != nil {
 			move(&m.Leaving.At)
 		}

@@ -469,16 +469,6 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 	if chance(t, "rebid learnt", 30) {
 		h.RebidApplies = market.Some(Lesson{rapid.Bool().Draw(t, "rebid applies"), t0})
 	}
-	if chance(t, "asking learnt", 30) {
-		h.AskApplies = market.Some(Lesson{rapid.Bool().Draw(t, "asking applies"), t0})
-	}
-	for i := range h.Machines {
-		if m := &h.Machines[i]; chance(t, "watched", 20) && m.Bid.Known() {
-			m.Watch = Watch{At: t0.Add(-time.Duration(number(t, "watched for", 0, 300)) * time.Second)}
-			m.Watch.Won = pick(t, "watch won", 0, m.Bid.Or(0).Scale(9, 10))
-			m.Watch.Lost = pick(t, "watch lost", 0, m.Bid.Or(0).Sub(market.Cent), m.Bid.Or(0).Scale(8, 10))
-		}
-	}
 	return h
 }
 
