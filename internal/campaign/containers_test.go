@@ -200,7 +200,7 @@ func (s *simulation) beginAnew(now time.Time, h *plan.History) {
 func web(replicas int, more string) string {
 	return fmt.Sprintf(`
 version: 1
-daemon: {schedule: "@every 1m", mode: live, ledger: ledger.db, listen: ""}
+daemon: {schedule: "@every 1m", mode: live, ledger: ledger.db, listen: "", watch: 0s}
 tensordock: {marketplace_rps: 100}
 %s
 policies:

@@ -86,7 +86,7 @@ func (m mortal) Wait(ctx context.Context, d time.Duration, wake <-chan struct{})
 func few(n int) string {
 	return fmt.Sprintf(`
 version: 1
-daemon: {schedule: "@every 1m", mode: live, ledger: ledger.db, listen: ""}
+daemon: {schedule: "@every 1m", mode: live, ledger: ledger.db, listen: "", watch: 0s}
 tensordock: {marketplace_rps: 1000}
 safety: {unknown_age: 2m, absent_age: 1m, breaker_cooldown: 2m, backoff_max: 1m}
 policies:
@@ -256,10 +256,10 @@ func (w *world) mortally(f *fuse, do func() error) (killed bool) {
 }
 
 // TestKilledAnywhereItNeverBuysTwiceNorLeaks cuts every scene at every point (with
-// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every 23rd), and
+// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every 61st), and
 // lets another process go on with the same ledger.
 func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
-	stride := envNumber(t, "STRIDE", 23)
+	stride := envNumber(t, "STRIDE", 61)
 	var cuts atomic.Int64
 	t.Run("scenes", func(t *testing.T) {
 		for _, s := range scenes() {

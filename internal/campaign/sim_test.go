@@ -70,6 +70,7 @@ type wish struct {
 	zone, scope              string
 	falls                    bool // train falls back on on-demand
 	tide                     bool // what train wants moves every hour
+	watched                  bool // between cycles
 	quick                    int  // ready-made machines
 	park                     int  // what becomes of serve's surplus
 	v2                       bool // serve is of a size that v2 sells
@@ -99,11 +100,11 @@ func caps(pairs ...any) string {
 func (w *wish) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `version: 1
-daemon: {schedule: "@every 5m", mode: %s, ledger: ledger.db, listen: ""}
+daemon: {schedule: "@every 5m", mode: %s, ledger: ledger.db, listen: "", watch: %s}
 tensordock: {marketplace_rps: 50}
 budget: %s
 policies:
-`, w.mode, w.fleet())
+`, w.mode, map[bool]string{false: "0s", true: "10s"}[w.watched], w.fleet())
 	if w.gone != "train" {
 		fmt.Fprintf(&b, `  - name: train
     target: %s
@@ -221,7 +222,7 @@ func (s *simulation) wishes() wish {
 		return from + s.rng.IntN(to-from)
 	}
 	w := wish{
-		quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, tide: s.seed%3 == 1, ghost: s.seed%4 == 1, cares: s.seed%5 < 2, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
+		watched: s.seed%3 != 1, quick: int(s.seed%3) / 2 * 2, park: int(s.seed % 4 / 2 * (1 + s.seed%2)), v2: s.seed%5 < 3, falls: s.seed%3 == 0, tide: s.seed%3 == 1, ghost: s.seed%4 == 1, cares: s.seed%5 < 2, surge: int(s.seed % 2), moves: int(s.seed / 2 % 3),
 		mode: "live", train: s.rng.IntN(7), pair: 2 * s.rng.IntN(2), serve: s.rng.IntN(3), ceiling: 35 + s.rng.IntN(20),
 		hourly: 150 + s.rng.IntN(250), daily: sometimes(2, 800, 4000), monthly: sometimes(3, 2000, 9000),
 		trainTotal: sometimes(5, 500, 4000), balance: sometimes(4, 350, 495), runway: sometimes(4, 50, 300),
@@ -574,7 +575,7 @@ func (a *tally) String() string {
 
 // TestSimulation is `make sim`; by default it is short.
 func TestSimulation(t *testing.T) {
-	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 20), envNumber(t, "DAYS", 1)
+	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 10), envNumber(t, "DAYS", 1)
 	all := &tally{kinds: map[string]int{}, events: map[string]int{}}
 	began := clock.System{}.Uptime()
 	t.Run("seeds", func(t *testing.T) {
@@ -618,7 +619,7 @@ func TestSimulation(t *testing.T) {
 }
 
 func TestASeedReplaysExactly(t *testing.T) {
-	for seed := uint64(1); seed <= 3; seed++ {
+	for seed := uint64(1); seed <= 2; seed++ {
 		var sums []string
 		for range 2 {
 			s := simulate(t, seed, 1, false)

@@ -49,7 +49,7 @@ func resident() string {
 // TDSCALER_CAMPAIGN_CYCLES=200000; by default it is short. It is one daemon, in one
 // process, on a market that outbids and refuses it, hides machines and loses answers.
 func TestASoakLeavesMemoryGoroutinesAndLedgerFlat(t *testing.T) {
-	cycles := envNumber(t, "CYCLES", 1000)
+	cycles := envNumber(t, "CYCLES", 500)
 	config := strings.Replace(fmt.Sprintf(mixed, "live"), "@every 2m", "@every 5m", 1) + "ledger: {retention: 168h, max_size: 64MiB}\n"
 	w := makeWorld(t, plot{
 		config: config, faults: "lost:deploy:0.1,html500:*:0.01,empty:list:0.01,lost:delete:0.1,late500:deploy:0.02,slow=60s:*:0.01,429:*:0.005",
