@@ -136,7 +136,7 @@ func TestWhereNewBidsDoNothingTheMachineIsReplaced(t *testing.T) {
 	w := newWorld(t, plot{config: eight("0.70", ""), sim: simulator.Options{Scenario: field(4), Boot: sure(), RebidApplies: simulator.Never}})
 	w.settle(15 * time.Minute)
 	for range 4 {
-		w.must(w.engine.AddRival(hostID(4), simulator.Rival{Model: a5000, GPUs: 1, Bid: market.USD(0, 60)}))
+		w.must(w.engine.AddRival(hostID(4), simulator.Rival{Model: a5000, GPUs: 1, Bid: market.USD(0, 52)}))
 	}
 	w.pass(2 * time.Minute)
 	w.settle(90 * time.Minute)
