@@ -437,7 +437,28 @@ func then[T comparable](s tape.Series[T], at time.Duration, v T) tape.Series[T] 
 	return append(s, tape.Step[T]{At: at, Value: v})
 }
 
-var fixedMargins = []float64{0, 0.05, 0.10, 0.20}
+// rival is a bidder beside ours: the same daemon with a number that it does not learn.
+type rival struct {
+	name    string
+	bidding policy.Bidding
+	margin  bool // one of those whose best, in hindsight, ours is held against
+}
+
+// rivals are fixed margins over the lowest bid that wins, and bids that ask nobody: at the
+// ceiling, and at the mean of the hosts' floors, which only the simulator knows.
+var rivals = []rival{
+	atMargin(0), atMargin(0.05),
+	{name: "bids at the ceiling", bidding: policy.Bidding{Strategy: policy.Fraction, Fraction: 1}},
+	{name: "bids at the floor", bidding: policy.Bidding{Strategy: policy.Fraction, Fraction: 0.5}},
+	atMargin(0.10), atMargin(0.20),
+}
+
+func atMargin(m float64) rival {
+	return rival{
+		name: fmt.Sprintf("a fixed margin of %.0f %%", 100*m), margin: true,
+		bidding: policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2, Margin: market.Some(m)},
+	}
+}
 
 // figures are the ratios of all seeds.
 type figures []float64
@@ -493,13 +514,13 @@ func TestBenchAuction(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	first, days := number(t, "TDSCALER_BENCH_AUCTION_FROM", 11), number(t, "TDSCALER_BENCH_AUCTION_DAYS", 2)
-	margins := fixedMargins[:number(t, "TDSCALER_BENCH_AUCTION_MARGINS", len(fixedMargins))] // fewer, to see soon what a change does
+	against := rivals[:number(t, "TDSCALER_BENCH_AUCTION_RIVALS", len(rivals))] // fewer, to see soon what a change does
 	for _, a := range markets(t) {
 		a.length = time.Duration(days) * 24 * time.Hour
-		c := newContest(margins)
+		c := newContest(against)
 		for seed := range seeds {
 			a.seed = uint64(first + seed)
-			c.play(t, a, margins)
+			c.play(t, a)
 			if (seed+1)%5 == 0 || seed+1 == seeds {
 				c.report(t, &a, seed+1, days)
 			}
@@ -513,14 +534,17 @@ func TestBenchAuction(t *testing.T) {
 // contest is what all seeds of a market came to.
 type contest struct {
 	star, stay, stayStar, knowing, best, overpay, delivered figures
-	margins                                                 []figures
+	against                                                 []rival
+	rivals                                                  []figures // J of each over ours
 	all                                                     outcome
 }
 
-func newContest(margins []float64) *contest { return &contest{margins: make([]figures, len(margins))} }
+func newContest(against []rival) *contest {
+	return &contest{against: against, rivals: make([]figures, len(against))}
+}
 
-// play is one seed: as it is by default, with moves, and with moves at each fixed margin.
-func (c *contest) play(t *testing.T, a auction, margins []float64) {
+// play is one seed: as it is by default, with moves, and each rival with moves.
+func (c *contest) play(t *testing.T, a auction) {
 	a.bidding = policy.Bidding{Strategy: policy.Discover, MaxStep: 0.2}
 	stay := a.run(t)
 	a.migrate, a.surge = moving, auctionTarget/4
@@ -532,11 +556,13 @@ func (c *contest) play(t *testing.T, a auction, margins []float64) {
 		c.knowing = append(c.knowing, knowing(film, auctionTarget, ceiling)/star)
 	}
 	least := math.Inf(1)
-	for i, m := range margins {
-		a.bidding.Margin = market.Some(m)
+	for i, r := range c.against {
+		a.bidding = r.bidding
 		j := a.run(t).j
-		c.margins[i] = append(c.margins[i], j/ours.j)
-		least = min(least, j)
+		c.rivals[i] = append(c.rivals[i], j/ours.j)
+		if r.margin {
+			least = min(least, j)
+		}
 	}
 	c.best = append(c.best, ours.j/least)
 	c.stay = append(c.stay, stay.j/ours.j)
@@ -551,8 +577,8 @@ func (c *contest) report(t *testing.T, a *auction, seeds, days int) {
 	name := a.name()
 	t.Logf("%s: %d seeds, J/J* %v; without moves %v; knowing all prices of the moment %v", name, seeds, c.star, c.stayStar, c.knowing)
 	t.Logf("%s: J over the best fixed margin of the seed %v; without moves %v of ours; overpay %v; delivered %v", name, c.best, c.stay, c.overpay, c.delivered)
-	for i, m := range c.margins {
-		t.Logf("%s: a fixed margin of %2.0f %%: %v of ours", name, 100*fixedMargins[i], m)
+	for i, r := range c.against {
+		t.Logf("%s: %s: %v of ours", name, r.name, c.rivals[i])
 	}
 	all := &c.all
 	t.Logf("%s: a day: %.1f bought, %.1f outbid, %.1f raised, %.1f lowered, %.0f questions and %.0f about our own bids; self-displacements %d; at most %d requests in ten seconds", name,
