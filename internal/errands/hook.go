@@ -3,8 +3,6 @@ package errands
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -52,7 +50,7 @@ func post(ctx context.Context, clk clock.Clock, j *Job, f *plan.Finding) {
 	if !j.Key.IsEmpty() {
 		at := strconv.FormatInt(clk.Now().Unix(), 10)
 		req.Header.Set("X-Tdscaler-Timestamp", at)
-		req.Header.Set("X-Tdscaler-Signature", "sha256="+Sign(j.Key.Reveal(), at, body))
+		req.Header.Set("X-Tdscaler-Signature", "sha256="+hex.EncodeToString(j.Key.Sign(at, body)))
 	}
 	var d net.Dialer
 	resp, err := client(d.DialContext).Do(req)
@@ -73,15 +71,6 @@ func post(ctx context.Context, clk clock.Clock, j *Job, f *plan.Finding) {
 	default:
 		f.Text = fmt.Sprintf("answers %d%s", code, said)
 	}
-}
-
-// Sign is the signature of a webhook's body: the HMAC-SHA256 of the timestamp, a dot
-// and the body, in hexadecimal digits.
-func Sign(key, timestamp string, body []byte) string {
-	mac := hmac.New(sha256.New, []byte(key))
-	mac.Write([]byte(timestamp + "."))
-	mac.Write(body)
-	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // bare leaves the address out of an error: it may hold a password.

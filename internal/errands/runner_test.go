@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -279,7 +280,7 @@ func TestAWebhookGetsTheFactsSignedAndItsAnswerIsRead(t *testing.T) {
 			t.Errorf("%+v: %+v", c, f)
 		}
 		h := got.Load().Header
-		if want := "sha256=" + Sign("s3cret", h.Get("X-Tdscaler-Timestamp"), body.Load().([]byte)); h.Get("X-Tdscaler-Signature") != want {
+		if want := "sha256=" + hex.EncodeToString(secret.New("s3cret").Sign(h.Get("X-Tdscaler-Timestamp"), body.Load().([]byte))); h.Get("X-Tdscaler-Signature") != want {
 			t.Errorf("signed %s, want %s", h.Get("X-Tdscaler-Signature"), want)
 		}
 		if h.Get("X-Tdscaler-Delivery") != "m/1" || h.Get("X-Tdscaler-Event") != string(c.kind) || h.Get("Content-Type") != "application/json" {
@@ -289,13 +290,6 @@ func TestAWebhookGetsTheFactsSignedAndItsAnswerIsRead(t *testing.T) {
 		if err := json.Unmarshal(body.Load().([]byte), &facts); err != nil || facts.Name != "m" || facts.IP != "203.0.113.7" {
 			t.Errorf("%s: %v", body.Load(), err)
 		}
-	}
-}
-
-func TestTheSignatureIsTheDocumentedOne(t *testing.T) {
-	// printf '1700000000.{}' | openssl dgst -sha256 -hmac s3cret
-	if got := Sign("s3cret", "1700000000", []byte("{}")); got != "97926816e98fbb41ccb1673225ff29a2f35369099990e1b1561651e7bd097ebf" {
-		t.Error(got)
 	}
 }
 

@@ -4,6 +4,8 @@
 package secret
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"io"
 )
@@ -27,6 +29,15 @@ func (s String) Reveal() string {
 		return ""
 	}
 	return *s.value
+}
+
+// Sign is the HMAC-SHA256, keyed with the secret, of a timestamp, a dot and a body: how
+// every webhook of ours is signed, those that are sent and those that are taken.
+func (s String) Sign(stamp string, body []byte) []byte {
+	mac := hmac.New(sha256.New, []byte(s.Reveal()))
+	mac.Write([]byte(stamp + "."))
+	mac.Write(body)
+	return mac.Sum(nil)
 }
 
 // IsEmpty says whether there is no secret.

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -103,5 +104,12 @@ func TestNoLogHoldsASecret(t *testing.T) {
 func TestASecretLeavesOnlyThroughReveal(t *testing.T) {
 	if New(value).Reveal() != value || New(value).IsEmpty() || !(String{}).IsEmpty() {
 		t.Error("the secret is lost")
+	}
+}
+
+func TestTheSignatureIsTheDocumentedOne(t *testing.T) {
+	// printf '1700000000.{}' | openssl dgst -sha256 -hmac s3cret
+	if got := hex.EncodeToString(New("s3cret").Sign("1700000000", []byte("{}"))); got != "97926816e98fbb41ccb1673225ff29a2f35369099990e1b1561651e7bd097ebf" {
+		t.Error(got)
 	}
 }

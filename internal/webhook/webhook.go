@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -149,7 +148,7 @@ func (h *handler) verify(header http.Header, body []byte) (string, error) {
 		return "", &refusal{http.StatusInternalServerError, "failed", "the daemon's secret cannot be read"}
 	}
 	stamp := header.Get(HeaderTimestamp)
-	want := sign(key.Reveal(), stamp, body)
+	want := key.Sign(stamp, body)
 	given, err := hex.DecodeString(strings.TrimPrefix(header.Get(HeaderSignature), "sha256="))
 	if err != nil || !hmac.Equal(given, want) {
 		return "", &refusal{http.StatusUnauthorized, "unauthorized", "the signature does not fit"}
@@ -160,13 +159,6 @@ func (h *handler) verify(header http.Header, body []byte) (string, error) {
 		return "", &refusal{http.StatusUnauthorized, "unauthorized", fmt.Sprintf("the timestamp must be the present time (%d), within %s", now.Unix(), demand.ReplayWindow)}
 	}
 	return hex.EncodeToString(want), nil
-}
-
-func sign(key, stamp string, body []byte) []byte {
-	mac := hmac.New(sha256.New, []byte(key))
-	mac.Write([]byte(stamp + "."))
-	mac.Write(body)
-	return mac.Sum(nil)
 }
 
 func (h *handler) carryOut(ctx context.Context, q *Request, signature string) (answer any, detail string, err error) {

@@ -75,7 +75,7 @@ func (c *caller) request(body string) *http.Request {
 	stamp := strconv.FormatInt(c.clock.now.Unix(), 10)
 	r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(body))
 	r.Header.Set(HeaderTimestamp, stamp)
-	r.Header.Set(HeaderSignature, "sha256="+hex.EncodeToString(sign(key, stamp, []byte(body))))
+	r.Header.Set(HeaderSignature, "sha256="+hex.EncodeToString(secret.New(key).Sign(stamp, []byte(body))))
 	return r
 }
 
@@ -159,7 +159,7 @@ func TestWhatIsNotSignedForNowIsRefused(t *testing.T) {
 		"no hexadecimal": func(r *http.Request) { r.Header.Set(HeaderSignature, "sha256=zz") },
 		"half of it":     func(r *http.Request) { r.Header.Set(HeaderSignature, r.Header.Get(HeaderSignature)[:39]) },
 		"another secret": func(r *http.Request) {
-			r.Header.Set(HeaderSignature, hex.EncodeToString(sign("other", r.Header.Get(HeaderTimestamp), []byte(body))))
+			r.Header.Set(HeaderSignature, hex.EncodeToString(secret.New("other").Sign(r.Header.Get(HeaderTimestamp), []byte(body))))
 		},
 		"signed long ago": func(r *http.Request) { stamped(r, body, c.clock.now.Add(-demand.ReplayWindow-time.Second)) },
 		"of the future":   func(r *http.Request) { stamped(r, body, c.clock.now.Add(demand.ReplayWindow+time.Second)) },
@@ -182,7 +182,7 @@ func TestWhatIsNotSignedForNowIsRefused(t *testing.T) {
 func stamped(r *http.Request, body string, at time.Time) {
 	stamp := strconv.FormatInt(at.Unix(), 10)
 	r.Header.Set(HeaderTimestamp, stamp)
-	r.Header.Set(HeaderSignature, "sha256="+hex.EncodeToString(sign(key, stamp, []byte(body))))
+	r.Header.Set(HeaderSignature, "sha256="+hex.EncodeToString(secret.New(key).Sign(stamp, []byte(body))))
 }
 
 func TestNoRequestGoesBeyondTheFileNorWithoutAnEndNorForLong(t *testing.T) {
