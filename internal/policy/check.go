@@ -74,14 +74,22 @@ func (d *decoder) checkDaemon(f *fileDaemon) {
 }
 
 func (d *decoder) checkListen(t *text) {
-	host, port, err := net.SplitHostPort(t.v)
-	n, perr := strconv.ParseUint(port, 10, 16)
-	switch {
-	case err != nil || perr != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /@"):
-		d.fail(CodeListen, t.at, "for example 127.0.0.1:9877", "listen must be HOST:PORT, not %q", short(t.v))
+	switch host, ok := d.listenHost(t, "for example 127.0.0.1:9877"); {
+	case !ok:
 	case !loopback(host):
 		d.warn(CodeExposed, t.at, "127.0.0.1 keeps it to this machine", "anybody who can reach %s can read, without a password, the names of your policies, fleet, prices, spend and balance", short(t.v))
 	}
+}
+
+// listenHost reads the host of an address to listen on, and reports one that is none.
+func (d *decoder) listenHost(t *text, hint string) (string, bool) {
+	host, port, err := net.SplitHostPort(t.v)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err != nil || perr != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /@") {
+		d.fail(CodeListen, t.at, hint, "listen must be HOST:PORT, not %q", short(t.v))
+		return "", false
+	}
+	return host, true
 }
 
 func loopback(host string) bool {
@@ -95,9 +103,9 @@ func (d *decoder) checkURL(t *text, api string, plainToo bool) {
 		return
 	}
 	t.ok = false
-	u, err := url.Parse(t.v)
+	u, ok := webAddress(t.v)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u):
+	case !ok:
 		d.fail(CodeURL, t.at, "for example https://marketplace.tensordock.com", "%s must be a https:// address", last(t.path))
 	case u.User != nil:
 		d.fail(CodeURL, t.at, "keys belong into api_key_file and api_token_file", "%s must not hold a user or password", last(t.path))
@@ -113,6 +121,12 @@ func (d *decoder) checkURL(t *text, api string, plainToo bool) {
 		}
 		t.v, t.ok = u.Scheme+"://"+u.Host, true
 	}
+}
+
+// webAddress reads a http:// or https:// address; false if it is none.
+func webAddress(s string) (*url.URL, bool) {
+	u, err := url.Parse(s)
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && validPort(u)
 }
 
 func validPort(u *url.URL) bool {

@@ -2,10 +2,7 @@ package policy
 
 import (
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -387,9 +384,9 @@ func (d *decoder) checkServer(t *text, secrets, plainToo bool) {
 		return
 	}
 	t.ok = false
-	u, err := url.Parse(t.v)
+	u, ok := webAddress(t.v)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u):
+	case !ok:
 		d.fail(CodeURL, t.at, "for example http://127.0.0.1:9090", "%s must be a http:// or https:// address", last(t.path))
 	case u.User != nil:
 		d.fail(CodeURL, t.at, "use username and password_file, or token_file", "%s must not hold a user or password", last(t.path))
@@ -408,11 +405,7 @@ func (d *decoder) checkServer(t *text, secrets, plainToo bool) {
 func (d *decoder) checkWebhook(w *fileWebhook) {
 	d.checkPath(&w.SecretFile)
 	if w.Listen.ok {
-		host, port, err := net.SplitHostPort(w.Listen.v)
-		n, perr := strconv.ParseUint(port, 10, 16)
-		if err != nil || perr != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /@") {
-			d.fail(CodeListen, w.Listen.at, "for example 127.0.0.1:9878", "listen must be HOST:PORT, not %q", short(w.Listen.v))
-		}
+		d.listenHost(&w.Listen, "for example 127.0.0.1:9878")
 	}
 	if w.Listen.set != w.SecretFile.set {
 		d.fail(CodeDemand, written(w.Listen.at, w.SecretFile.at), "add the other", "webhook needs listen and secret_file")

@@ -184,9 +184,9 @@ func (d *decoder) checkHookURL(t *text) {
 	if !t.ok {
 		return
 	}
-	u, err := url.Parse(t.v)
+	u, ok := webAddress(t.v)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u):
+	case !ok:
 		d.fail(CodeURL, t.at, "for example https://hooks.example.com/tdscaler", "url must be a https:// or http:// address")
 	case u.Fragment != "":
 		d.fail(CodeURL, t.at, "remove what follows #", "url must not hold a fragment")
