@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/permit"
@@ -106,22 +107,8 @@ func (a *Actuator) Act(ctx context.Context, act plan.Action) (Result, error) {
 		return a.rebid(ctx, act, in)
 	case plan.ContainerDeploy, plan.ContainerScale, plan.ContainerStop:
 		return a.container(ctx, act, in)
-	case plan.Stop:
-		return a.ask(in, func() error {
-			if act.API == market.V2 && !act.Release {
-				return a.writer.StopInstance(ctx, act.Instance)
-			}
-			return a.writer.Stop(ctx, act.Instance, act.Release)
-		})
-	case plan.Modify:
-		return a.ask(in, func() error { return a.writer.ModifyInstance(ctx, act.Instance, act.Model, act.Shape) })
-	case plan.Start:
-		return a.ask(in, func() error {
-			if act.API == market.V2 {
-				return a.writer.StartInstance(ctx, act.Instance)
-			}
-			return a.writer.Start(ctx, act.Instance)
-		})
+	case plan.Stop, plan.Start, plan.Modify:
+		return a.settled(in, market.Deployed{}, a.ask(ctx, act), market.ClassDone)
 	default:
 		return a.delete(ctx, act, in)
 	}
@@ -209,30 +196,36 @@ func (a *Actuator) delete(ctx context.Context, act plan.Action, in plan.Intent) 
 	if act.API == market.V2 {
 		end = a.writer.DeleteInstance
 	}
-	err := end(ctx, act.Instance)
-	switch class := market.ClassOf(err); class {
-	case "", market.ClassDone, market.ClassNotFound:
-		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
+	return a.settled(in, market.Deployed{}, end(ctx, act.Instance), market.ClassDone, market.ClassNotFound)
+}
+
+// settled books an answer: a yes, a definite no, or that nobody knows. Failures of the
+// classes in done say that it is so already, which is a yes.
+func (a *Actuator) settled(in plan.Intent, d market.Deployed, answer error, done ...market.Class) (Result, error) {
+	switch class := market.ClassOf(answer); {
+	case answer == nil || slices.Contains(done, class):
+		in, err := a.book.Accept(in, d, detailOf(answer))
 		return Result{Intent: in}, err
-	case market.ClassAmbiguous:
-		return a.lost(in, err)
+	case class == market.ClassAmbiguous:
+		return a.lost(in, answer)
 	default:
-		return a.refused(in, class, err.Error())
+		return a.refused(in, class, answer.Error())
 	}
 }
 
-// ask has a machine stopped or started. That it is so already is success.
-func (a *Actuator) ask(in plan.Intent, do func() error) (Result, error) {
-	err := do()
-	switch class := market.ClassOf(err); class {
-	case "", market.ClassDone:
-		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
-		return Result{Intent: in}, err
-	case market.ClassAmbiguous:
-		return a.lost(in, err)
-	default:
-		return a.refused(in, class, err.Error())
+// ask has a machine stopped, started or modified.
+func (a *Actuator) ask(ctx context.Context, act plan.Action) error {
+	switch v2 := act.API == market.V2; {
+	case act.Kind == plan.Modify:
+		return a.writer.ModifyInstance(ctx, act.Instance, act.Model, act.Shape)
+	case act.Kind == plan.Stop && v2 && !act.Release:
+		return a.writer.StopInstance(ctx, act.Instance)
+	case act.Kind == plan.Stop:
+		return a.writer.Stop(ctx, act.Instance, act.Release)
+	case v2:
+		return a.writer.StartInstance(ctx, act.Instance)
 	}
+	return a.writer.Start(ctx, act.Instance)
 }
 
 func detailOf(err error) string {

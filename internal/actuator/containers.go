@@ -29,13 +29,7 @@ func (a *Actuator) container(ctx context.Context, act plan.Action, in plan.Inten
 	case plan.ContainerScale:
 		return a.settled(in, market.Deployed{}, w.ContainerScale(ctx, act.Instance, act.Replicas))
 	}
-	err := w.ContainerStop(ctx, act.Instance)
-	switch market.ClassOf(err) {
-	case market.ClassDone, market.ClassNotFound: // stopping what is gone is success
-		in, err = a.book.Accept(in, market.Deployed{}, detailOf(err))
-		return Result{Intent: in}, err
-	}
-	return a.settled(in, market.Deployed{}, err)
+	return a.settled(in, market.Deployed{}, w.ContainerStop(ctx, act.Instance), market.ClassDone, market.ClassNotFound)
 }
 
 func (a *Actuator) containerDeploy(ctx context.Context, w ContainerWriter, act plan.Action, in plan.Intent) (Result, error) {
@@ -45,17 +39,4 @@ func (a *Actuator) containerDeploy(ctx context.Context, w ContainerWriter, act p
 	}
 	id, err := w.ContainerDeploy(ctx, order)
 	return a.settled(in, market.Deployed{ID: id}, err)
-}
-
-// settled books an answer: a yes, a definite no, or that nobody knows.
-func (a *Actuator) settled(in plan.Intent, d market.Deployed, answer error) (Result, error) {
-	switch class := market.ClassOf(answer); {
-	case answer == nil:
-		in, err := a.book.Accept(in, d, "")
-		return Result{Intent: in}, err
-	case class == market.ClassAmbiguous:
-		return a.lost(in, answer)
-	default:
-		return a.refused(in, class, answer.Error())
-	}
 }

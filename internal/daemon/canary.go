@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -115,36 +116,28 @@ func (c *Canary) all() []DriftSeen {
 
 // stopped is what stops writes now, by operation.
 func (c *Canary) stopped() map[string]market.Drift {
-	out := map[string]market.Drift{}
 	if c == nil {
-		return out
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for op, d := range c.stops {
-		out[op] = d
-	}
-	return out
+	return maps.Clone(c.stops)
 }
 
 // counted is how many departures there were, by operation and kind.
 func (c *Canary) counted() map[driftCount]uint64 {
-	out := map[driftCount]uint64{}
 	if c == nil {
-		return out
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for k, n := range c.counts {
-		out[k] = n
-	}
-	return out
+	return maps.Clone(c.counts)
 }
 
 // forbids says why an action must not be sent on answers of this form; "" if it may.
 func (c *Canary) forbids(a plan.Action) string {
 	stops := c.stopped()
-	for _, op := range sortedKeys(stops) {
+	for _, op := range slices.Sorted(maps.Keys(stops)) {
 		if d := stops[op]; stopsAction(d.Stops, a) {
 			return driftText(op, d)
 		}
@@ -174,7 +167,7 @@ func stopsAction(s market.Stop, a plan.Action) bool {
 func (c *Canary) holds() []plan.Hold {
 	var out []plan.Hold
 	stops := c.stopped()
-	for _, op := range sortedKeys(stops) {
+	for _, op := range slices.Sorted(maps.Keys(stops)) {
 		out = append(out, plan.Hold{Reason: plan.Reason{Code: plan.HoldContract, Text: driftText(op, stops[op])}})
 	}
 	return out
@@ -192,13 +185,4 @@ func driftText(op string, d market.Drift) string {
 		how = "have " + strings.Trim(d.Field, "()") + ", and so are not whole"
 	}
 	return fmt.Sprintf("the answers to %q %s: %s until they are as they were, or tdscaler knows the new form", op, how, what)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
