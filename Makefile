@@ -12,6 +12,7 @@ SEEDS  ?= 200
 DAYS   ?= 2
 FROM   ?= 1
 CYCLES ?= 200000
+SOAK_REAL_CYCLES ?= 5000
 
 FUZZTIME  ?= 30s
 DURATION  ?= 10m
@@ -19,7 +20,6 @@ DURATION  ?= 10m
 AUCTION      ?= 20
 AUCTION_FROM ?= 11
 AUCTION_DAYS ?= 2
-CYCLES    ?= 5000
 BENCHTIME ?= 1s
 
 # Stamp the version only where git can be asked.
@@ -110,8 +110,8 @@ $(TOOLS)/prometheus:
 		mv usr/bin/prometheus $(CURDIR)/$@ && rm -rf "$$dir" || \
 		{ echo 'no prometheus: install one, or name it with TDSCALER_PROMETHEUS' >&2; test -n "$$TDSCALER_PROMETHEUS"; }; fi
 
-soak-real: ## the built program for CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
-	TDSCALER_SOAK_CYCLES=$(CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v
+soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
+	TDSCALER_SOAK_CYCLES=$(SOAK_REAL_CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v
 
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
