@@ -28,7 +28,11 @@ something does not, 2 when credentials are not configured.`,
 		Example: "  tdscaler auth --config policies.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := readConfig(path, cmd.ErrOrStderr())
+			found, err := configOf(cmd, path)
+			if err != nil {
+				return err
+			}
+			cfg, err := readConfig(found.path, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

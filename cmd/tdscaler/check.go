@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -19,7 +20,7 @@ import (
 func checkCommand() *cobra.Command {
 	var schema, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check [FILE...]",
 		Short: "Check configuration files: every problem at once, with its place and a hint",
 		Long: `check reads configuration files and the files they refer to, starts nothing and
 asks nobody. It exits 0 when every file can be used (warnings allowed), 2 when
@@ -30,7 +31,11 @@ one cannot.`,
 				return printSchema(cmd)
 			}
 			if len(files) == 0 {
-				return usageError("name at least one file to check\nSee %q.", "tdscaler check --help")
+				found, err := findConfig("", os.Getenv)
+				if err != nil {
+					return err
+				}
+				files = []string{found.path}
 			}
 			return checkFiles(cmd, files, asJSON)
 		},

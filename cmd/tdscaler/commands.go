@@ -2,9 +2,35 @@ package main
 
 import "github.com/spf13/cobra"
 
-func subcommands() []*cobra.Command {
-	return []*cobra.Command{
-		runCommand(), demoCommand(), backtestCommand(), checkCommand(), planCommand(), explainCommand(), marketCommand(), pricesCommand(), statusCommand(), costCommand(), claimCommand(), authCommand(), revenueCommand(), machinesCommand(), containerCommand(),
-		ledgerCommand(), targetCommand(), pauseCommand(), resumeCommand(), destroyCommand(), protectCommand(), reloadCommand(), simulatorCommand(), versionCommand(),
+// group is a part of the list of commands.
+type group struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+// groups are all commands, as the help lists them.
+func groups() []group {
+	return []group{
+		{"run", "Run it:", []*cobra.Command{checkCommand(), planCommand(), runCommand(), reloadCommand()}},
+		{"look", "See what it does, and why:", []*cobra.Command{
+			statusCommand(), machinesCommand(), containerCommand(), explainCommand(), costCommand(), claimCommand(), ledgerCommand(),
+		}},
+		{"act", "Take over:", []*cobra.Command{targetCommand(), pauseCommand(), resumeCommand(), protectCommand(), destroyCommand()}},
+		{"market", "Look at the market:", []*cobra.Command{marketCommand(), pricesCommand(), authCommand(), revenueCommand()}},
+		{"tools", "Try it, and tools:", []*cobra.Command{
+			demoCommand(), backtestCommand(), simulatorCommand(), completionCommand(), manCommand(), versionCommand(),
+		}},
 	}
+}
+
+// addGroups adds every command in its group.
+func addGroups(root *cobra.Command) {
+	for _, g := range groups() {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID("tools")
 }

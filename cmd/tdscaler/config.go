@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,11 +15,80 @@ import (
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
-// configFlag adds --config, required.
+// configFlag adds --config.
 func configFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVarP(path, "config", "c", "", "the configuration `FILE` (required)")
-	_ = cmd.MarkFlagRequired("config") // fails only for a flag that does not exist
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	cmd.Flags().StringVarP(path, "config", "c", "", "the configuration `FILE`; without it the usual places are looked at")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
+}
+
+// configVariable names the configuration where --config does not.
+const configVariable = "TDSCALER_CONFIG"
+
+// usualPlaces are where a configuration is looked for that nobody named, in order.
+var usualPlaces = []string{"policies.yaml", "$XDG_CONFIG_HOME/tdscaler/policies.yaml", "/etc/tdscaler/policies.yaml"}
+
+// foundConfig is a configuration file, and whether somebody named it.
+type foundConfig struct {
+	path  string
+	named bool
+}
+
+// findConfig is the file that --config names, else the environment, else the first of
+// the usual places where something is. One that is there and cannot be read is an
+// error later on, and no reason to take the next.
+func findConfig(flag string, getenv func(string) string) (foundConfig, error) {
+	if flag != "" {
+		return foundConfig{flag, true}, nil
+	}
+	if named := getenv(configVariable); named != "" {
+		return foundConfig{named, true}, nil
+	}
+	var tried []string
+	for _, p := range configPlaces(getenv) {
+		if _, err := os.Lstat(p); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return foundConfig{p, false}, nil
+		}
+		tried = append(tried, p)
+	}
+	return foundConfig{}, usageError("no configuration: name one with --config FILE or $%s; there is none at %s", configVariable, strings.Join(tried, ", "))
+}
+
+// configPlaces are the usual places of this user.
+func configPlaces(getenv func(string) string) []string {
+	home := getenv("XDG_CONFIG_HOME")
+	if home == "" && getenv("HOME") != "" {
+		home = filepath.Join(getenv("HOME"), ".config")
+	}
+	var out []string
+	for _, p := range usualPlaces {
+		rest, inHome := strings.CutPrefix(p, "$XDG_CONFIG_HOME/")
+		switch {
+		case !inHome:
+			out = append(out, p)
+		case filepath.IsAbs(home): // the specification: a relative one is to be ignored
+			out = append(out, filepath.Join(home, rest))
+		}
+	}
+	return out
+}
+
+// configOf is the configuration that a command works on, and tells on stderr where
+// nobody named it.
+func configOf(cmd *cobra.Command, flag string) (foundConfig, error) {
+	found, err := findConfig(flag, os.Getenv)
+	if err == nil && !found.named {
+		fmt.Fprintf(cmd.ErrOrStderr(), "tdscaler: using %s\n", found.path)
+	}
+	return found, err
+}
+
+// toldWhich refuses what spends or destroys on a file that was merely found: the wrong
+// folder must not decide whose money it is.
+func toldWhich(found foundConfig, what string) error {
+	if found.named {
+		return nil
+	}
+	return usageError("%s wants its file named, and does not take one that it finds: add --config %s", what, found.path)
 }
 
 // loadConfig loads a file and tells every problem on errw. Errors in the file

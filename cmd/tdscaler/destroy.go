@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -47,6 +48,13 @@ delete.`,
 			}
 			if !f.yes {
 				return f.wouldDestroy(cmd, name)
+			}
+			found, err := findConfig(f.config, os.Getenv)
+			if err == nil {
+				err = toldWhich(found, "destroy")
+			}
+			if err != nil {
+				return err
 			}
 			return f.destroy(cmd, name)
 		},

@@ -26,7 +26,7 @@ func TestThePageListsEveryCommandAndFlag(t *testing.T) {
 
 func collect(cmd *cobra.Command, into map[string][]string) {
 	for _, c := range cmd.Commands() {
-		if c.Name() == "help" || c.Name() == "completion" {
+		if c.Name() == "help" {
 			continue
 		}
 		flag := regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`)

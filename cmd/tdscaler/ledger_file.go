@@ -19,10 +19,8 @@ import (
 // addWithFile is add for a command that also takes a backup instead of the ledger
 // of a configuration.
 func (f *deskFlags) addWithFile(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVarP(&f.config, "config", "c", "", "the configuration `FILE`, whose ledger it is")
+	configFlag(cmd, &f.config)
 	cmd.Flags().StringVar(file, "file", "", "a backup in this `FILE`, instead of the ledger; needs no --config")
-	cmd.MarkFlagsOneRequired("config", "file")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
 }
 
 func ledgerVerifyCommand() *cobra.Command {

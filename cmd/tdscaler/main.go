@@ -89,7 +89,8 @@ of your own. Nothing is bought before the file says "mode: live".`,
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
 	})
-	cmd.AddCommand(subcommands()...)
+	addGroups(cmd)
+	completeWords(cmd)
 	for _, c := range cmd.Commands() {
 		codeErrors(c)
 	}

@@ -74,6 +74,8 @@ func setupScript(e *testscript.Env) error {
 	e.Setenv("TENSORDOCK_API_KEY", testKey)
 	e.Setenv("TENSORDOCK_API_TOKEN", testToken)
 	e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
+	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "xdg"))
+	e.Setenv(configVariable, "")
 	b, err := os.ReadFile(filepath.Join("testdata", "live.yaml"))
 	if err != nil {
 		return err
@@ -135,7 +137,7 @@ func output(ts *testscript.TestScript, args []string) *exec.Cmd {
 	c := exec.Command(args[0], args[1:]...)
 	c.Dir = ts.MkAbs(".")
 	c.Env = os.Environ()
-	for _, name := range []string{"TENSORDOCK_API_KEY", "TENSORDOCK_API_TOKEN", "XDG_RUNTIME_DIR"} {
+	for _, name := range []string{"TENSORDOCK_API_KEY", "TENSORDOCK_API_TOKEN", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", configVariable} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
 	return c

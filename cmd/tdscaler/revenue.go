@@ -78,7 +78,11 @@ func showRevenue(cmd *cobra.Command, path string, q tensordock.RevenueQuery, asJ
 
 // asker reads the file and connects to the market, for looking alone.
 func asker(cmd *cobra.Command, path string) (*tensordock.Reader, error) {
-	cfg, err := readConfig(path, cmd.ErrOrStderr())
+	found, err := configOf(cmd, path)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := readConfig(found.path, cmd.ErrOrStderr())
 	if err != nil {
 		return nil, err
 	}

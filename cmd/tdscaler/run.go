@@ -24,6 +24,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 func runCommand() *cobra.Command {
@@ -40,7 +41,11 @@ machine running, and its bill with it: "tdscaler destroy" ends bills.`,
 		Example: "  tdscaler run --config policies.yaml\n  tdscaler run --config policies.yaml --once",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDaemon(cmd.Context(), path, once, cmd.ErrOrStderr())
+			found, err := configOf(cmd, path)
+			if err != nil {
+				return err
+			}
+			return runDaemon(cmd.Context(), found, once, cmd.ErrOrStderr())
 		},
 	}
 	configFlag(cmd, &path)
@@ -49,10 +54,15 @@ machine running, and its bill with it: "tdscaler destroy" ends bills.`,
 }
 
 // runDaemon wires the daemon together and runs it until ctx ends.
-func runDaemon(ctx context.Context, path string, once bool, errw io.Writer) error {
-	cfg, err := loadConfig(path, errw)
+func runDaemon(ctx context.Context, found foundConfig, once bool, errw io.Writer) error {
+	cfg, err := loadConfig(found.path, errw)
 	if err != nil {
 		return err
+	}
+	if cfg.Set.Daemon.Mode == policy.Live {
+		if err := toldWhich(found, "a daemon that spends money"); err != nil {
+			return err
+		}
 	}
 	if err := cfg.LoadCredentials(os.Getenv); err != nil {
 		return err
@@ -154,13 +164,21 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 	changed := make(chan struct{}, 1)
 	wg.Go(func() { watchFile(ctx, cfg.Path, changed, log) })
 	wg.Go(func() { d.Watch(ctx, changed) })
-	log.Info("started", zap.String("version", daemon.Build().Version), zap.String("mode", string(cfg.Set.Daemon.Mode)),
+	log.Info("started", zap.String("version", daemon.Build().Version), zap.String("file", absolute(cfg.Path)), zap.String("mode", string(cfg.Set.Daemon.Mode)),
 		zap.String("owner", cfg.Set.Daemon.Owner), zap.Int("policies", len(cfg.Set.Policies)), zap.String("hourly_cap", cfg.Set.HourlyCap().String()))
 	err = d.Run(ctx, once)
 	if err == nil {
 		log.Info("stopped; machines are left as they are")
 	}
 	return err
+}
+
+// absolute is where a file is, whatever the folder that the log's reader stands in.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {

@@ -42,7 +42,11 @@ func (f *deskFlags) add(cmd *cobra.Command) {
 // when no daemon runs. fn prints nothing before its desk has answered: a daemon
 // that starts or dies at the same moment makes it run again.
 func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
-	cfg, err := readConfig(f.config, cmd.ErrOrStderr())
+	found, err := configOf(cmd, f.config)
+	if err != nil {
+		return err
+	}
+	cfg, err := readConfig(found.path, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

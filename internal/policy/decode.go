@@ -370,20 +370,9 @@ func (fs fieldList) keys() []string {
 // sections before what is in them.
 func keyPaths() []string {
 	var paths []string
-	var walk func(prefix string, t reflect.Type)
-	walk = func(prefix string, t reflect.Type) {
-		for _, f := range fieldsOf(t) {
-			path, typ := join(prefix, f.key), f.typ
-			paths = append(paths, path)
-			if typ.Kind() == reflect.Slice {
-				path, typ = path+"[]", typ.Elem()
-			}
-			if !reflect.PointerTo(typ).Implements(reflect.TypeFor[leaf]()) {
-				walk(path, typ)
-			}
-		}
+	for _, k := range Keys() {
+		paths = append(paths, k.Path)
 	}
-	walk("", reflect.TypeFor[file]())
 	return paths
 }
 
