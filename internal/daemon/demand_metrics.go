@@ -17,7 +17,7 @@ type demandMetrics struct {
 	fresh    *prometheus.GaugeVec
 }
 
-func newDemandMetrics(gauges func(name, help string, labels ...string) *prometheus.GaugeVec) demandMetrics {
+func newDemandMetrics(gauges newGauges) demandMetrics {
 	return demandMetrics{
 		most:     gauges("demand_max_gpus", "The most GPUs that the policy can ever want, where its target moves.", "policy"),
 		override: gauges("demand_override", "Whether the policy's target is set by hand: 1 or 0.", "policy"),

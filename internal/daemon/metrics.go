@@ -28,7 +28,6 @@ type metrics struct {
 	gpus      *prometheus.GaugeVec
 	satisfied *prometheus.GaugeVec
 	offers    *prometheus.GaugeVec
-	lowest    *prometheus.GaugeVec
 	avoided   prometheus.Gauge
 	policyUSD *prometheus.GaugeVec
 	reserved  prometheus.Gauge
@@ -46,6 +45,8 @@ type metrics struct {
 	actions   *prometheus.CounterVec
 	shadows   shadowMetrics
 	demand    demandMetrics
+	caps      capMetrics
+	prices    priceMetrics
 	probes    *prometheus.CounterVec
 	events    *prometheus.CounterVec
 	holds     *prometheus.GaugeVec
@@ -92,7 +93,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gpus:      gauges("policy_gpus", "GPUs of the policy by state: ready, booting (ordered or starting), dead (outbid or stopped: a bill without capacity), leaving.", "policy", "state"),
 		satisfied: gauges("policy_satisfied", "Whether the policy has exactly what it wants and nothing to do: 1 or 0.", "policy"),
 		offers:    gauges("policy_candidate_offers", "Offers that passed every filter of the policy when it last looked for machines.", "policy"),
-		lowest:    gauges("policy_lowest_price_dollars_per_gpu_hour", "The lowest all-in on-demand price per GPU of an offer that the policy matches and that has enough GPUs free; none where there is no such offer.", "policy"),
 		avoided:   gauge("hosts_quarantined", "Host and GPU model pairs on which nothing is bought because of failures in a row."),
 		policyUSD: gauges("policy_reserved_dollars_per_hour", "What the policy's machines, real and possible, may cost per hour.", "policy"),
 		reserved:  gauge("reserved_dollars_per_hour", "What all machines, real and possible, may cost per hour: the figure that the hourly cap bounds."),
@@ -109,6 +109,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		account:   gauge("account_burn_dollars_per_hour", "What TensorDock says the whole account costs per hour, machines that are not ours included."),
 		actions:   counters("actions_total", "Actions by outcome: accepted, unknown (answer lost), refused, failed, skipped.", "policy", "action", "outcome"),
 		demand:    newDemandMetrics(gauges),
+		caps:      newCapMetrics(gauges),
+		prices:    newPriceMetrics(gauges),
 		shadows: shadowMetrics{
 			actions:   counters("shadow_actions_total", "What the shadow policy would have done and did not, by kind of action.", "policy", "action"),
 			gpus:      gauges("shadow_gpus", "GPUs that the shadow policy would have, by state: ready, booting, dead, leaving.", "policy", "state"),
@@ -147,10 +149,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
 	})
 	build.Set(1)
-	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.avoided, m.policyUSD,
+	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.errands, m.wasted, m.machines, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.demand.register(reg)
+	m.caps.register(reg)
+	m.prices.register(reg)
 	m.contracts = newContractMetrics()
 	reg.MustRegister(m.contracts.drift, m.contracts.stops)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
@@ -259,7 +263,7 @@ func (m *shadowMetrics) report(all []plan.ShadowReport) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.lowest, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.machines, m.pods, m.alarms, m.scaling} {
+	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.machines, m.pods, m.alarms, m.scaling} {
 		v.Reset()
 	}
 }
@@ -298,7 +302,9 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 	m.forgetPolicies()
 	m.shadows.report(r.Shadows)
 	m.demand.report(r.Plan.Standings)
-	m.prices(r)
+	m.caps.report(r)
+	m.prices.report(r)
+	m.quarantine(r)
 	spent := r.Input.History.SpentBy(r.FinishedAt.In(r.Input.Budget.Zone.Location()))
 	for i := range r.Plan.Standings {
 		m.standing(r, &r.Plan.Standings[i], spent[r.Plan.Standings[i].Policy])
@@ -354,10 +360,7 @@ func (m *metrics) snapshot(s *market.Snapshot) {
 	}
 }
 
-func (m *metrics) prices(r *plan.Report) {
-	for name, rate := range plan.LowestPrices(&r.Input.Snapshot, r.Input.Policies) {
-		m.lowest.WithLabelValues(name).Set(rate.Float())
-	}
+func (m *metrics) quarantine(r *plan.Report) {
 	n := 0
 	for i := range r.Input.History.Hosts {
 		if r.FinishedAt.Before(r.Input.History.Hosts[i].Quarantine) {

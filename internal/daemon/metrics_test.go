@@ -69,7 +69,7 @@ func TestNoLabelCarriesAnIDAHostOrAText(t *testing.T) {
 	}
 	allowed := map[string]bool{
 		"policy": true, "state": true, "action": true, "outcome": true, "answer": true, "event": true,
-		"reason": true, "breaker": true, "errand": true, "section": true, "mode": true, "result": true, "version": true, "revision": true, "goversion": true, "le": true,
+		"reason": true, "price": true, "breaker": true, "errand": true, "section": true, "mode": true, "result": true, "version": true, "revision": true, "goversion": true, "le": true,
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {

@@ -5,24 +5,39 @@ import (
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
-// LowestPrices is, for each policy that there is an offer for, the lowest all-in
-// on-demand price per GPU-hour of what it matches, sells such machines and has enough
-// GPUs free. It is for showing: what is bought is decided elsewhere.
-func LowestPrices(snap *market.Snapshot, ps []policy.Policy) map[string]market.Rate {
+// Supply is what the market offers of what a policy matches, sells such machines and
+// has enough GPUs free, at its all-in on-demand price. It is for showing: what is
+// bought is decided elsewhere, and spot may be won for less.
+type Supply struct {
+	// Lowest is the lowest price per GPU-hour; unknown where there is no such offer.
+	Lowest market.Maybe[market.Rate]
+	// Within and Above are GPUs, in whole machines, up to the policy's ceiling and above it.
+	Within, Above int
+}
+
+func (s *Supply) add(price, ceiling market.Rate, gpus int) {
+	s.Lowest = market.Some(min(price, s.Lowest.Or(market.MaxRate)))
+	if price <= ceiling {
+		s.Within += gpus
+		return
+	}
+	s.Above += gpus
+}
+
+// Supplies is the Supply of each policy, by name.
+func Supplies(snap *market.Snapshot, ps []policy.Policy) map[string]Supply {
 	s := emptyShelf()
 	s.fill(snap.Hosts.Value)
 	s.spread(nil) // what v2's locations ask is not sure to be had
 	s.stock(snap.Instants.Value)
-	out := map[string]market.Rate{}
+	out := map[string]Supply{}
 	for i := range ps {
-		if r, ok := s.lowest(&ps[i]); ok {
-			out[ps[i].Name] = r
-		}
+		out[ps[i].Name] = s.supply(&ps[i])
 	}
 	return out
 }
 
-func (s *shelf) lowest(p *policy.Policy) (best market.Rate, found bool) {
+func (s *shelf) supply(p *policy.Policy) (sum Supply) {
 	match := policy.NewMatcher(p.Match)
 	models, places := make([]bool, len(s.models)), make([]bool, len(s.places))
 	for i, m := range s.models {
@@ -39,11 +54,9 @@ func (s *shelf) lowest(p *policy.Policy) (best market.Rate, found bool) {
 			continue
 		}
 		all := o.compute(n).Add(o.storage(n)).PerGPU(n.GPUs)
-		if !found || all < best {
-			best, found = all, true
-		}
+		sum.add(all, p.CeilingOf(market.OnDemand, 1), o.gpu.Free/n.GPUs*n.GPUs)
 	}
-	return best, found
+	return sum
 }
 
 // sells is the machine that the policy would get there, if any.
