@@ -27,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,7 @@ test: ## go vet, and every test under the race detector
 	$(GO) vet ./...
 	@test -n '$(RACE)' || echo 'WARNING: no C compiler found: testing WITHOUT the race detector'
 	$(GO) test $(RACE) -timeout $(TIMEOUT) ./...
+	cd internal/monitoring && $(GO) vet . && $(GO) test .
 
 # The simulation of docs/testing.md: its output is that of the tests themselves, and
 # a collector in less of a hurry makes it a third faster.
@@ -80,6 +81,7 @@ bench-auction: ## bids against rivals, fixed margins and all-knowing buyers: AUC
 lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
+	cd internal/monitoring && $(CURDIR)/$(TOOLS)/staticcheck .
 	@bad=$$($(TOOLS)/gofumpt -l cmd internal); test -z "$$bad" || { echo "run $(TOOLS)/gofumpt -w on:"; echo "$$bad"; exit 1; }
 
 mutants: ## break each rule on purpose: its test must fail
@@ -102,13 +104,18 @@ chaos: ## kill -9 and a broken network around the built program, each and both, 
 test-prometheus: $(TOOLS)/prometheus ## the signals of targets against a real Prometheus server
 	TDSCALER_PROMETHEUS_REQUIRED=1 $(GO) test ./internal/signals -count 1 -v -run 'Prometheus'
 
-# The one of the system; else Debian's package, unpacked and not installed.
-$(TOOLS)/prometheus:
+test-monitoring: $(addprefix $(TOOLS)/,prometheus promtool prometheus-alertmanager amtool) ## rules, alerts and dashboards against a real Prometheus with a day of the simulated market
+	cd internal/monitoring && TDSCALER_MONITORING=1 $(GO) test -count 1 -v -timeout $(TIMEOUT) .
+
+# Those of the system; else Debian's packages, unpacked and not installed.
+$(TOOLS)/prometheus $(TOOLS)/promtool: PACKAGE = prometheus
+$(TOOLS)/prometheus-alertmanager $(TOOLS)/amtool: PACKAGE = prometheus-alertmanager
+$(TOOLS)/prometheus $(TOOLS)/promtool $(TOOLS)/prometheus-alertmanager $(TOOLS)/amtool:
 	@mkdir -p $(TOOLS)
-	@if command -v prometheus >/dev/null; then ln -sf "$$(command -v prometheus)" $@; else \
-		dir=$$(mktemp -d) && cd "$$dir" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && \
-		mv usr/bin/prometheus $(CURDIR)/$@ && rm -rf "$$dir" || \
-		{ echo 'no prometheus: install one, or name it with TDSCALER_PROMETHEUS' >&2; test -n "$$TDSCALER_PROMETHEUS"; }; fi
+	@if command -v $(@F) >/dev/null; then ln -sf "$$(command -v $(@F))" $@; else \
+		dir=$$(mktemp -d) && cd "$$dir" && apt-get download $(PACKAGE) && dpkg-deb -x $(PACKAGE)_*.deb . && \
+		mv usr/bin/$(@F) $(CURDIR)/$@ && rm -rf "$$dir" || \
+		{ echo 'no $(@F): install one' >&2; test $(@F) = prometheus -a -n "$$TDSCALER_PROMETHEUS"; }; fi
 
 soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
 	TDSCALER_SOAK_CYCLES=$(SOAK_REAL_CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v

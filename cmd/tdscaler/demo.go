@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,8 +23,9 @@ import (
 )
 
 func demoCommand() *cobra.Command {
-	o := demo.Options{Connect: connectSimulator}
+	o := demo.Options{Connect: simulatorConnector(nil)}
 	var asJSON, serve, show bool
+	var metrics, start string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch a fleet being bought, outbid and rebought on a simulated market",
@@ -31,7 +33,9 @@ func demoCommand() *cobra.Command {
 shows what the market saw: hours delivered, what they cost, outbids survived. It
 needs no account, spends nothing and leaves nothing behind.
 
-With --serve it runs in real time instead, with HTTP open, until it is stopped.`,
+With --serve it runs in real time instead, with HTTP open, until it is stopped.
+With --metrics it writes what a Prometheus would have scraped meanwhile: a week of
+history for alerts and dashboards, see docs/monitoring.md.`,
 		Example: "  tdscaler demo\n  tdscaler demo --seed 7 --days 30\n  tdscaler demo --serve",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,10 +45,15 @@ With --serve it runs in real time instead, with HTTP open, until it is stopped.`
 				return err
 			case o.Days < 1 || o.Hosts < 1:
 				return usageError("--days and --hosts must be at least 1")
+			case serve && (o.Config != "" || metrics != "" || start != ""):
+				return usageError("--serve plays the demo's own policies in real time; for others run a simulator beside a daemon: docs/simulator.md")
 			case serve:
 				return serveDemo(cmd, o)
 			}
-			return playDemo(cmd, o, asJSON)
+			if err := demoFlags(cmd, &o, start); err != nil {
+				return err
+			}
+			return playDemo(cmd, o, metrics, asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -53,25 +62,50 @@ With --serve it runs in real time instead, with HTTP open, until it is stopped.`
 	f.IntVar(&o.Hosts, "hosts", 60, "hosts on the market")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.BoolVar(&serve, "serve", false, "run in real time, with HTTP open, until stopped")
+	f.StringVarP(&o.Config, "config", "c", "", "play the policies of this `FILE` instead, live whatever its mode; nothing beside it is written")
+	f.StringVar(&start, "start", "", "when the virtual time begins, as in 2026-03-02T00:00:00Z, which is the default")
+	f.StringVar(&metrics, "metrics", "", "write the metrics of every virtual minute into `FILE`, as OpenMetrics")
 	f.BoolVar(&show, "policies", false, "print the demo's policies and stop")
 	return cmd
 }
 
-// connectSimulator is the same client as on the real market, on a transport that
-// calls the simulator in process.
-func connectSimulator(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Reader, actuator.Writer, error) {
-	o := clientOptions(&cfg, c, nil)
-	o.Transport = simulator.Transport(e.Handler(simulator.FaceOptions{
-		Latency: simulator.Latency{Read: 500 * time.Millisecond, Write: 3 * time.Second, Sigma: 0.5},
-	}))
-	client, err := tensordock.NewClient(o)
-	if err != nil {
-		return nil, nil, err
+// demoFlags reads what the flags say about the play.
+func demoFlags(cmd *cobra.Command, o *demo.Options, start string) (err error) {
+	if start != "" {
+		if o.Start, err = time.Parse(time.RFC3339, start); err != nil {
+			return usageError("--start: %v", err)
+		}
 	}
-	return client.Reader, client, nil
+	if o.Config != "" { // what is wrong with it is said here
+		_, err = loadConfig(o.Config, cmd.ErrOrStderr())
+	}
+	return err
 }
 
-func playDemo(cmd *cobra.Command, o demo.Options, asJSON bool) error {
+// simulatorConnector makes the same client as on the real market, on a transport that
+// calls the simulator in process.
+func simulatorConnector(observe func(tensordock.Call)) demo.Connect {
+	return func(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Reader, actuator.Writer, error) {
+		o := clientOptions(&cfg, c, observe)
+		o.Transport = simulator.Transport(e.Handler(simulator.FaceOptions{
+			Latency: simulator.Latency{Read: 500 * time.Millisecond, Write: 3 * time.Second, Sigma: 0.5},
+		}))
+		client, err := tensordock.NewClient(o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return client.Reader, client, nil
+	}
+}
+
+func playDemo(cmd *cobra.Command, o demo.Options, metrics string, asJSON bool) (err error) {
+	if metrics != "" {
+		h, herr := recordHistory(&o, metrics)
+		if herr != nil {
+			return herr
+		}
+		defer func() { err = errors.Join(err, h.Close()) }()
+	}
 	errw := cmd.ErrOrStderr()
 	bar := newProgress(errw)
 	if bar != nil {

@@ -31,14 +31,7 @@ func openWebhook(c policy.Webhook, desk webhook.Desk, reg prometheus.Registerer,
 	if err != nil {
 		return nil, nil, fmt.Errorf("daemon.webhook.listen: %w", err)
 	}
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "tdscaler", Name: "demand_webhook_requests_total",
-		Help: "Requests to the webhook, by result: ok, unauthorized, replayed, refused, failed.",
-	}, []string{"result"})
-	reg.MustRegister(requests)
-	for _, r := range []string{"ok", "unauthorized", "replayed", "refused", "failed"} {
-		requests.WithLabelValues(r)
-	}
+	requests := webhookMetrics(reg)
 	log.Info("webhook listening", zap.String("addr", ln.Addr().String()))
 	h := webhook.Handler(webhook.Options{Desk: desk, Clock: clock.System{}, Secret: key, Done: func(result, detail string) {
 		requests.WithLabelValues(result).Inc()
@@ -47,6 +40,19 @@ func openWebhook(c policy.Webhook, desk webhook.Desk, reg prometheus.Registerer,
 		}
 	}})
 	return atMost(ln, maxCallers), h, nil
+}
+
+// webhookMetrics counts requests to the webhook.
+func webhookMetrics(reg prometheus.Registerer) *prometheus.CounterVec {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "tdscaler", Name: "demand_webhook_requests_total",
+		Help: "Requests to the webhook, by result: ok, unauthorized, replayed, refused, failed.",
+	}, []string{"result"})
+	reg.MustRegister(requests)
+	for _, r := range []string{"ok", "unauthorized", "replayed", "refused", "failed"} {
+		requests.WithLabelValues(r)
+	}
+	return requests
 }
 
 // maxSecret is how many bytes the secret's file may have.

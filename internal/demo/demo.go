@@ -21,6 +21,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/secret"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 )
@@ -33,8 +34,8 @@ var Policies []byte
 // Balance is what the demo's account begins with: enough for a month.
 const Balance market.Amount = 5000 * market.Dollar
 
-// start is when the demo's virtual time begins: a Monday.
-var start = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+// Start is when the demo's virtual time begins, unless told otherwise: a Monday.
+func Start() time.Time { return time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC) }
 
 // WriteConfig writes the demo's configuration into a folder.
 func WriteConfig(dir string) (path string, err error) {
@@ -61,7 +62,23 @@ type Options struct {
 	schedule string
 	// Progress, if set, is called after every cycle with the share that is done.
 	Progress func(done float64)
+	// Config is a file whose policies are played instead of the demo's own; ledger,
+	// mode, credentials and addresses in it do not count.
+	Config string
+	// Start is when the virtual time begins, a Monday by default.
+	Start time.Time
+	// Registerer, if set, gets the daemon's metrics; Scrape is then called every
+	// ScrapeEvery of virtual time.
+	Registerer prometheus.Registerer
+	Scrape     func(now time.Time)
+	// Canary, if set, is told of every answer by whoever connects.
+	Canary *daemon.Canary
+	// Signals, if set, makes what reads the signals that targets follow.
+	Signals func(clock.Clock) daemon.Signals
 }
+
+// ScrapeEvery is the virtual time between two calls of Options.Scrape.
+const ScrapeEvery = time.Minute
 
 // Run plays the given days in virtual time, in a folder of its own that is
 // removed at the end, and adds up what the market saw.
@@ -80,17 +97,15 @@ func Run(ctx context.Context, o Options) (Result, error) {
 }
 
 func play(ctx context.Context, o Options, dir string) (Result, error) {
-	path, err := WriteConfig(dir)
+	cfg, err := o.config(dir)
 	if err != nil {
 		return Result{}, err
 	}
-	cfg, _, err := daemon.LoadConfig(path)
-	if err != nil {
-		return Result{}, err
+	start := o.Start
+	if start.IsZero() {
+		start = Start()
 	}
-	cfg.Key, cfg.Token = Credentials()
-	cfg.Set.Daemon.Schedule = cmp.Or(o.schedule, cfg.Set.Daemon.Schedule)
-	virtual := clock.NewVirtual(start)
+	virtual := o.clock(start)
 	engine, err := simulator.New(simulator.Options{Clock: virtual, Seed: o.Seed, Hosts: o.Hosts, Balance: Balance})
 	if err != nil {
 		return Result{}, err
@@ -106,7 +121,7 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 	t := tally{cfg: &cfg, engine: engine, begin: start, end: start.Add(time.Duration(o.Days) * 24 * time.Hour)}
 	d, err := daemon.New(daemon.Options{
 		Config: cfg, Ledger: l, Credentials: credentials.New(filepath.Join(dir, "credentials")), Clock: virtual,
-		Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Errands: &errands.Obliging{Clock: virtual},
+		Log: zap.NewNop(), Registerer: o.registerer(), Errands: &errands.Obliging{Clock: virtual}, Signals: o.signals(virtual), Canary: o.Canary,
 		Connect: func(c daemon.Config) (daemon.Market, error) {
 			r, w, err := o.Connect(c, virtual, engine)
 			return daemon.Market{Reader: r, Writer: w}, err
@@ -131,6 +146,48 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 		return Result{}, context.Canceled // stopped by the user
 	}
 	return t.result(virtual.Now()), nil
+}
+
+// config reads what is to be played. Whatever file it comes from, nothing outside the
+// demo's folder is written and no account is spoken to.
+func (o *Options) config(dir string) (daemon.Config, error) {
+	path, err := o.Config, error(nil)
+	if path == "" {
+		if path, err = WriteConfig(dir); err != nil {
+			return daemon.Config{}, err
+		}
+	}
+	cfg, _, err := daemon.LoadConfig(path)
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	d := &cfg.Set.Daemon
+	d.Ledger, d.Mode, d.Schedule = filepath.Join(dir, "ledger.db"), policy.Live, cmp.Or(o.schedule, d.Schedule)
+	cfg.Key, cfg.Token = Credentials()
+	return cfg, nil
+}
+
+// clock is the virtual clock, which lets itself be looked at where somebody wants to.
+func (o *Options) clock(start time.Time) clock.Clock {
+	virtual := clock.NewVirtual(start)
+	if o.Scrape == nil {
+		return virtual
+	}
+	return &beat{Virtual: virtual, every: ScrapeEvery, look: o.Scrape}
+}
+
+func (o *Options) registerer() prometheus.Registerer {
+	if o.Registerer == nil {
+		return prometheus.NewRegistry()
+	}
+	return o.Registerer
+}
+
+func (o *Options) signals(c clock.Clock) daemon.Signals {
+	if o.Signals == nil {
+		return nil
+	}
+	return o.Signals(c)
 }
 
 // tally adds up what happened.

@@ -31,7 +31,11 @@ func connect(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Read
 }
 
 func TestADemoDayDeliversWithinTheBudgetAndIsTheSameEveryTime(t *testing.T) {
-	o := Options{Seed: 1, Days: 1, Hosts: 60, Connect: connect, schedule: "@every 5m"}
+	var scrapes []time.Time
+	o := Options{
+		Seed: 1, Days: 1, Hosts: 60, Connect: connect, schedule: "@every 5m",
+		Scrape: func(now time.Time) { scrapes = append(scrapes, now) },
+	}
 	a, err := Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +51,10 @@ func TestADemoDayDeliversWithinTheBudgetAndIsTheSameEveryTime(t *testing.T) {
 			t.Errorf("%s got %f GPU-hours, more than the %f it wanted", p.Policy, p.Delivered, p.Target)
 		}
 	}
+	if n := len(scrapes); n < 24*60 || !scrapes[24*60-1].Equal(Start().Add(24*time.Hour)) {
+		t.Errorf("a day is scraped %d times, and the day's last time at another minute than its last", n)
+	}
+	o.Scrape = nil // who only looks changes nothing
 	b, err := Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)

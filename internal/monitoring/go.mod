@@ -1,0 +1,3 @@
+module github.com/tdscaler/tdscaler/internal/monitoring
+
+go 1.26.0
