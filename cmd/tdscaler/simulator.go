@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -71,8 +72,18 @@ func serveSimulator(cmd *cobra.Command, f *simulatorFlags) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "serving a simulated TensorDock on http://%s (shape %s, seed %d, %d hosts)\n", ln.Addr(), face.Shape, f.seed, f.hosts)
-	serveUntil(cmd.Context(), ln, socketServer(e.Handler(face)), brief, zap.NewNop())
+	serveUntil(cmd.Context(), ln, socketServer(withHealth(e.Handler(face))), brief, zap.NewNop())
 	return nil
+}
+
+// withHealth answers "tdscaler health" beside the market's own pages.
+func withHealth(market http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	for _, page := range []string{"/healthz", "/readyz"} {
+		mux.HandleFunc("GET "+page, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the simulator is ready.") })
+	}
+	mux.Handle("/", market)
+	return mux
 }
 
 func readReplay(path string) ([]simulator.Series, error) {
