@@ -117,6 +117,16 @@ $(TOOLS)/prometheus $(TOOLS)/promtool $(TOOLS)/prometheus-alertmanager $(TOOLS)/
 		mv usr/bin/$(@F) $(CURDIR)/$@ && rm -rf "$$dir" || \
 		{ echo 'no $(@F): install one' >&2; test $(@F) = prometheus -a -n "$$TDSCALER_PROMETHEUS"; }; fi
 
+.PHONY: test-compose test-containers
+test-compose: ## the compose files against the schema of compose, and against what they mount
+	$(GO) -C tools/compose test -count 1 ./...
+
+# As root, on a machine with apt; elsewhere podman and runc must be there.
+test-containers: test-compose ## the image, built and run for real by podman: hardened, healthy, buying, stopped
+	@command -v podman runc >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates; }
+	TDSCALER_CONTAINERS=1 $(GO) test ./internal/deploy -run '^TestTheImageBuys' -count 1 -timeout 20m -v
+
 soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
 	TDSCALER_SOAK_CYCLES=$(SOAK_REAL_CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v
 
