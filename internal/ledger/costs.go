@@ -125,7 +125,7 @@ func (l *Ledger) Outages(since time.Time) (list []plan.Outage, err error) {
 			return true, nil
 		})
 	})
-	h := cloneHistory(&l.state.Load().history)
+	h := l.state.Load().history.Clone()
 	for i := range h.Machines {
 		if u := h.Machines[i].Outage; u != nil {
 			list = append(list, *u)

@@ -139,7 +139,7 @@ func (w *world) next() plan.Report {
 		h.Ports = market.Some(append([]int{}, ports[:len(ports)/2]...))
 		h.RAM.Free = market.Some(w.rng.Intn(512))
 	}
-	w.hist = cloneHistory(&w.hist)
+	w.hist = w.hist.Clone()
 	for i := range w.hist.Machines {
 		w.hist.Machines[i].SeenAt, w.hist.Machines[i].MeteredAt = w.now, w.now
 	}

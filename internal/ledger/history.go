@@ -49,79 +49,6 @@ const (
 	bookStrangers    = "strangers"
 )
 
-// cloneHistory copies everything that a holder of the History could change.
-func cloneHistory(h *plan.History) plan.History {
-	c := *h
-	c.Machines = cloneMachines(h.Machines)
-	c.Backoffs = slices.Clone(h.Backoffs)
-	c.Pauses = slices.Clone(h.Pauses)
-	c.Breakers = slices.Clone(h.Breakers)
-	c.Failures = slices.Clone(h.Failures)
-	c.Spend = slices.Clone(h.Spend)
-	c.Totals = slices.Clone(h.Totals)
-	c.Levels = slices.Clone(h.Levels)
-	c.Scaled = slices.Clone(h.Scaled)
-	c.Short = slices.Clone(h.Short)
-	c.Settling = slices.Clone(h.Settling)
-	c.Progress = slices.Clone(h.Progress)
-	c.Known = slices.Clone(h.Known)
-	c.Hosts = slices.Clone(h.Hosts)
-	c.Brackets = slices.Clone(h.Brackets)
-	c.Rises = slices.Clone(h.Rises)
-	c.Demand = slices.Clone(h.Demand)
-	for i := range c.Demand {
-		c.Demand[i].Highs, c.Demand[i].Lows = slices.Clone(h.Demand[i].Highs), slices.Clone(h.Demand[i].Lows)
-	}
-	c.Overrides = slices.Clone(h.Overrides)
-	c.Aims = slices.Clone(h.Aims)
-	c.Heard = slices.Clone(h.Heard)
-	c.Shadows = cloneShadows(h.Shadows)
-	c.Churn = slices.Clone(h.Churn)
-	c.Containers = slices.Clone(h.Containers)
-	for i := range c.Containers {
-		cloneContainer(&c.Containers[i])
-	}
-	c.Strangers = slices.Clone(h.Strangers)
-	return c
-}
-
-func cloneShadows(all []plan.Shadow) []plan.Shadow {
-	out := slices.Clone(all)
-	for i := range out {
-		s := &out[i]
-		s.Machines = cloneMachines(s.Machines)
-		s.Missing, s.Backoffs, s.Brackets = slices.Clone(s.Missing), slices.Clone(s.Backoffs), slices.Clone(s.Brackets)
-		s.Spend, s.Totals, s.Scaled = slices.Clone(s.Spend), slices.Clone(s.Totals), slices.Clone(s.Scaled)
-		s.Short, s.Settling, s.Progress, s.Churn = slices.Clone(s.Short), slices.Clone(s.Settling), slices.Clone(s.Progress), slices.Clone(s.Churn)
-	}
-	return out
-}
-
-func cloneMachines(all []plan.Machine) []plan.Machine {
-	out := slices.Clone(all)
-	for i := range out {
-		m := &out[i]
-		m.Ports = slices.Clone(m.Ports)
-		m.Rebid = clonePointer(m.Rebid)
-		m.Leaving = clonePointer(m.Leaving)
-		m.Parked = clonePointer(m.Parked)
-		if m.Outage = clonePointer(m.Outage); m.Outage != nil {
-			m.Outage.Proof = slices.Clone(m.Outage.Proof)
-		}
-		m.Drain = clonePointer(m.Drain)
-		m.Shield = clonePointer(m.Shield)
-	}
-	return out
-}
-
-func clonePointer[T any](p *T) *T {
-	if p == nil {
-		return nil
-	}
-	v := *p
-	return &v
-}
-
 func machineKey(m *plan.Machine) string { return m.Name }
 func spendKey(s *plan.Spend) string     { return s.Day + "\x00" + s.Policy }
 
@@ -139,11 +66,12 @@ func hostKey(r *plan.HostRecord) string {
 }
 
 // saveHistory writes the records that differ from those of the last commit. It
-// sorts machines, hosts and spend as they will be read again.
+// sorts machines, hosts, spend and containers as they will be read again.
 func (tx *Tx) saveHistory() error {
 	old, h, w := &tx.l.state.Load().history, &tx.history, &tx.w
 	sortBy(h.Machines, machineKey)
 	sortBy(h.Spend, spendKey)
+	sortBy(h.Containers, func(c *plan.Container) string { return c.Name })
 	sortBy(h.Hosts, hostKey)
 	same := func(a, b *plan.Machine) bool { return reflect.DeepEqual(a, b) }
 	if err := saveRecords(w, bucketMachines, old.Machines, h.Machines, machineKey, same); err != nil {
@@ -180,9 +108,9 @@ func (tx *Tx) saveHistory() error {
 		saveList(w, bookOverrides, old.Overrides, h.Overrides),
 		saveList(w, bookAims, old.Aims, h.Aims),
 		saveList(w, bookHeard, old.Heard, h.Heard),
-		saveShadows(w, old.Shadows, h.Shadows),
+		saveDeep(w, bookShadows, old.Shadows, h.Shadows),
 		saveList(w, bookChurn, old.Churn, h.Churn),
-		saveContainers(w, old.Containers, h.Containers),
+		saveDeep(w, bookContainers, old.Containers, h.Containers),
 		saveList(w, bookScaling, valueList(old.Scaling), valueList(h.Scaling)),
 		saveList(w, bookStrangers, old.Strangers, h.Strangers),
 	)
@@ -263,29 +191,17 @@ func saveRecords[T any](w *writer, bucket string, old, list []T, key func(*T) st
 
 // saveList writes a list as one record where it changed.
 func saveList[T comparable](w *writer, key string, old, list []T) error {
-	switch {
-	case slices.Equal(old, list):
-		return nil
-	case len(list) == 0:
-		return w.del(bucketBooks, []byte(key))
-	}
-	return w.putJSON(bucketBooks, []byte(key), list)
-}
-
-func saveShadows(w *writer, old, list []plan.Shadow) error {
-	switch {
-	case reflect.DeepEqual(old, list):
-		return nil
-	case len(list) == 0:
-		return w.del(bucketBooks, []byte(bookShadows))
-	}
-	return w.putJSON(bucketBooks, []byte(bookShadows), list)
+	return saveAs(w, key, list, slices.Equal(old, list))
 }
 
 // saveDeep is saveList for values with lists of their own.
 func saveDeep[T any](w *writer, key string, old, list []T) error {
+	return saveAs(w, key, list, len(old) == 0 && len(list) == 0 || reflect.DeepEqual(old, list))
+}
+
+func saveAs[T any](w *writer, key string, list []T, same bool) error {
 	switch {
-	case len(old) == 0 && len(list) == 0 || reflect.DeepEqual(old, list):
+	case same:
 		return nil
 	case len(list) == 0:
 		return w.del(bucketBooks, []byte(key))

@@ -93,7 +93,7 @@ func TestEveryFieldOfTheHistorySurvivesAReopen(t *testing.T) {
 	path := tempPath(t)
 	l := mustOpen(t, Options{Path: path})
 	want := fullHistory()
-	must(t, l.Update(func(tx *Tx) error { *tx.History() = cloneHistory(&want); return nil }))
+	must(t, l.Update(func(tx *Tx) error { *tx.History() = want.Clone(); return nil }))
 	must(t, l.Close())
 	l = mustOpen(t, Options{Path: path})
 	if got := asJSON(t, must1(l.History())); got != asJSON(t, want) {
@@ -108,7 +108,7 @@ func TestEveryFieldOfTheHistorySurvivesAReopen(t *testing.T) {
 
 func TestAClonedHistorySharesNothing(t *testing.T) {
 	h := fullHistory()
-	c := cloneHistory(&h)
+	c := h.Clone()
 	if !reflect.DeepEqual(h, c) {
 		t.Fatal("the clone differs")
 	}
@@ -132,7 +132,7 @@ func noSharing(t *testing.T, path string, a, b reflect.Value) {
 			noSharing(t, path, a.Index(i), b.Index(i))
 		}
 	case reflect.Map:
-		t.Errorf("%s: teach cloneHistory about maps", path)
+		t.Errorf("%s: teach Clone about maps", path)
 	case reflect.Struct:
 		for i := range a.NumField() {
 			if a.Type().Field(i).IsExported() {
@@ -181,7 +181,7 @@ type model struct {
 
 func (m *model) clone() *model {
 	c := *m
-	c.history = cloneHistory(&m.history)
+	c.history = m.history.Clone()
 	c.intents, c.reports = map[uint64]plan.Intent{}, map[uint64]string{}
 	for k, v := range m.intents {
 		c.intents[k] = v
@@ -260,7 +260,7 @@ func TestTheLedgerHoldsWhatAModelHolds(t *testing.T) {
 					next.history = drawHistory(t)
 					sortBy(next.history.Machines, machineKey)
 					sortBy(next.history.Spend, spendKey)
-					*tx.History() = cloneHistory(&next.history)
+					*tx.History() = next.history.Clone()
 					for range rapid.IntRange(0, 3).Draw(t, "intents") {
 						id := tx.NextIntent()
 						if id != next.lastID+1 {

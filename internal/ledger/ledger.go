@@ -137,7 +137,7 @@ func (l *Ledger) Close() error {
 // History is what the books say: a copy that the caller may change. It is the
 // state of the last commit, also while another one is under way.
 func (l *Ledger) History() (plan.History, error) {
-	return cloneHistory(&l.state.Load().history), nil
+	return l.state.Load().history.Clone(), nil
 }
 
 // NextCycle is the number of the next cycle. It costs no write: the number is

@@ -394,7 +394,7 @@ func err1[T any](_ T, err error) error { return err }
 func BenchmarkUpdateIntent(b *testing.B) {
 	l := mustOpen(b, Options{Path: tempPath(b)})
 	w := newWorld(1000, 100, 100)
-	must(b, l.Update(func(tx *Tx) error { *tx.History() = cloneHistory(&w.hist); return nil }))
+	must(b, l.Update(func(tx *Tx) error { *tx.History() = w.hist.Clone(); return nil }))
 	b.ReportAllocs()
 	for b.Loop() {
 		putIntent(b, l, func(in *plan.Intent) { in.State = plan.IntentConfirmed })

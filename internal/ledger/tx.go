@@ -55,7 +55,7 @@ func (l *Ledger) update(fn func(tx *Tx) error) error {
 	if err != nil {
 		return l.fail("begin", err)
 	}
-	tx := &Tx{l: l, w: writer{tx: btx, counts: l.state.Load().counts.clone()}, history: cloneHistory(&l.state.Load().history)}
+	tx := &Tx{l: l, w: writer{tx: btx, counts: l.state.Load().counts.clone()}, history: l.state.Load().history.Clone()}
 	done := false
 	defer func() {
 		if !done {

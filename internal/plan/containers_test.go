@@ -23,25 +23,6 @@ func boxed(p policy.Policy) policy.Policy {
 	}
 }
 
-func cloneContainers(cs []Container) []Container {
-	cs = slices.Clone(cs)
-	for i := range cs {
-		c := &cs[i]
-		c.Guesses, c.Replicas, c.Models = slices.Clone(c.Guesses), slices.Clone(c.Replicas), slices.Clone(c.Models)
-		c.Suspects, c.Before = slices.Clone(c.Suspects), slices.Clone(c.Before)
-		if c.Scale != nil {
-			s := *c.Scale
-			s.From = slices.Clone(s.From)
-			c.Scale = &s
-		}
-		if c.Leaving != nil {
-			l := *c.Leaving
-			c.Leaving = &l
-		}
-	}
-	return cs
-}
-
 // drawContainers puts containers of the first policy into a world, in any state.
 func drawContainers(t *rapid.T, in *Input) {
 	if len(in.Policies) == 0 || !chance(t, "any container", 50) {
@@ -554,13 +535,13 @@ func TestBeginOfAContainerRefusesWhatTheCapsDoNotLeaveAndASecondOne(t *testing.T
 		cap string
 		ok  bool
 	}{{deploy, "2.39", false}, {deploy, "2.40", true}, {scale, "0.79", false}, {scale, "0.80", true}} {
-		h := clone(in.History)
+		h := in.History.Clone()
 		_, err := Begin(&h, c.a, Caps{Hourly: usd(c.cap)}, 9, 1, nameOf("api", 1), t0)
 		if ok := err == nil; ok != c.ok || !ok && !errors.Is(err, ErrBudget) || !ok && asJSON(t, h) != asJSON(t, in.History) {
 			t.Errorf("%s of %s: %v", c.a.Kind, c.cap, err)
 		}
 	}
-	h := clone(in.History)
+	h := in.History.Clone()
 	if _, err := Begin(&h, Action{Kind: ContainerDeploy, Policy: "web", Replicas: 1, Ceiling: 1}, Caps{Hourly: market.MaxRate}, 9, 1, nameOf("web", 2), t0); !errors.Is(err, ErrStale) {
 		t.Errorf("a second container of one policy: %v", err)
 	}

@@ -21,7 +21,7 @@ func TestTheCostsOfADayAndPolicyAddUpToItsSpend(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		in.Snapshot.Instances.Value = drawList(t, in)
-		in.History = clone(in.History)
+		in.History = in.History.Clone()
 		sum := map[spendKey]market.Amount{}
 		for _, s := range in.History.Spend {
 			sum[spendKey{s.Day, s.Policy}] = s.Amount

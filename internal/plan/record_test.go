@@ -294,7 +294,7 @@ func TestRecordsAreTheSameWhateverTheOrderOfTheLists(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		a, b := in, in
-		a.History, b.History = clone(in.History), clone(in.History)
+		a.History, b.History = in.History.Clone(), in.History.Clone()
 		for range number(t, "looks", 1, 8) {
 			step := pick(t, "step", time.Minute, 20*time.Minute, 3*time.Hour, 40*time.Hour)
 			list := drawList(t, a)

@@ -34,7 +34,7 @@ func TestALookTeachesTheSameWhateverTheOrderOfItsLists(t *testing.T) {
 		in := drawInput(t)
 		in.Snapshot.Instances.Value = drawList(t, in)
 		a, b := in, shuffled(in, rapid.Int64().Draw(t, "seed"))
-		a.History, b.History = clone(a.History), clone(b.History)
+		a.History, b.History = a.History.Clone(), b.History.Clone()
 		e1, e2 := Observe(&a.History, look(a)), Observe(&b.History, look(b))
 		if x, y := asJSON(t, e1), asJSON(t, e2); x != y {
 			t.Fatalf("events differ:\n%s\n%s", x, y)
@@ -276,7 +276,7 @@ func TestAnIncompleteListCausesNothing(t *testing.T) {
 		}
 		in.Snapshot.Instances.Value, in.Snapshot.Instances.Complete = drawList(t, in), false
 		in.Snapshot.Containers = nil // judged apart
-		h := clone(in.History)
+		h := in.History.Clone()
 		for _, e := range Observe(&h, look(in)) {
 			if e.Kind != EventClosed { // a matter of time
 				t.Fatalf("an incomplete list taught %+v", e)
@@ -300,7 +300,7 @@ func TestAnEmptyListNeverCausesADeployOrADeleteAtTheFirstLook(t *testing.T) {
 			count[group(in, m.Policy, m.Capacity)] += m.Shape.GPUs
 		}
 		h := in.History
-		in.History = clone(h)
+		in.History = h.Clone()
 		Observe(&in.History, look(in))
 		if len(in.History.Machines) != len(h.Machines) {
 			t.Fatalf("%d machines, %d after one empty list", len(h.Machines), len(in.History.Machines))
@@ -331,7 +331,7 @@ func TestNoActionNamesAMachineThatIsNotOurs(t *testing.T) {
 		in.Budget.Scope, in.Budget.MinRunway, in.Budget.MinBalance = policy.ScopeOwner, 0, market.Maybe[market.Amount]{}
 		run := func(list []market.Instance) (string, Plan) {
 			in := in
-			in.History = clone(in.History)
+			in.History = in.History.Clone()
 			in.Snapshot.Instances.Value = list
 			events := Observe(&in.History, look(in))
 			return asJSON(t, events) + asJSON(t, Compute(in)), Compute(in)

@@ -654,33 +654,3 @@ func mix[T any](r *rand.Rand, list []T) []T {
 	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
-
-// clone is a History that shares nothing with the other.
-func clone(h History) History {
-	h.Machines = slices.Clone(h.Machines)
-	for i := range h.Machines {
-		m := &h.Machines[i]
-		if m.Leaving != nil {
-			l := *m.Leaving
-			m.Leaving = &l
-		}
-		if m.Rebid != nil {
-			r := *m.Rebid
-			m.Rebid = &r
-		}
-		if m.Parked != nil {
-			p := *m.Parked
-			m.Parked = &p
-		}
-		if m.Drain != nil {
-			d := *m.Drain
-			m.Drain = &d
-		}
-	}
-	h.Backoffs, h.Pauses, h.Breakers = slices.Clone(h.Backoffs), slices.Clone(h.Pauses), slices.Clone(h.Breakers)
-	h.Failures, h.Spend, h.Scaled, h.Known = slices.Clone(h.Failures), slices.Clone(h.Spend), slices.Clone(h.Scaled), slices.Clone(h.Known)
-	h.Totals, h.Levels, h.Hosts = slices.Clone(h.Totals), slices.Clone(h.Levels), slices.Clone(h.Hosts)
-	h.Brackets, h.Rises = slices.Clone(h.Brackets), slices.Clone(h.Rises)
-	h.Containers, h.Strangers = cloneContainers(h.Containers), slices.Clone(h.Strangers)
-	return h
-}

@@ -54,7 +54,7 @@ type turn struct {
 // market. Nothing in it is shared.
 func books(real *plan.History, s *plan.Shadow) plan.History {
 	h := plan.History{
-		Machines: cloneMachines(s.Machines), Spend: slices.Clone(s.Spend), Totals: slices.Clone(s.Totals), Scaled: slices.Clone(s.Scaled),
+		Machines: plan.CloneMachines(s.Machines), Spend: slices.Clone(s.Spend), Totals: slices.Clone(s.Totals), Scaled: slices.Clone(s.Scaled),
 		Churn: slices.Clone(s.Churn), Short: slices.Clone(s.Short), Settling: slices.Clone(s.Settling), Progress: slices.Clone(s.Progress), Brackets: slices.Clone(s.Brackets),
 		Backoffs: slices.Clone(real.Backoffs), Clock: s.Clock, LookedAt: s.LookedAt,
 		Pauses: slices.Clone(real.Pauses), Breakers: slices.Clone(real.Breakers), Hosts: slices.Clone(real.Hosts), Rises: slices.Clone(real.Rises),
@@ -74,23 +74,6 @@ func books(real *plan.History, s *plan.Shadow) plan.History {
 		}
 	}
 	return h
-}
-
-func cloneMachines(all []plan.Machine) []plan.Machine {
-	out := slices.Clone(all)
-	for i := range out {
-		m := &out[i]
-		m.Ports = slices.Clone(m.Ports)
-		if m.Rebid != nil {
-			r := *m.Rebid
-			m.Rebid = &r
-		}
-		if m.Leaving != nil {
-			l := *m.Leaving
-			m.Leaving = &l
-		}
-	}
-	return out
 }
 
 // observe books what the virtual market shows now.

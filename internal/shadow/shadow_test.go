@@ -21,6 +21,7 @@ type stage struct {
 	set  policy.Set
 	real plan.History
 	free int
+	down bool // the host is offline
 	now  time.Time
 	s    plan.Shadow
 	r    plan.ShadowReport
@@ -40,7 +41,7 @@ policies:
 func (s *stage) look() plan.Look {
 	cheap := market.Component{Price: market.Some(market.Rate(0))}
 	host := market.Host{
-		ID: "host", Online: true, Listed: true, CPU: cheap, RAM: cheap, Storage: cheap,
+		ID: "host", Online: !s.down, Listed: true, CPU: cheap, RAM: cheap, Storage: cheap,
 		GPUs: []market.HostGPU{{Model: gpu, Free: s.free, Price: market.Some(market.USD(1, 0))}},
 	}
 	snap := market.Snapshot{Hosts: market.Section[[]market.Host]{Value: []market.Host{host}, At: s.now, Complete: true}}
@@ -193,5 +194,17 @@ func TestWhereTheHostsCannotBeReadAShadowStandsStillAndPays(t *testing.T) {
 	}
 	if !strings.Contains(s.r.Holds[0].Reason.Text, "no answer") {
 		t.Errorf("it holds %v", s.r.Holds)
+	}
+}
+
+// Every step checks that what it was given stays as it was: here looks are counted in
+// an outage, which is behind a pointer.
+func TestAShadowWhoseHostIsOfflineLeavesWhatItWasGiven(t *testing.T) {
+	s := newStage(t, "")
+	s.step(10)
+	s.down = true
+	s.step(2)
+	if u := s.s.Machines[0].Outage; u == nil || u.Looks != 2 {
+		t.Errorf("two looks at an offline host made %+v", u)
 	}
 }
