@@ -77,7 +77,7 @@ func ticking() map[string][]string {
 	return map[string][]string{
 		"time":                  {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"},
 		"context":               {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause"},
-		"golang.org/x/sys/unix": {"Nanosleep"},
+		"golang.org/x/sys/unix": {"Nanosleep", "Poll", "Select"},
 	}
 }
 
@@ -87,7 +87,7 @@ func exceptions() map[string]string {
 		"internal/policy: net":                  "SplitHostPort and ParseIP read daemon.listen; neither touches a network",
 		"internal/tensordock: gopkg.in/yaml.v3": "v2 wants a cloud-init file as a JSON object",
 		"internal/policy: net/url":              "reads tensordock.*_url; touches no network",
-		"internal/ledger: unix.Nanosleep":       "another process lets go of the file's lock in real time",
+		"internal/ledger: unix.Poll":            "another process lets go of the file's lock in real time",
 	}
 }
 

@@ -119,7 +119,7 @@ func lock(f *os.File, exclusive bool, timeout time.Duration) error {
 			return fmt.Errorf("%w: another tdscaler holds it; stop that one, or ask it instead", ErrLocked)
 		}
 		// The system's own clock: another process lets go in real time.
-		if err := unix.Nanosleep(&unix.Timespec{Nsec: int64(step)}, nil); err != nil && err != unix.EINTR {
+		if _, err := unix.Poll(nil, int(step/time.Millisecond)); err != nil && err != unix.EINTR {
 			return fmt.Errorf("wait for the lock: %w", err)
 		}
 	}
