@@ -125,7 +125,7 @@ test-compose: ## the compose files against the schema of compose, and against wh
 test-containers: test-compose ## the image, built and run for real by podman: hardened, healthy, buying, stopped
 	@command -v podman runc >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates; }
-	TDSCALER_CONTAINERS=1 $(GO) test ./internal/deploy -run '^TestTheImageBuys' -count 1 -timeout 20m -v
+	TDSCALER_CONTAINERS=1 $(GO) test ./internal/shipping -run '^TestTheImageBuys' -count 1 -timeout 20m -v
 
 soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
 	TDSCALER_SOAK_CYCLES=$(SOAK_REAL_CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v

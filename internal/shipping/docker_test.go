@@ -1,4 +1,4 @@
-package deploy
+package shipping
 
 import (
 	"encoding/json"
