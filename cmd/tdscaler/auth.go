@@ -168,9 +168,9 @@ func (t *table) auth(r *authResult) {
 	t.row("API", "CHECK", "CREDENTIAL", "RESULT", "FOR")
 	for i := range r.Checks {
 		c := &r.Checks[i]
-		result := "works"
+		result := shade{good, "works"}
 		if !c.OK {
-			result = string(c.Class)
+			result = shade{bad, string(c.Class)}
 		}
 		t.row(c.API, c.Name, c.Credential, result, c.Purpose)
 	}

@@ -67,7 +67,7 @@ Formats and figures: docs/backtest.md.`,
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&f.config, "config", "c", "", "the configuration `FILE`")
+	configFlag(cmd, &f.config)
 	fl.StringArrayVar(&f.traces, "trace", nil, "a trace `FILE`; more may follow")
 	fl.StringArrayVar(&f.compare, "compare", nil, "play two configuration `FILE`s on the same tape: --compare A.yaml B.yaml")
 	fl.DurationVar(&f.boot, "boot", 180*time.Second, "how long every machine takes until it is ready")
@@ -82,7 +82,6 @@ Formats and figures: docs/backtest.md.`,
 	fl.BoolVar(&f.asJSON, "json", false, "print the results as JSON")
 	fl.StringVar(&f.html, "html", "", "write a page with plots to `FILE`: one file that needs nothing else")
 	fl.BoolVar(&f.noOptimum, "no-optimum", false, "leave out the optimum, which takes longest")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // fails only for a flag that does not exist
 	return cmd
 }
 
@@ -177,9 +176,14 @@ func (f *backtestFlags) files(args []string) (configs []string, err error) {
 		}
 	}
 	const see = `See "tdscaler backtest --help".`
+	if len(configs) == 0 {
+		found, err := findConfig("", os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		configs = []string{found.path}
+	}
 	switch {
-	case len(configs) == 0:
-		return nil, usageError("name a configuration: --config FILE\n%s", see)
 	case len(f.compare) > 0 && len(configs) != 2:
 		return nil, usageError("--compare wants two configurations, there are %d\n%s", len(configs), see)
 	case f.generate > 0 && len(f.traces) > 0:

@@ -74,7 +74,8 @@ func checkFiles(cmd *cobra.Command, files []string, asJSON bool) error {
 		case err != nil:
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", f, err)
 		default:
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: ok%s\n", f, warnings(problems))
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%s: %s%s\n", f, paint(out, good, "ok"), warnings(problems))
 		}
 	}
 	if asJSON {

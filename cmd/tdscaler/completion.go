@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -29,7 +30,12 @@ When to use it: once for each shell, or never: the packages install the scripts.
   tdscaler completion bash > /etc/bash_completion.d/tdscaler
   tdscaler completion zsh > "${fpath[1]}/_tdscaler"
   tdscaler completion fish > ~/.config/fish/completions/tdscaler.fish`,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains(shells, args[0]) {
+				return fmt.Errorf("name your shell: bash, zsh or fish")
+			}
+			return nil
+		},
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()

@@ -100,15 +100,29 @@ func loadConfig(path string, errw io.Writer) (daemon.Config, error) {
 	case errors.Is(err, daemon.ErrConfig):
 		return c, &codedError{exitUsage, fmt.Errorf("%s: %s", path, countProblems(problems))}
 	case err != nil:
-		return c, &codedError{exitUsage, err}
+		return c, &codedError{exitUsage, hinted(err)}
 	}
 	return c, nil
 }
 
 func printProblems(w io.Writer, ps []policy.Problem) {
 	for _, p := range ps {
-		fmt.Fprintln(w, p)
+		fmt.Fprintln(w, paintProblem(w, p))
 	}
+}
+
+// paintProblem marks the severity of a problem and the caret below its line.
+func paintProblem(w io.Writer, p policy.Problem) string {
+	s, word := severityStyle(p.Severity), ": "+string(p.Severity)+" "+p.Code
+	lines := strings.Split(p.String(), "\n")
+	lines[0] = strings.Replace(lines[0], word, ": "+paint(w, s, word[2:]), 1)
+	for i, line := range lines[1:] {
+		if pad, ok := strings.CutSuffix(line, "^"); ok && strings.TrimSpace(pad) == "" {
+			lines[i+1] = pad + paint(w, s, "^")
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func countProblems(ps []policy.Problem) string {

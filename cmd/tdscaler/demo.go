@@ -160,11 +160,11 @@ type progress struct {
 
 // newProgress returns nil where w is no terminal.
 func newProgress(w io.Writer) *progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	s, ok := w.(screen)
+	if !ok || !term.IsTerminal(int(s.Fd())) {
 		return nil
 	}
-	return &progress{w: f, last: -1}
+	return &progress{w: s, last: -1}
 }
 
 func (p *progress) show(done float64) {

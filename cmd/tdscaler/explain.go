@@ -43,7 +43,7 @@ func (t *table) explanation(e *control.Explanation) {
 	p := &e.Policy
 	t.line("policy %s, mode %s; the market was looked at %s ago", p.Name, e.Mode, seconds(e.AgeSeconds))
 	if e.Problem != "" {
-		t.line("incomplete: %s", e.Problem)
+		t.say(bad, "incomplete: %s", e.Problem)
 	}
 	if e.Shadow {
 		t.line("it is a shadow: what follows would be, and nothing of it is done; its bids are held against the record, and nobody is asked")

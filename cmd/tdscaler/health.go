@@ -164,7 +164,7 @@ func (f *healthFlags) askSocket(ctx context.Context, cfg *daemon.Config) (string
 	}
 	st, err := client.Status(ctx, control.StatusRequest{})
 	if err != nil {
-		return "", deskError(ctx, err)
+		return "", deskError(ctx, cfg, true, err)
 	}
 	if f.live {
 		return "tdscaler is healthy.", nil

@@ -122,7 +122,7 @@ func (t *table) intents(all []plan.Intent, now time.Time) {
 		if in.Detail != "" {
 			why += " [" + in.Detail + "]"
 		}
-		t.row(in.ID, ago(now.Sub(in.At)), in.Kind, in.State, in.Policy, in.Machine, sized(in.Kind, in.Replicas, gpus(in.Model, in.Shape)), bid(in.Bid), why)
+		t.row(in.ID, ago(now.Sub(in.At)), in.Kind, shaded(in.State, intentStyle), in.Policy, in.Machine, sized(in.Kind, in.Replicas, gpus(in.Model, in.Shape)), bid(in.Bid), why)
 	}
 }
 
@@ -162,7 +162,7 @@ func number(what, s string) (uint64, error) {
 func (t *table) intent(in *plan.Intent) {
 	t.row("intent", in.ID)
 	t.row("action", in.Kind)
-	t.row("state", in.State)
+	t.row("state", shaded(in.State, intentStyle))
 	t.row("why", in.Reason.Code+": "+in.Reason.Text)
 	t.row("detail", in.Detail)
 	t.row("policy", in.Policy)
@@ -256,6 +256,8 @@ func ledgerCycleCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				p := &r.Plan
+				p.Actions, p.Holds, p.Questions = listed(p.Actions), listed(p.Holds), listed(p.Questions)
 				return s.printed(r, func(t *table) { t.cycle(&r) })
 			})
 		},
@@ -264,11 +266,14 @@ func ledgerCycleCommand() *cobra.Command {
 	return cmd
 }
 
+// listed is a list that JSON shows as one, also where it has nothing in it.
+func listed[T any](all []T) []T { return append([]T{}, all...) }
+
 func (t *table) cycle(r *plan.Report) {
 	s := &r.Input.Snapshot
 	t.line("cycle %d, %s, took %s, mode %s", r.Cycle, stamp(r.StartedAt), r.FinishedAt.Sub(r.StartedAt).Round(time.Millisecond), r.Mode)
 	if r.Problem != "" {
-		t.line("problem: %s", r.Problem)
+		t.say(bad, "problem: %s", r.Problem)
 	}
 	t.line("seen: %s, %s, balance %s", countOf(len(s.Hosts.Value), "host", s.Hosts.Complete),
 		countOf(len(s.Instances.Value), "machine", s.Instances.Complete), owned(s.Balance.Value.Balance))

@@ -63,7 +63,7 @@ func (t *table) machines(all []control.Machine) {
 	t.row("MACHINE", "POLICY", "STATUS", "GPUS", "PLACE", "ADDRESS", "PORTS", "USER", "BURN", "RESERVED", "AGE", "PASSWORD FILE")
 	for i := range all {
 		m := &all[i]
-		t.row(m.Name, m.Policy, statusOf(m), gpus(m.Model, m.Shape), place(m), m.IP, portsText(m.Ports), m.User,
+		t.row(m.Name, m.Policy, shaded(statusOf(m), machineStyle), gpus(m.Model, m.Shape), place(m), m.IP, portsText(m.Ports), m.User,
 			m.Burn, m.Reserved, seconds(m.AgeSeconds), m.PasswordFile)
 	}
 }

@@ -47,7 +47,8 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		coded = &codedError{code: exitUsage, err: err}
 	}
 	if coded.err != nil {
-		fmt.Fprintf(errw, "tdscaler: %v\n", coded.err)
+		errw = cmd.ErrOrStderr()
+		fmt.Fprintf(errw, "%s %v\n", paint(errw, bad, "tdscaler:"), coded.err)
 	}
 	return coded.code
 }
@@ -87,8 +88,13 @@ of your own. Nothing is bought before the file says "mode: live".`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+		return usageError("%w%s\nSee %q.", err, flagMeant(c, err), c.CommandPath()+" --help")
 	})
+	noColour := cmd.PersistentFlags().Bool("no-color", false, "no colours; there are none either where the output is no terminal, NO_COLOR is set, or TERM is dumb")
+	cmd.PersistentPreRun = func(*cobra.Command, []string) {
+		cmd.SetOut(tint(cmd.OutOrStdout(), *noColour, os.Getenv))
+		cmd.SetErr(tint(cmd.ErrOrStderr(), *noColour, os.Getenv))
+	}
 	addGroups(cmd)
 	completeWords(cmd)
 	for _, c := range cmd.Commands() {
@@ -115,7 +121,7 @@ func codeErrors(c *cobra.Command) {
 			if err == nil || isCoded(err) {
 				return err
 			}
-			return &codedError{exitFailure, err}
+			return &codedError{exitFailure, hinted(err)}
 		}
 	}
 	for _, sub := range c.Commands() {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // guard ends a command that is about to print a secret.
-type guard struct{ w io.Writer }
+type guard struct{ screen }
 
 // leaked is the exit code of such a command.
 const leaked = 99
@@ -45,7 +44,7 @@ func (g guard) Write(b []byte) (int, error) {
 		fmt.Fprintln(os.Stderr, "a secret was about to be printed")
 		os.Exit(leaked)
 	}
-	return g.w.Write(b)
+	return g.screen.Write(b)
 }
 
 // TestScripts runs the command line in testdata/script. Beside testscript's own

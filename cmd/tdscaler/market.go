@@ -80,7 +80,7 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 	}
 	t.line("looked at %s ago; a machine is %s, %s%s", seconds(m.AgeSeconds), gpus("GPU", p.Shape), least, shapeText(p.Shape))
 	if m.Problem != "" {
-		t.line("incomplete: %s", m.Problem)
+		t.say(bad, "incomplete: %s", m.Problem)
 	}
 	t.gap()
 	shown := slices.DeleteFunc(slices.Clone(m.Offers), func(l plan.Listing) bool {
@@ -100,9 +100,9 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 }
 
 func (t *table) listing(l *plan.Listing) {
-	verdict := "out"
+	verdict := shade{unstyled, "out"}
 	if l.In {
-		verdict = "in"
+		verdict = shade{good, "in"}
 	}
 	t.row(plain(l.Effective), plain(l.PerGPU), bid(l.Bid), bid(l.Floor), l.Free, plain(l.GPU), plain(l.VCPU), plain(l.RAM), plain(l.Storage), sizeText(l.Shape), l.Model,
 		cmp.Or(l.Location.String(), "-"), hostText(l), strconv.FormatFloat(l.Hazard, 'f', 3, 64), seconds(l.Seconds), verdict, l.Reason.Code+": "+l.Reason.Text)

@@ -63,7 +63,7 @@ func planResult(err error, p *control.Plan, detailed bool) error {
 func (t *table) plan(p *control.Plan) {
 	t.line("mode %s; the market was looked at %s ago; %s now, %s after", p.Mode, seconds(p.AgeSeconds), p.Before, p.After)
 	if p.Problem != "" {
-		t.line("incomplete: %s", p.Problem)
+		t.say(bad, "incomplete: %s", p.Problem)
 	}
 	t.gap()
 	t.standings(p.Policies)

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -17,15 +18,24 @@ import (
 // table prints lines and columns for people. Nothing that came from the market
 // can move the cursor or break a line.
 type table struct {
-	w    *tabwriter.Writer
+	w    io.Writer
+	rows [][]shade // whose columns are not over yet
 	errs []error
 }
 
-func newTable(w io.Writer) *table { return &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+func newTable(w io.Writer) *table { return &table{w: w} }
 
 // line prints a sentence; it ends the columns before it.
-func (t *table) line(format string, args ...any) {
-	_, err := fmt.Fprintln(t.w, clean(fmt.Sprintf(format, args...)))
+func (t *table) line(format string, args ...any) { t.say(unstyled, format, args...) }
+
+// say is line in a style.
+func (t *table) say(s style, format string, args ...any) {
+	t.align()
+	t.print(paint(t.w, s, clean(fmt.Sprintf(format, args...))))
+}
+
+func (t *table) print(line string) {
+	_, err := fmt.Fprintln(t.w, line)
 	t.errs = append(t.errs, err)
 }
 
@@ -34,18 +44,49 @@ func (t *table) gap() { t.line("") }
 
 // row prints one line of columns. The last is free text of any length.
 func (t *table) row(cells ...any) {
-	text := make([]string, len(cells))
+	row := make([]shade, len(cells))
 	for i, c := range cells {
-		text[i] = clean(fmt.Sprint(c))
-		if text[i] == "" {
-			text[i] = "-"
-		}
+		row[i], _ = c.(shade)
+		row[i].text = cmp.Or(clean(fmt.Sprint(c)), "-")
 	}
-	_, err := fmt.Fprintln(t.w, strings.Join(text, "\t"))
-	t.errs = append(t.errs, err)
+	t.rows = append(t.rows, row)
 }
 
-func (t *table) flush() error { return errors.Join(append(t.errs, t.w.Flush())...) }
+// align prints the rows there are, in columns that are two blanks apart. A style has
+// no width.
+func (t *table) align() {
+	widths := columns(t.rows)
+	for _, row := range t.rows {
+		var b strings.Builder
+		for i, c := range row {
+			b.WriteString(paint(t.w, c.style, c.text))
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(c.text)))
+			}
+		}
+		t.print(b.String())
+	}
+	t.rows = nil
+}
+
+// columns are the widths of all columns but the last of each row.
+func columns(rows [][]shade) []int {
+	var widths []int
+	for _, row := range rows {
+		for i, c := range row[:max(len(row)-1, 0)] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	return widths
+}
+
+func (t *table) flush() error {
+	t.align()
+	return errors.Join(t.errs...)
+}
 
 // clean replaces what a terminal would obey.
 func clean(s string) string {
@@ -142,9 +183,9 @@ func (t *table) standings(all []plan.Standing) {
 	}
 	t.row("POLICY", "TARGET", "READY", "BOOTING", "OUTBID/STOPPED", "LEAVING", "NOW", "AFTER", "STATE")
 	for _, s := range all {
-		state := "open"
+		state := shade{caution, "open"}
 		if s.Satisfied {
-			state = "satisfied"
+			state = shade{good, "satisfied"}
 		}
 		t.row(s.Policy, s.Target, s.Ready, s.Booting, s.Dead, s.Leaving, s.Before, s.After, state)
 	}
@@ -177,7 +218,7 @@ func (t *table) pauses(all []plan.Pause, now time.Time) {
 		if p.Teardown {
 			what = "torn down and paused"
 		}
-		t.line("  %s: %s %s ago, %s%s", fleet(p.Policy), what, ago(now.Sub(p.Since)), until, because(p.Reason))
+		t.say(caution, "  %s: %s %s ago, %s%s", fleet(p.Policy), what, ago(now.Sub(p.Since)), until, because(p.Reason))
 	}
 }
 

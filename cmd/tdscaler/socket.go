@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,7 +57,7 @@ func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
 		err = s.visit(fn)
 		again := control.ClassOf(err) == control.Locked && try == 1 || control.ClassOf(err) == control.Unreachable && try < 5
 		if !again || (clock.System{}).Sleep(cmd.Context(), 200*time.Millisecond) != nil {
-			return deskError(cmd.Context(), err)
+			return s.error(err)
 		}
 	}
 }
@@ -82,7 +84,7 @@ func readConfig(path string, errw io.Writer) (daemon.Config, error) {
 		return c, &codedError{exitUsage, fmt.Errorf("%s: %s", path, countProblems(problems))}
 	}
 	if err != nil {
-		return c, &codedError{exitUsage, err}
+		return c, &codedError{exitUsage, hinted(err)}
 	}
 	return c, nil
 }
@@ -113,8 +115,14 @@ func aloneOptions(cfg daemon.Config) control.AloneOptions {
 	}
 }
 
+// error is an error of the session's desk.
+func (s *session) error(err error) error {
+	_, running := s.desk.(*control.Client)
+	return deskError(s.Context(), &s.cfg, running, err)
+}
+
 // deskError gives an error of a desk its exit code and its advice.
-func deskError(ctx context.Context, err error) error {
+func deskError(ctx context.Context, cfg *daemon.Config, running bool, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -130,10 +138,30 @@ func deskError(ctx context.Context, err error) error {
 		err = fmt.Errorf("%w%s", f, didYouMean(f.Word, f))
 	case control.DryRun:
 		err = fmt.Errorf("%w; set \"mode: live\" under daemon in the file first", f)
+	case control.NoDaemon:
+		err = fmt.Errorf("%w: start one with \"tdscaler run --config %s\"", f, cfg.Path)
+	case control.Forbidden:
+		if !running { // else it is the daemon that may not
+			err = fmt.Errorf("%w: %s", f, asItsUser)
+		}
 	case control.Unauthorized:
 		err = errors.New("TensorDock refuses the credentials: check TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN, or the files under tensordock")
 	}
 	return &codedError{f.ExitCode(), err}
+}
+
+// asItsUser is what somebody may do whom the files of a daemon are closed to.
+const asItsUser = "run this as the daemon's user, as in \"sudo -u tdscaler tdscaler ...\""
+
+// hinted says what to do about errors of the system that a command may end with.
+func hinted(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %s", err, asItsUser)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another program listens there; choose another address, or port 0 for a free one", err)
+	}
+	return err
 }
 
 // printed writes v as JSON where that is wanted, or calls text.

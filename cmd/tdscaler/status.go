@@ -38,25 +38,25 @@ of the last cycle, and says so.`,
 }
 
 func (t *table) status(s *control.Status, now time.Time) {
-	running := "a daemon runs"
+	running := shade{good, "a daemon runs"}
 	if !s.Running {
-		running = "no daemon runs; this is what the ledger knows"
+		running = shade{caution, "no daemon runs; this is what the ledger knows"}
 	}
 	t.row("daemon", running)
 	t.row("mode", string(s.Mode)+", owner "+s.Owner)
 	t.row("file", s.Config+fileState(s, now))
 	t.row("cycle", cycleState(s, now))
 	if s.Problem != "" {
-		t.row("problem", s.Problem)
+		t.row("problem", shade{bad, s.Problem})
 	}
 	if s.Unwritable != "" && s.Unwritable != s.Problem {
-		t.row("ledger", s.Unwritable)
+		t.row("ledger", shade{bad, s.Unwritable})
 	}
 	t.row("rate", s.Burn.String()+" as last seen, "+s.Reserved.String()+" reserved, cap "+s.HourlyCap.String())
 	t.row("spent", spent(s.SpentToday)+" today, "+spent(s.SpentMonth)+" this month ("+string(s.Zone)+"), "+spent(s.SpentEver)+" ever")
 	t.row("balance", owned(s.Balance.Balance)+runway(s))
 	if s.Bill.Warned {
-		t.row("bill", "the balance fell by "+spent(s.Bill.Excess)+" more than the "+spent(s.Bill.Charged)+" that the books explain since "+stamp(s.Bill.Since))
+		t.row("bill", shade{bad, "the balance fell by " + spent(s.Bill.Excess) + " more than the " + spent(s.Bill.Charged) + " that the books explain since " + stamp(s.Bill.Since)})
 	}
 	t.row("machines", s.Machines)
 	for i := range s.Containers {
@@ -146,14 +146,14 @@ func cycleState(s *control.Status, now time.Time) string {
 // stops prints what keeps tdscaler from writing.
 func (t *table) stops(s *control.Status, now time.Time) {
 	if s.PauseFile != "" {
-		t.row("stopped", "the pause file exists: "+s.PauseFile)
+		t.row("stopped", shade{caution, "the pause file exists: " + s.PauseFile})
 	}
 	if len(s.Pauses) > 0 {
 		t.line("pauses:")
 		t.pauses(s.Pauses, now)
 	}
 	for _, b := range s.Breakers {
-		t.row("breaker", breakerHolds(&b)+because(cmp.Or(b.Reason, "no reason given")))
+		t.row("breaker", shade{bad, breakerHolds(&b) + because(cmp.Or(b.Reason, "no reason given"))})
 	}
 }
 

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 
 	"github.com/tdscaler/tdscaler/internal/daemon"
@@ -23,6 +24,7 @@ const (
 	Locked       Class = "locked"         // another process holds the ledger
 	Interrupted  Class = "interrupted"    // the asker went away, or time ran out
 	Unreachable  Class = "unreachable"    // the daemon went away before it answered
+	Forbidden    Class = "forbidden"      // the files are somebody else's
 	Held         Class = "held"           // an operator has decided otherwise
 	Replayed     Class = "replayed"       // a signed request that was taken before
 	Failed       Class = "failed"
@@ -90,6 +92,7 @@ func faultOf(err error) *Fault {
 		{ledger.ErrNoSuchCycle, NotFound},
 		{ledger.ErrLocked, Locked},
 		{ledger.ErrExists, Usage},
+		{fs.ErrPermission, Forbidden},
 		{context.Canceled, Interrupted},
 		{context.DeadlineExceeded, Interrupted},
 	} {
