@@ -114,6 +114,9 @@ func (w *world) observe(e simulator.Event) {
 	}
 	w.till.turn(e, mine && !w.hand[e.Machine])
 	if e.Kind == simulator.Deleted {
+		if !w.asked[e.Machine] {
+			w.left = append(slices.DeleteFunc(w.left, func(o simulator.Event) bool { return o.At.Before(w.scanAt) }), e)
+		}
 		delete(w.alive, e.Machine)
 		delete(w.born, e.Machine)
 		delete(w.called, e.Machine)
@@ -252,12 +255,21 @@ func (w *world) worst(name string) (all, own market.Rate) {
 		if !mine || w.hand[id] {
 			continue
 		}
-		all = all.Add(e.Rate).Add(e.Storage)
+		all = all.Add(mayCost(e))
 		if p == name {
-			own = own.Add(e.Rate).Add(e.Storage)
+			own = own.Add(mayCost(e))
 		}
 	}
 	return all, own
+}
+
+// mayCost is the most that a machine costs by itself: one that was released costs its
+// disk until somebody starts it.
+func mayCost(e simulator.Event) market.Rate {
+	if e.Kind == simulator.Released {
+		return e.Storage
+	}
+	return e.Rate.Add(e.Storage)
 }
 
 // judge looks at every write before the market sees it.
@@ -291,6 +303,9 @@ func (w *world) judge(op string, form url.Values) {
 	w.named(mine)
 	w.gated(mine)
 	w.surplus(mine)
+	if mine.Kind == plan.Delete {
+		w.asked[w.writing.id] = true
+	}
 	w.gentle(mine)
 	if mine.Kind == plan.Deploy && form.Get("ssh_key") == "" {
 		kept, err := os.ReadFile(filepath.Join(w.dir, "credentials", w.writing.name))
@@ -382,6 +397,11 @@ func (w *world) surplus(in *plan.Intent) {
 			if _, mine := ours(o.Name); !mine {
 				have += o.GPUs
 			}
+		}
+	}
+	for _, o := range w.left { // by its own host, since the list was read
+		if of, mine := ours(o.Name); mine && of == name && !o.At.Before(w.scanAt) {
+			have += o.GPUs
 		}
 	}
 	target := 0

@@ -97,11 +97,13 @@ type world struct {
 	handing    bool                 // somebody's hand is at the market
 	daemons    int                  // that buy, each of them a whole target
 	writing    *write
-	scanAt     time.Time // of the last request for the list of machines
-	readAt     time.Time // of the last one that was answered with a whole list
-	blurred    time.Time // when a list last was an old one
-	recapped   bool      // the caps changed while, or just before, this cycle went on
-	troubled   bool      // a fault of this cycle hides machines, or keeps them alive
+	scanAt     time.Time         // of the last request for the list of machines
+	left       []simulator.Event // machines that went since, and not because the daemon asked for it
+	asked      map[string]bool   // ids of machines that the daemon has asked to delete
+	readAt     time.Time         // of the last one that was answered with a whole list
+	blurred    time.Time         // when a list last was an old one
+	recapped   bool              // the caps changed while, or just before, this cycle went on
+	troubled   bool              // a fault of this cycle hides machines, or keeps them alive
 	// destroying: the operator's command is under way.
 	destroying bool
 	till       till
@@ -162,7 +164,7 @@ func (s *syncBuffer) String() string {
 func newWitness(t testing.TB) *world {
 	w := &world{
 		TB: t, clock: clock.NewVirtual(epoch), sample: 1, daemons: 1, alive: map[string]simulator.Event{}, born: map[string]time.Time{}, called: map[string]string{}, ran: map[string]bool{},
-		everBought: map[string]bool{}, handed: map[string]time.Time{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
+		everBought: map[string]bool{}, asked: map[string]bool{}, handed: map[string]time.Time{}, hand: map[string]bool{}, renamed: map[string]time.Time{}, events: map[string]int{}, names: map[string]string{}, till: newTill(),
 	}
 	w.attendants = newAttendants(w)
 	w.till.skew = func() time.Duration { return w.seenSkew }

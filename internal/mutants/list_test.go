@@ -245,6 +245,16 @@ func list() []mutant {
 			plan, "TestNoRaiseGoesAboveTheCeilingWhateverWins", "",
 		},
 		{
+			11, "what was released is started upon a spot machine of ours", "internal/plan/park.go",
+			"		case w.fallsUpon(m):\n", "		case false:\n",
+			"internal/plan", "TestWhatWasReleasedIsNotStartedUponASpotMachineOfOurs", "",
+		},
+		{
+			11, "the GPU of a machine that is being started is given away", "internal/plan/offers.go",
+			"	starting := m.Parked != nil && m.Parked.Start != 0\n", "	starting := false\n",
+			"internal/plan", "TestWhatWasReleasedIsNotStartedUponASpotMachineOfOurs", "",
+		},
+		{
 			11, "a raise does not wait for what leaves its host", plan + "/outbid.go",
 			"next.settled && w.frees(m.Host):", "next.settled && false:",
 			plan, "TestNothingIsRaisedOnAHostWhileAnotherMachineOfOursLeavesIt", "",

@@ -187,7 +187,8 @@ func (s *shelf) occupy(in *Input, m *Machine) {
 			t.lowest[m.Model] = per
 		}
 	}
-	if m.Phase == PhaseLive && m.OrderedAt.Before(in.Snapshot.Hosts.At) {
+	starting := m.Parked != nil && m.Parked.Start != 0
+	if m.Phase == PhaseLive && m.OrderedAt.Before(in.Snapshot.Hosts.At) && !starting {
 		t.use(m.Model, market.Shape{}, m.Ports)
 		return
 	}

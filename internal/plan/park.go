@@ -117,11 +117,30 @@ func (g *growth) startParked() {
 		if g.left <= 0 {
 			return
 		}
-		if n := d.gpus(m); n != d.p.Shape.GPUs || w.in.Now.Before(m.Parked.Until) || m.startCost() > 0 && g.cheaper(m.Parked.Rate) {
-			continue
+		switch {
+		case d.gpus(m) != d.p.Shape.GPUs, m.startCost() > 0 && g.cheaper(m.Parked.Rate):
+		case w.in.Now.Before(m.Parked.Until):
+			w.hold(d, m, HoldStart, "was not started %d times; it is tried again at %s", m.Parked.Failures, m.Parked.Until.UTC().Format(time.RFC3339))
+		case w.fallsUpon(m):
+			w.hold(d, m, HoldStart, "a start could fall upon a spot machine of ours on its host, where its GPUs are not free")
+		default:
+			g.start(m)
 		}
-		g.start(m)
 	}
+}
+
+// fallsUpon says whether a start could take the GPUs of a machine of ours that stands on
+// the same host by its bid: what was released needs its GPUs anew, and goes before every
+// bid. Whoever was only stopped has kept them.
+func (w *world) fallsUpon(m *Machine) bool {
+	if m.Status == market.StatusStopped {
+		return false
+	}
+	if m.Host == "" {
+		return w.shelf.bidsAt(m.Location)
+	}
+	t := w.shelf.taken[m.Host]
+	return bids(t, m.Model) && (t.gpus[m.Model] > 0 || w.freeOn(m) < m.Shape.GPUs)
 }
 
 // startCost is what a start adds to the bill per hour.
@@ -145,6 +164,7 @@ func (g *growth) start(m *Machine) {
 		Reason: Reason{ReasonBelowTarget, fmt.Sprintf("%d of %d GPUs; it is set up already", d.st.Target-g.left*d.p.Shape.GPUs, d.st.Target)},
 	})
 	w.going[m.Name] = true
+	w.shelf.on(m.Host).use(m.Model, m.Shape, nil)
 	w.reserve(d, cost)
 	g.room = g.room.Sub(cost)
 	g.left--

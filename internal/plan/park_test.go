@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -340,5 +341,33 @@ func TestACapDeletesWhatWouldOnlyHaveBeenStopped(t *testing.T) {
 	got := Compute(in).Actions
 	if len(got) != 1 || got[0].Kind != Delete || got[0].Reason.Code != ReasonOverBudget {
 		t.Fatalf("%+v", got)
+	}
+}
+
+func TestWhatWasReleasedIsNotStartedUponASpotMachineOfOurs(t *testing.T) {
+	in := released(t)
+	spot := newPolicy("q", 1)
+	beside := newMachine(spot, 7, "h", "0.15")
+	in.Policies, in.History.Machines = append(in.Policies, spot), append(in.History.Machines, beside)
+	in.Policies[0].Target = 1
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Start {
+		t.Fatalf("its GPU is free: %+v", got)
+	}
+	starting := in
+	starting.History.Machines = slices.Clone(in.History.Machines)
+	starting.History.Machines[0].Parked = &Parked{Start: 9, StartAt: in.Now, Done: true, Rate: usd("0.21")}
+	starting.Policies = slices.Clone(in.Policies)
+	starting.Policies[1].Target = 8
+	if got := actions(Compute(starting), Deploy); len(got) > 7 {
+		t.Fatalf("the GPU of a machine that is being started is given away: %+v", got)
+	}
+	in.Snapshot.Hosts.Value = []market.Host{newHost("h", 0, "0.20")}
+	p := Compute(in)
+	wantActions(t, p)
+	wantHold(t, p, HoldStart)
+	in.History.Machines[0].Status = market.StatusStopped // it has kept its GPU
+	in.History.Machines[0].Reserved = usd("0.21")
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Start {
+		t.Fatalf("stopped: %+v", got)
 	}
 }

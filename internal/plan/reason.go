@@ -60,6 +60,7 @@ const (
 	HoldDeadline    = "deadline"    // passed, or cannot be met
 	HoldChurn       = "churn"       // enough was replaced voluntarily within the hour
 	HoldPark        = "not_stopped" // too much, and the market does not stop it
+	HoldStart       = "not_started" // stopped, wanted again, and not to be started now
 	HoldFallback    = "fallback"    // on-demand covers, or may not yet
 	HoldReplicas    = "replicas_unknown"
 	HoldScale       = "waiting_for_replicas"

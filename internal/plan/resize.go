@@ -116,6 +116,10 @@ func (w *world) resizeParked(d *desk) {
 			a.Rate = min(d.ceiling(m), w.rateOf(m, p.To))
 			a.Reason.Text = fmt.Sprintf("to %d vCPUs, %d GB of RAM and %d GB of storage", p.To.VCPUs, p.To.RAM, p.To.Storage)
 		}
+		if a.Kind == Start && w.fallsUpon(m) {
+			w.hold(d, m, HoldStart, "a start could fall upon a spot machine of ours on its host, where its GPUs are not free")
+			continue
+		}
 		more := max(a.Rate.Sub(m.Reserved), 0)
 		if bound := w.room(d); more > bound.room {
 			w.hold(d, m, HoldBudget, "stopped to be resized; it needs %s more, %s are left: %s", more, bound.room, bound.why)
