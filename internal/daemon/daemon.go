@@ -34,7 +34,7 @@ type Market struct {
 	Writer actuator.Writer
 }
 
-// Options of a Daemon. All but Signals, Errands, PauseFile, Canary, Report and Grace are needed.
+// Options of a Daemon. All but Signals, Errands, PauseFile, Canary, Report, Pulse and Grace are needed.
 type Options struct {
 	Config      Config
 	Ledger      *ledger.Ledger
@@ -55,6 +55,9 @@ type Options struct {
 	Report func(plan.Report)
 	// Errands, if set, probes machines and calls hooks; a dry run does neither.
 	Errands Errands
+	// Pulse, if set, knows whether Run goes on. What waits between two of its steps does so
+	// on a clock.Pulsed: Clock, and whatever Connect and Signals are made with.
+	Pulse *clock.Pulse
 	// Grace is how long a write that is under way may go on after a stop was asked
 	// for. What it cuts off is resolved by the first look of the next start.
 	Grace time.Duration
@@ -115,8 +118,11 @@ func New(o Options) (*Daemon, error) {
 // Run cycles on the schedule until ctx ends, which is success. The first cycle
 // starts at once; with once it is the only one, and its failure is returned.
 func (d *Daemon) Run(ctx context.Context, once bool) error {
+	ctx = d.o.Pulse.Watch(ctx)
 	for first := true; ; first = false {
+		d.o.Pulse.Beat()
 		r, err := d.cycle(ctx)
+		d.o.Pulse.Beat()
 		if once && err == nil {
 			err = d.finishErrands(ctx)
 		}
@@ -191,6 +197,15 @@ func (d *Daemon) composed() (Config, Market, uint64) {
 	return d.config, d.market, d.generation
 }
 
+// Acting says whether an action is being carried out: an answer may be on its way.
+func (d *Daemon) Acting() bool {
+	if d.acting.TryLock() {
+		d.acting.Unlock()
+		return false
+	}
+	return true
+}
+
 // gate is the gate of a cycle that began under the given generation.
 func (d *Daemon) gate(generation uint64) *gate {
 	return &gate{ledger: d.o.Ledger, clock: d.o.Clock, pauseFile: d.o.PauseFile, canary: d.o.Canary, outdated: func() bool {
@@ -212,10 +227,14 @@ func (d *Daemon) actuator(c *Config, m Market, b *books, g *gate) *actuator.Actu
 }
 
 // act carries out one action with a context that outlives a stop by Grace, so
-// that an answer that is already on its way is not lost.
+// that an answer that is already on its way is not lost. The cycle may have to wait for
+// what destroy does here, so that is watched like the cycle itself.
 func (d *Daemon) act(ctx context.Context, a *actuator.Actuator, act plan.Action) (actuator.Result, error) {
 	d.acting.Lock()
 	defer d.acting.Unlock()
+	ctx = d.o.Pulse.Watch(ctx)
+	d.o.Pulse.Beat()
+	defer d.o.Pulse.Beat()
 	if err := ctx.Err(); err != nil { // stopped while somebody else acted
 		return actuator.Result{Skipped: "not begun: " + err.Error()}, nil
 	}
