@@ -241,7 +241,7 @@ func ReadSent(path string, raw []byte) (Config, []policy.Problem, error) {
 		return Config{}, problems, ErrConfig
 	}
 	c := Config{Path: path, Raw: raw, Set: set, Problems: problems}
-	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	c.Set.Daemon.Ledger = c.resolveState(set.Daemon.Ledger)
 	c.resolveDemand()
 	return c, problems, nil
 }

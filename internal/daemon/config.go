@@ -108,7 +108,7 @@ func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
 		return Config{}, problems, ErrConfig
 	}
 	c := Config{Path: path, Raw: raw, Set: set, Materials: map[string]Material{}, Problems: problems}
-	c.Set.Daemon.Ledger = c.resolve(set.Daemon.Ledger)
+	c.Set.Daemon.Ledger = c.resolveState(set.Daemon.Ledger)
 	c.resolveDemand()
 	for i := range set.Policies {
 		var bad []policy.Problem
@@ -145,6 +145,21 @@ func (c *Config) resolve(path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(c.Path), path)
+}
+
+// Where a system keeps what its administrator writes, and what a service does.
+const (
+	systemConfig = "/etc/tdscaler"
+	systemState  = "/var/lib/tdscaler"
+)
+
+// resolveState is resolve for what the daemon writes: not in /etc, which a service
+// cannot change. It goes by the path alone, so that every command finds the same file.
+func (c *Config) resolveState(path string) string {
+	if dir, err := filepath.Abs(filepath.Dir(c.Path)); err == nil && dir == systemConfig && !filepath.IsAbs(path) {
+		return filepath.Join(systemState, path)
+	}
+	return c.resolve(path)
 }
 
 // material reads the files that a policy names; each that cannot be used is a
@@ -192,7 +207,8 @@ func (c *Config) material(p *policy.Policy) (m Material, problems []policy.Probl
 }
 
 // LoadCredentials reads the API key and token: from the files the configuration
-// names, else from TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN.
+// names, else from TENSORDOCK_API_KEY and TENSORDOCK_API_TOKEN, else from the files
+// api_key and api_token in the CREDENTIALS_DIRECTORY that a service manager gives.
 func (c *Config) LoadCredentials(getenv func(string) string) error {
 	var err error
 	if c.Key, err = c.credential("api_key_file", c.Set.TensorDock.APIKeyFile, "TENSORDOCK_API_KEY", getenv); err != nil {
@@ -203,16 +219,33 @@ func (c *Config) LoadCredentials(getenv func(string) string) error {
 }
 
 func (c *Config) credential(key, file, env string, getenv func(string) string) (secret.String, error) {
+	from := "tensordock." + key
 	if file == "" {
-		v := strings.TrimSpace(getenv(env))
-		if v == "" {
+		if v := strings.TrimSpace(getenv(env)); v != "" {
+			return secret.New(v), nil
+		}
+		if file = c.given(strings.TrimSuffix(key, "_file"), getenv); file == "" {
 			return secret.String{}, fmt.Errorf("%w: set %s in the environment, or tensordock.%s in %s", ErrCredentials, env, key, c.Path)
 		}
-		return secret.New(v), nil
+		from = file
 	}
 	text, err := c.readNamed(file, maxCredential)
 	if err != nil {
-		return secret.String{}, fmt.Errorf("%w: tensordock.%s: %w", ErrCredentials, key, err)
+		return secret.String{}, fmt.Errorf("%w: %s: %w", ErrCredentials, from, err)
 	}
 	return secret.New(strings.TrimSpace(text)), nil
+}
+
+// given is the file of a credential that the service manager hands over; "" where it
+// hands over none of this name.
+func (c *Config) given(name string, getenv func(string) string) string {
+	dir := getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return ""
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	return path
 }

@@ -135,6 +135,58 @@ func TestCredentialsComeFromFilesOrElseFromTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestCredentialsThatAServiceManagerHandsOverNeedNoConfiguration(t *testing.T) {
+	dir, given := t.TempDir(), t.TempDir()
+	put(t, given, "api_key", "given-key\n")
+	put(t, dir, "key", "file-key\n")
+	env := map[string]string{"CREDENTIALS_DIRECTORY": given}
+	load := func(tensordock string) (Config, error) {
+		c, problems, err := ParseConfig(filepath.Join(dir, "p.yaml"), []byte("version: 1\ntensordock: "+tensordock+"\npolicies: []\n"))
+		if err != nil {
+			t.Fatal(err, problems)
+		}
+		return c, c.LoadCredentials(func(k string) string { return env[k] })
+	}
+	if _, err := load("{}"); !errors.Is(err, ErrCredentials) || !strings.Contains(err.Error(), "TENSORDOCK_API_TOKEN") {
+		t.Errorf("one of two: %v", err)
+	}
+	put(t, given, "api_token", "")
+	if _, err := load("{}"); !errors.Is(err, ErrCredentials) || !strings.Contains(err.Error(), filepath.Join(given, "api_token")) {
+		t.Errorf("an empty one: %v", err)
+	}
+	put(t, given, "api_token", "given-token\n")
+	if c, err := load("{}"); err != nil || c.Key.Reveal() != "given-key" || c.Token.Reveal() != "given-token" {
+		t.Errorf("both: %v", err)
+	}
+	env["TENSORDOCK_API_TOKEN"] = "env-token"
+	if c, err := load("{api_key_file: key}"); err != nil || c.Key.Reveal() != "file-key" || c.Token.Reveal() != "env-token" {
+		t.Errorf("what is configured comes first: %v", err)
+	}
+}
+
+// TestTheLedgerOfASystemsFileIsWhereServicesWrite, for every command alike.
+func TestTheLedgerOfASystemsFileIsWhereServicesWrite(t *testing.T) {
+	for _, c := range []struct{ file, ledger, want string }{
+		{"/etc/tdscaler/policies.yaml", "", "/var/lib/tdscaler/tdscaler.db"},
+		{"/etc/tdscaler/../tdscaler/p.yaml", "gpu.db", "/var/lib/tdscaler/gpu.db"},
+		{"/etc/tdscaler/policies.yaml", "/srv/x.db", "/srv/x.db"},
+		{"/srv/tdscaler/policies.yaml", "", "/srv/tdscaler/tdscaler.db"},
+	} {
+		raw := "version: 1\npolicies: []\n"
+		if c.ledger != "" {
+			raw = "version: 1\ndaemon: {ledger: " + c.ledger + "}\npolicies: []\n"
+		}
+		whole, _, err := ParseConfig(c.file, []byte(raw))
+		if err != nil || whole.Set.Daemon.Ledger != c.want {
+			t.Errorf("%s: %s, %v", c.file, whole.Set.Daemon.Ledger, err)
+		}
+		sent, _, err := ReadSent(c.file, []byte(raw))
+		if err != nil || sent.Set.Daemon.Ledger != c.want {
+			t.Errorf("%s, sent: %s, %v", c.file, sent.Set.Daemon.Ledger, err)
+		}
+	}
+}
+
 func TestTheHashIsThatOfTheContents(t *testing.T) {
 	a, b := Config{Path: "a", Raw: []byte("x")}, Config{Path: "b", Raw: []byte("x")}
 	if a.Hash() != b.Hash() {

@@ -26,7 +26,7 @@ type fileDaemon struct {
 	Schedule  text     `yaml:"schedule" jsonschema:"default=@every 1m" jsonschema_description:"When a cycle starts: @every DURATION (whole seconds, at least 1s) or a cron line of five fields, UTC unless it begins with CRON_TZ=ZONE."`
 	Watch     duration `yaml:"watch" jsonschema:"default=10s" jsonschema_description:"How often our own machines are looked at between two cycles, and the hosts where a policy lacks spot machines; a cycle starts at once where a machine was lost or has become ready, or an offer has appeared. At most a fifth of marketplace_rps goes there. 0s is never."`
 	Mode      text     `yaml:"mode" jsonschema:"enum=dry-run,enum=live,default=dry-run" jsonschema_description:"dry-run looks, asks and plans but changes nothing; live spends money."`
-	Ledger    text     `yaml:"ledger" jsonschema:"default=tdscaler.db" jsonschema_description:"Path of the ledger, relative to this file's folder."`
+	Ledger    text     `yaml:"ledger" jsonschema:"default=tdscaler.db" jsonschema_description:"Path of the ledger, relative to this file's folder; for a file in /etc/tdscaler, to /var/lib/tdscaler."`
 	Listen    text     `yaml:"listen" jsonschema:"default=127.0.0.1:9877" empty:"ok" jsonschema_description:"HOST:PORT of the read-only HTTP server; port 0 takes a free port, an empty text switches it off."`
 	Owner     text     `yaml:"owner" jsonschema:"default=main" jsonschema_description:"Whose machines are ours: part of every machine's name. 1 to 16 lower-case letters, digits and single hyphens."`
 	LogLevel  text     `yaml:"log_level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error,default=info" jsonschema_description:"The least important log lines that are written."`
