@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -55,6 +56,10 @@ machine running, and its bill with it: "tdscaler destroy" ends bills.`,
 
 // runDaemon wires the daemon together and runs it until ctx ends.
 func runDaemon(ctx context.Context, found foundConfig, once bool, errw io.Writer) error {
+	// What ends the process unasked, a panic or the watchdog's SIGABRT, tells where all of
+	// it stood, and ends it by a signal. Go's own way is exit code 2, which is our word for a
+	// bad configuration: nobody restarts that.
+	debug.SetTraceback("crash")
 	cfg, err := loadConfig(found.path, errw)
 	if err != nil {
 		return err
@@ -85,26 +90,32 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	canary := daemon.NewCanary(clock.System{})
+	m := newManager(log)
+	clk := clock.Pulsed{Clock: clock.System{}} // of all that a cycle waits for
 	var out daemon.Errands = &errands.Obliging{Clock: clock.System{}}
 	if connect == nil { // the machines are real
 		out = errands.New(errands.Options{Clock: clock.System{}})
 	}
 	defer out.Wait() // what is under way ends with ctx
 	if connect == nil {
-		connect = connector(clock.System{}, watched(apiMetrics(reg), canary))
+		connect = connector(clk, watched(apiMetrics(reg), canary))
 	}
-	d, err := newDaemon(cfg, l, reg, log, connect, canary, out)
+	o := daemonOptions(cfg, l, connect)
+	o.Clock, o.Log, o.Registerer, o.Canary, o.Errands, o.Signals = clk, log, reg, canary, out, signalReader(clk, reg)
+	o.Pulse, o.Report = m.pulse, m.reported
+	d, err := daemon.New(o)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, d, cfg, l, reg, log, once)
+	return serve(ctx, d, cfg, l, reg, log, m, once)
 }
 
-func newDaemon(cfg *daemon.Config, l *ledger.Ledger, reg prometheus.Registerer, log *zap.Logger, connect func(daemon.Config) (daemon.Market, error), canary *daemon.Canary, out daemon.Errands) (*daemon.Daemon, error) {
-	return daemon.New(daemon.Options{
-		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), Clock: clock.System{}, Log: log, Registerer: reg,
-		Connect: connect, PauseFile: pauseFile(cfg), Canary: canary, Grace: grace, Errands: out, Signals: signalReader(reg),
-	})
+// daemonOptions are what every daemon has, whether it runs or serves one command.
+func daemonOptions(cfg *daemon.Config, l *ledger.Ledger, connect func(daemon.Config) (daemon.Market, error)) daemon.Options {
+	return daemon.Options{
+		Config: *cfg, Ledger: l, Credentials: credentials.New(credentialsDir(cfg)), PauseFile: pauseFile(cfg), Connect: connect, Grace: grace,
+		Clock: clock.System{}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Signals: signalReader(clock.System{}, nil),
+	}
 }
 
 func openLedger(cfg *daemon.Config) (*ledger.Ledger, error) {
@@ -130,13 +141,16 @@ func credentialsDir(cfg *daemon.Config) string {
 func pauseFile(cfg *daemon.Config) string { return cfg.Set.Daemon.Ledger + ".pause" }
 
 // serve runs the daemon with what surrounds it: the control socket, the HTTP
-// server, signals and the watch on the configuration file. It returns when the
-// daemon does.
-func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.Ledger, reg *prometheus.Registry, log *zap.Logger, once bool) error {
+// server, signals, the service manager and the watch on the configuration file. It
+// returns when the daemon does.
+func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.Ledger, reg *prometheus.Registry, log *zap.Logger, m *manager, once bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	hup := make(chan os.Signal, 1) // before anybody can know that we are ready, and send it
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	socket, err := control.Listen(l.Path())
 	if err != nil {
 		return err
@@ -160,17 +174,20 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 		}
 		wg.Go(func() { serveUntil(ctx, ln, statusServer(h), brief, log) })
 	}
-	wg.Go(func() { reloadOnHangup(ctx, d) })
+	wg.Go(func() { reloadOnHangup(ctx, hup, d, m) })
 	changed := make(chan struct{}, 1)
 	wg.Go(func() { watchFile(ctx, cfg.Path, changed, log) })
 	wg.Go(func() { d.Watch(ctx, changed) })
 	log.Info("started", zap.String("version", daemon.Build().Version), zap.String("file", absolute(cfg.Path)), zap.String("mode", string(cfg.Set.Daemon.Mode)),
 		zap.String("owner", cfg.Set.Daemon.Owner), zap.Int("policies", len(cfg.Set.Policies)), zap.String("hourly_cap", cfg.Set.HourlyCap().String()))
-	err = d.Run(ctx, once)
-	if err == nil {
-		log.Info("stopped; machines are left as they are")
+	m.ready(d)
+	wg.Go(func() { m.attend(ctx, d) })
+	if err = d.Run(ctx, once); err != nil {
+		m.stopping(d, "ended: "+err.Error())
+		return err
 	}
-	return err
+	log.Info("stopped; machines are left as they are")
+	return nil
 }
 
 // absolute is where a file is, whatever the folder that the log's reader stands in.
@@ -181,16 +198,13 @@ func absolute(path string) string {
 	return path
 }
 
-func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func reloadOnHangup(ctx context.Context, hup <-chan os.Signal, d *daemon.Daemon, m *manager) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			_ = d.Reload(true) // logged, counted and kept in the status
+			m.reloading(d, func() { _ = d.Reload(true) }) // logged, counted and kept in the status
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // signalReader reads what targets follow; reg may be nil.
-func signalReader(reg prometheus.Registerer) *signals.Reader {
-	o := signals.Options{Clock: clock.System{}}
+func signalReader(c clock.Clock, reg prometheus.Registerer) *signals.Reader {
+	o := signals.Options{Clock: c}
 	if reg != nil {
 		o.Asked = signalMetrics(reg)
 	}

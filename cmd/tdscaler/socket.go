@@ -10,9 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
@@ -101,7 +99,7 @@ func aloneOptions(cfg daemon.Config) control.AloneOptions {
 		Config:  cfg,
 		Reader:  reader,
 		Hosts:   hostReader,
-		Signals: func(daemon.Config) daemon.Signals { return signalReader(nil) },
+		Signals: func(daemon.Config) daemon.Signals { return signalReader(clock.System{}, nil) },
 		Open: func(readOnly bool) (*ledger.Ledger, error) {
 			s := cfg.Set
 			return ledger.Open(ledger.Options{Path: s.Daemon.Ledger, Timeout: lockWait, Retention: s.Ledger.Retention, MaxSize: s.Ledger.MaxSize, ReadOnly: readOnly})
@@ -110,7 +108,7 @@ func aloneOptions(cfg daemon.Config) control.AloneOptions {
 			if err := c.LoadCredentials(os.Getenv); err != nil {
 				return nil, err
 			}
-			return newDaemon(&c, l, prometheus.NewRegistry(), zap.NewNop(), connector(clock.System{}, nil), nil, nil)
+			return daemon.New(daemonOptions(&c, l, connector(clock.System{}, nil)))
 		},
 	}
 }
