@@ -27,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring test-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,12 @@ test-containers: test-compose ## the image, built and run for real by podman: ha
 	@command -v podman runc >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates; }
 	TDSCALER_CONTAINERS=1 $(GO) test ./internal/shipping -run '^TestTheImageBuys' -count 1 -timeout 20m -v
+
+test-systemd: ## the unit judged by systemd, and the program under a real one that is booted in a namespace; needs root, and Debian's packages if there is no systemd-nspawn
+	@command -v systemd-nspawn >/dev/null && command -v dbus-daemon >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus; } || \
+		{ echo 'no systemd-nspawn: install systemd, systemd-container and dbus' >&2; exit 1; }
+	TDSCALER_SYSTEMD=1 $(GO) test ./internal/deploy -count 1 -v
 
 soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat
 	TDSCALER_SOAK_CYCLES=$(SOAK_REAL_CYCLES) $(GO) test ./internal/process -run '^TestTheRealProgramStaysFlat$$' -count 1 -timeout 0 -v
