@@ -35,7 +35,7 @@ func bids() dashboard {
 				table("Actions in the time shown", "Every kind and outcome that occurred, by policy. Many refusals of one policy: its ceiling is where others bid.",
 					column{name: "Times", expr: `round(sum by (policy, action, outcome) (increase(tdscaler_actions_total{$ours}[$__range]))) > 0`},
 				).size(12, 9),
-				counts("Actions, by policy", "Who keeps the market busy.",
+				counts("Actions, by policy", "Which policy keeps the market busy. One that acts all the time and stays short asks for what is not to be had.",
 					q("{{policy}}", `sum by (policy) (`+increased(`tdscaler_actions_total{$ours}`)+`)`)).size(12, 9),
 			}},
 			{title: "The auction", panels: []panel{

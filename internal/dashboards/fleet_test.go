@@ -66,7 +66,7 @@ func fleet() dashboard {
 			}},
 			{title: "Replicas of containers", panels: []panel{
 				lines("Replicas", "ready serve; shown are all that the market lists; most is what there can be by what was asked for, and what the budget holds. Far apart, an answer was lost.", "short",
-					q("{{policy}}: {{state}}", `sum by (policy, state) (tdscaler_container_replicas{$ours})`), q("{{policy}}: target", `sum by (policy) (tdscaler_policy_target_gpus{$ours} and on (job, instance, policy) tdscaler_container_alarm)`)).bound(".*target").from(0),
+					q("{{policy}}: {{state}}", `sum by (policy, state) (tdscaler_container_replicas{$ours})`)).from(0),
 				states("Waits for your word", "A container whose state the market does not tell: it is only watched and paid for until you say what is true (docs/containers.md).", []value{yes("asks", act), no("no", good)},
 					q("{{policy}}", `max by (policy) (tdscaler_container_alarm{$ours})`)).size(8, 8),
 				stat("Scaling means", "How the market reads a request to scale, as was learnt at one replica. Until it is known, containers are scaled one replica at a time.", "none",

@@ -334,4 +334,6 @@ func (p *panel) allOverrides() []object {
 	return append(all.overrides, p.overrides...)
 }
 
-func (d *dashboard) file() string { return fmt.Sprintf("../../deploy/grafana/dashboards/%s.json", d.uid) }
+func (d *dashboard) file() string {
+	return fmt.Sprintf("../../deploy/grafana/dashboards/%s.json", d.uid)
+}

@@ -44,11 +44,11 @@ func money() dashboard {
 			{title: "Burn and caps", panels: []panel{
 				lines("Burn, reserved and the hourly cap", "Burn stays below reserved, and reserved below the cap. Reserved at the cap means that money, not the market, holds the fleet back.", "currencyUSD",
 					q("burn", burn), q("reserved", reserved), q("cap", capped)).bound("cap").coloured("cap", act).from(0).digits(2),
-				stack("Burn by policy", "Who costs what per hour.", "currencyUSD",
+				stack("Burn by policy", "Which policy costs what per hour, in the state in which its machines were last seen.", "currencyUSD",
 					q("{{policy}}", `sum by (policy) (tdscaler_policy_burn_dollars_per_hour{$ours})`)).from(0).digits(2),
 				lines("Today against the daily cap", "A line that will meet the cap before midnight costs machines: lower targets, or raise the cap.", "currencyUSD",
 					q("today", `max(tdscaler_budget_spent_today_dollars{$self})`), q("cap", `max(tdscaler_budget_daily_dollars{$self})`)).bound("cap").coloured("cap", act).from(0).digits(2),
-				lines("This month against the monthly cap", "The same for the month.", "currencyUSD",
+				lines("This month against the monthly cap", "The same for the month: a line that will meet the cap before the month is over costs machines then.", "currencyUSD",
 					q("month", `max(tdscaler_budget_spent_month_dollars{$self})`), q("cap", `max(tdscaler_budget_monthly_dollars{$self})`)).bound("cap").coloured("cap", act).from(0).digits(2),
 				stack("Spend of today, by policy", "As metered, since midnight of budget.time_zone. It drops to zero there.", "currencyUSD",
 					q("{{policy}}", `sum by (policy) (tdscaler_spend_today_dollars{$ours})`)).from(0).digits(2),
