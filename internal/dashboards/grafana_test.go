@@ -3,6 +3,7 @@ package dashboards
 import (
 	"cmp"
 	"fmt"
+	"strings"
 )
 
 // object is a JSON object; its keys are written in order.
@@ -71,7 +72,7 @@ func variables() []object {
 	}
 	return []object{
 		{
-			"current": object{}, "hide": 0, "includeAll": false, "label": "Data source", "multi": false, "name": "datasource",
+			"hide": 0, "includeAll": false, "label": "Data source", "multi": false, "name": "datasource",
 			"options": []object{}, "query": "prometheus", "refresh": 1, "regex": "", "skipUrlSync": false, "type": "datasource",
 		},
 		chosen("job", "Job", ".+", "label_values(tdscaler_build_info, job)"),
@@ -154,6 +155,9 @@ func (p *panel) targets() []object {
 		t := object{
 			"datasource": datasource(), "editorMode": "code", "expr": q.expr, "instant": p.kind == "table", "legendFormat": q.legend,
 			"range": p.kind != "table", "refId": refID(i), "format": "time_series",
+		}
+		if p.kind == "timeseries" && strings.Contains(q.expr, "histogram_quantile") {
+			t["exemplar"] = true // the cycle that took so long, where Prometheus keeps exemplars
 		}
 		switch p.kind {
 		case "table":
@@ -290,8 +294,8 @@ func (p *panel) options() object {
 		}
 	case "table":
 		return object{
-			"cellHeight": "sm", "footer": object{"countRows": false, "fields": "", "reducer": []string{"sum"}, "show": false},
-			"showHeader": true, "sortBy": []object{},
+			"cellHeight": "sm", "footer": object{"countRows": false, "fields": []string{}, "reducer": []string{"sum"}, "show": false},
+			"frameIndex": 0, "showHeader": true, "showTypeIcons": false, "sortBy": []object{},
 		}
 	}
 	panic("no options are known for a panel of kind " + p.kind)

@@ -6,8 +6,11 @@ const (
 	capped   = `sum(tdscaler_budget_hourly_dollars_per_hour{$self})`
 	// onDemand is what the machines that run would cost on demand where they stand.
 	onDemand = `sum(tdscaler_policy_on_demand_dollars_per_hour{$ours})`
+	// compared are the policies of which that is known: containers are not.
+	compared = ` and on (job, instance, policy) tdscaler_policy_on_demand_dollars_per_hour{$ours})`
+	paid     = `sum(tdscaler_policy_burn_dollars_per_hour{$ours}` + compared
 	// cheapest is what as many GPUs would cost at the cheapest on-demand offer of each policy.
-	cheapest = `sum(sum by (job, instance, policy) (tdscaler_policy_gpus{$ours, state="ready"}) * on (job, instance, policy) tdscaler_policy_lowest_price_dollars_per_gpu_hour{$ours})`
+	cheapest = `sum(sum by (job, instance, policy) (tdscaler_policy_gpus{$ours, state="ready"}) * on (job, instance, policy) tdscaler_policy_lowest_price_dollars_per_gpu_hour{$ours}` + compared
 )
 
 func money() dashboard {
@@ -32,8 +35,8 @@ func money() dashboard {
 					q("day", `max(tdscaler_budget_spent_today_dollars{$self} / tdscaler_budget_daily_dollars{$self})`)).at(nearly...).from(0).or("no cap").digits(0),
 				stat("Monthly cap in use", "Spend of this month against budget.max_monthly. Compare it with how much of the month is over.", "percentunit",
 					q("month", `max(tdscaler_budget_spent_month_dollars{$self} / tdscaler_budget_monthly_dollars{$self})`)).at(nearly...).from(0).or("no cap").digits(0),
-				stat("Saved against on-demand", "How much less what runs costs than the same hosts ask on demand. Below zero, on-demand would be cheaper. To the cent: tdscaler cost.", "percentunit",
-					q("saved", `1 - sum(tdscaler_policy_burn_dollars_per_hour{$ours}) / (`+onDemand+` > 0)`)).at(step{-1, act}, step{0, watch}, step{0.1, good}).or("nothing runs").digits(0),
+				stat("Saved against on-demand", "How much less what runs costs than the same hosts ask on demand. Below zero, on-demand would be cheaper. Without containers. To the cent: tdscaler cost.", "percentunit",
+					q("saved", `1 - `+paid+` / (`+onDemand+` > 0)`)).at(step{-1, act}, step{0, watch}, step{0.1, good}).or("nothing runs").digits(0),
 				stat("Paid per GPU-hour", "Burn over GPUs that are ready, disks of dead machines included.", "currencyUSD",
 					q("paid", `sum(tdscaler_policy_burn_dollars_per_hour{$ours}) / (sum(tdscaler_policy_gpus{$ours, state="ready"}) > 0)`)).or("nothing runs").digits(3),
 				stat("Others on the account", "What the account pays per hour beside our machines: people, another daemon, or machines that we do not know of. If it is nobody, look at TensorDock's dashboard.", "currencyUSD",
@@ -76,8 +79,8 @@ func money() dashboard {
 					q("excess", `max(tdscaler_bill_excess_dollars{$self})`), q("share", `max(tdscaler_bill_excess_ratio{$self})`)).right("share", "percentunit").digits(2),
 			}},
 			{title: "Against on-demand", panels: []panel{
-				lines("What runs, and what it would cost on demand", "Paid is below the other two when spot is worth it. The same hosts on demand is where the machines stand; cheapest is as many GPUs at the cheapest offer that each policy matches.", "currencyUSD",
-					q("paid", `sum(tdscaler_policy_burn_dollars_per_hour{$ours})`), q("same hosts on demand", onDemand), q("cheapest on demand", cheapest)).bound(".*on demand").from(0).digits(2),
+				lines("What runs, and what it would cost on demand", "Paid is below the other two when spot is worth it. The same hosts on demand is where the machines stand; cheapest is as many GPUs at the cheapest offer that each policy matches. Without containers, which have no other price.", "currencyUSD",
+					q("paid", paid), q("same hosts on demand", onDemand), q("cheapest on demand", cheapest)).bound(".*on demand").from(0).digits(2),
 				gauges("Saved, by policy", "How much less each policy's machines cost now than their hosts ask on demand. Policies that buy on demand stand at about zero.", "percentunit",
 					q("{{policy}}", `1 - sum by (policy) (tdscaler_policy_burn_dollars_per_hour{$ours}) / (sum by (policy) (tdscaler_policy_on_demand_dollars_per_hour{$ours}) > 0)`)).at(step{-1, act}, step{-0.05, watch}, step{0.1, good}).digits(0),
 				lines("Paid per GPU-hour, by policy", "Burn over GPUs that are ready. A peak is a machine that is paid for and starts, or is dead.", "currencyUSD",
