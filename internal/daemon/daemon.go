@@ -172,6 +172,7 @@ func (d *Daemon) sleep(ctx context.Context) bool {
 	d.mu.Lock()
 	d.next = next
 	d.mu.Unlock()
+	d.metrics.nextCycle.Set(unix(next))
 	return d.await(ctx, &c.Set, next.Sub(now))
 }
 

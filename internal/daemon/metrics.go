@@ -23,7 +23,9 @@ type metrics struct {
 	early     *prometheus.CounterVec
 	duration  prometheus.Histogram
 	lastCycle prometheus.Gauge
+	nextCycle prometheus.Gauge
 	section   *prometheus.GaugeVec
+	sectionAt *prometheus.GaugeVec
 	target    *prometheus.GaugeVec
 	gpus      *prometheus.GaugeVec
 	satisfied *prometheus.GaugeVec
@@ -88,6 +90,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "How long a cycle took, from the scan to the report.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}),
 		lastCycle: gauge("last_cycle_timestamp_seconds", "When the last cycle finished, in Unix time."),
+		nextCycle: gauge("next_cycle_timestamp_seconds", "When the next cycle is due, in Unix time; past by as much as a cycle takes while one runs."),
+		sectionAt: gauges("section_last_complete_timestamp_seconds", "When this part of the market was last read completely, in Unix time.", "section"),
 		section:   gauges("section_complete", "Whether the last look read this part of the market completely: 1 or 0.", "section"),
 		target:    gauges("policy_target_gpus", "GPUs that the policy wants.", "policy"),
 		gpus:      gauges("policy_gpus", "GPUs of the policy by state: ready, booting (ordered or starting), dead (outbid or stopped: a bill without capacity), leaving.", "policy", "state"),
@@ -149,7 +153,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "The running build. Always 1.", ConstLabels: buildLabels(),
 	})
 	build.Set(1)
-	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.section, m.target, m.gpus, m.satisfied, m.offers, m.avoided, m.policyUSD,
+	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.nextCycle, m.section, m.sectionAt, m.target, m.gpus, m.satisfied, m.offers, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.errands, m.wasted, m.machines, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
 	m.demand.register(reg)
@@ -347,16 +351,25 @@ func (m *metrics) ledger(l *ledger.Ledger) {
 }
 
 func (m *metrics) snapshot(s *market.Snapshot) {
-	m.section.WithLabelValues("machines").Set(oneIf(s.Instances.Complete))
-	m.section.WithLabelValues("hosts").Set(oneIf(s.Hosts.Complete))
-	m.section.WithLabelValues("balance").Set(oneIf(s.Balance.Complete))
-	m.section.WithLabelValues("machines_v2").Set(oneIf(s.V2.Complete || s.V2.At.IsZero())) // mostly it is not asked
+	m.part("machines", s.Instances.Complete, s.Instances.At)
+	m.part("hosts", s.Hosts.Complete, s.Hosts.At)
+	m.part("balance", s.Balance.Complete, s.Balance.At)
+	if m.part("machines_v2", s.V2.Complete || s.V2.At.IsZero(), s.V2.At); s.V2.At.IsZero() { // mostly it is not asked
+		m.sectionAt.DeleteLabelValues("machines_v2")
+	}
 	m.auth.Set(oneIf(s.Instances.Class != market.ClassUnauthorized))
 	if b, ok := s.Balance.Value.Balance.Get(); ok {
 		m.balance.Set(b.Float())
 	}
 	if h, ok := s.Balance.Value.Hourly.Get(); ok {
 		m.account.Set(h.Float())
+	}
+}
+
+func (m *metrics) part(name string, complete bool, at time.Time) {
+	m.section.WithLabelValues(name).Set(oneIf(complete))
+	if complete {
+		m.sectionAt.WithLabelValues(name).Set(unix(at))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
@@ -101,6 +102,28 @@ func TestTheMetricsAreTheReportsNumbers(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(r.metrics.cycles.WithLabelValues("ok")); got != 3 {
 		t.Errorf("%v cycles", got)
+	}
+}
+
+func TestTheMetricsTellHowOldWhatWasReadIsAndWhenTheNextCycleIsDue(t *testing.T) {
+	r := newRig(t, one("live", 1))
+	r.turn()
+	first := shown(t, r.reg, "tdscaler_section_last_complete_timestamp_seconds")
+	if first["hosts"] == 0 || first["machines"] == 0 || first["balance"] == 0 || len(first) != 3 {
+		t.Errorf("%v after a complete look", first)
+	}
+	r.clock.Set(r.clock.Now().Add(time.Hour))
+	r.market.hosts = func() ([]market.Host, error) { return nil, &market.Error{Op: "list hosts", Class: market.ClassUnavailable} }
+	r.turn()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r.sleep(ctx) // it is stopped at once, and knows what it would have waited for
+	if next, now := shown(t, r.reg, "tdscaler_next_cycle_timestamp_seconds")[""], unix(r.clock.Now()); next <= now || next > now+61 {
+		t.Errorf("the next cycle is due %v seconds from now", next-now)
+	}
+	second := shown(t, r.reg, "tdscaler_section_last_complete_timestamp_seconds")
+	if second["hosts"] != first["hosts"] || second["machines"] < first["machines"]+3600 {
+		t.Errorf("%v, and %v after a look an hour later that could not list the hosts", first, second)
 	}
 }
 
