@@ -113,7 +113,9 @@ func TestTheMetricsTellHowOldWhatWasReadIsAndWhenTheNextCycleIsDue(t *testing.T)
 		t.Errorf("%v after a complete look", first)
 	}
 	r.clock.Set(r.clock.Now().Add(time.Hour))
-	r.market.hosts = func() ([]market.Host, error) { return nil, &market.Error{Op: "list hosts", Class: market.ClassUnavailable} }
+	r.market.hosts = func() ([]market.Host, error) {
+		return nil, &market.Error{Op: "list hosts", Class: market.ClassUnavailable}
+	}
 	r.turn()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
