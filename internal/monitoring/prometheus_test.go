@@ -53,6 +53,19 @@ type series struct {
 	labels map[string]string
 	value  float64
 	values int
+	times  []time.Time
+}
+
+// longest is how long it was there without a gap, where it was asked for in steps.
+func (s *series) longest(step time.Duration) (most time.Duration) {
+	var since time.Time
+	for i, at := range s.times {
+		if i == 0 || at.Sub(s.times[i-1]) > step {
+			since = at
+		}
+		most = max(most, at.Sub(since))
+	}
+	return most
 }
 
 // query asks for one moment.
@@ -91,7 +104,11 @@ func (s *server) ask(t testing.TB, what string, v url.Values) (out []series) {
 		if len(f.Values) == 0 {
 			f.Values = [][2]any{f.Value}
 		}
-		out = append(out, series{labels: f.Metric, value: number(t, f.Values[len(f.Values)-1][1]), values: len(f.Values)})
+		one := series{labels: f.Metric, value: number(t, f.Values[len(f.Values)-1][1]), values: len(f.Values)}
+		for _, v := range f.Values {
+			one.times = append(one.times, time.UnixMilli(int64(1000*number(t, v[0]))))
+		}
+		out = append(out, one)
 	}
 	return out
 }
@@ -152,8 +169,10 @@ func playDay(t *testing.T) *server {
 	config := write(t, shared(t, "empty.yml"), "global: {}\n")
 	s := prometheus(t, config, data)
 	if rules := ruleFiles(t); len(rules) > 0 {
-		args := []string{"tsdb", "create-blocks-from", "rules", "--url=" + s.url, "--output-dir=" + data, "--eval-interval=1m",
-			fmt.Sprintf("--start=%d", dayStart.Add(time.Minute).Unix()), fmt.Sprintf("--end=%d", dayEnd.Unix())}
+		args := []string{
+			"tsdb", "create-blocks-from", "rules", "--url=" + s.url, "--output-dir=" + data, "--eval-interval=1m",
+			fmt.Sprintf("--start=%d", dayStart.Add(time.Minute).Unix()), fmt.Sprintf("--end=%d", dayEnd.Unix()),
+		}
 		run(t, promtool, append(args, rules...)...)
 		must(t, s.stop()) // it looks for new blocks when it starts
 		s = prometheus(t, config, data)
