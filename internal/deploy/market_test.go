@@ -2,12 +2,15 @@ package deploy
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +22,8 @@ import (
 type bazaar struct {
 	*simulator.Engine
 	server *httptest.Server
+	slow   atomic.Int64 // how long the next order takes
+	asked  chan struct{}
 
 	mu     sync.Mutex
 	orders int // machines that were ever bought
@@ -26,7 +31,7 @@ type bazaar struct {
 
 func openMarket(t testing.TB) *bazaar {
 	t.Helper()
-	b := &bazaar{}
+	b := &bazaar{asked: make(chan struct{})}
 	e, err := simulator.New(simulator.Options{Scenario: hosts(), Boot: simulator.BootModel{Median: 300 * time.Millisecond}, Observe: func(e simulator.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -36,7 +41,14 @@ func openMarket(t testing.TB) *bazaar {
 	}})
 	must(t, err)
 	b.Engine = e
-	b.server = httptest.NewServer(e.Handler(simulator.FaceOptions{Key: apiKey, Token: apiToken}))
+	face := e.Handler(simulator.FaceOptions{Key: apiKey, Token: apiToken})
+	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d := time.Duration(b.slow.Load()); strings.HasSuffix(r.URL.Path, "/deploy/single") && d > 0 {
+			close(b.asked)
+			time.Sleep(d)
+		}
+		face.ServeHTTP(w, r)
+	}))
 	t.Cleanup(b.server.Close)
 	return b
 }

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,11 +16,12 @@ import (
 )
 
 // computer is a booted systemd in a namespace, around a tiny tree of its own. Its /usr is
-// this computer's, and what it changes there is gone with it. It shares our network.
+// this computer's, or TDSCALER_SYSTEMD_USR, and what it changes there is gone with it. It
+// shares our network.
 type computer struct {
 	testing.TB
 	root  string // its tree, from outside
-	usr   string // what differs from our /usr, from outside
+	usr   string // what differs from the given /usr, from outside
 	boot  *exec.Cmd
 	init  int // its systemd's process id, seen from here
 	ended chan error
@@ -75,7 +77,7 @@ func (c *computer) write(path, text string, mode fs.FileMode) {
 func (c *computer) start() {
 	c.Helper()
 	console := &bytes.Buffer{}
-	c.boot = exec.Command("systemd-nspawn", "--quiet", "--directory="+c.root, "--overlay=/usr:"+c.usr+":/usr",
+	c.boot = exec.Command("systemd-nspawn", "--quiet", "--directory="+c.root, "--overlay="+cmp.Or(os.Getenv("TDSCALER_SYSTEMD_USR"), "/usr")+":"+c.usr+":/usr",
 		"--boot", "--register=no", "--keep-unit", "--machine=tdscaler-test", "--console=pipe")
 	c.boot.Stdout, c.boot.Stderr = console, console
 	c.boot.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -136,6 +136,9 @@ func TestTheUnitUnderARealSystemd(t *testing.T) {
 		{"killed, it comes back and finds its machines", killed},
 		{"stuck, it is ended by the watchdog and comes back", stuck},
 		{"it is ready although the market is down, and waits for it", down},
+		{"its credentials may be encrypted", encrypted},
+		{"what root does to its files leaves them its own", rooted},
+		{"a stop waits for the answer to an order", patient},
 		{"it stops, and its machines stay", stops},
 		{"a bad file at the start ends it once", refused},
 	}
@@ -277,6 +280,56 @@ func down(s *service) {
 	s.says("live; 3 of 3 GPUs ready on 3 machines")
 }
 
+func encrypted(s *service) {
+	text := "[Service]\nLoadCredential=\nLoadCredential=webhook:/etc/tdscaler/webhook\n"
+	for _, name := range []string{"api_key", "api_token"} {
+		at := "/etc/tdscaler/" + name
+		s.run("systemd-creds", "encrypt", "--with-key=host", "--name="+name, at, at+".cred")
+		s.run("mv", at, at+".plain")
+		text += "LoadCredentialEncrypted=" + name + ":" + at + ".cred\n"
+	}
+	s.dropIn("encrypted.conf", text)
+	s.run("systemctl", "daemon-reload")
+	s.run("systemctl", "restart", unit)
+	s.says("live; 3 of 3 GPUs ready on 3 machines")
+}
+
+// rooted is what an administrator does beside the daemon.
+func rooted(s *service) {
+	s.run("systemctl", "stop", unit)
+	s.run("tdscaler", "ledger", "compact", "--config", policy)
+	s.run("systemctl", "start", unit)
+	s.says("live; 3 of 3 GPUs ready on 3 machines")
+	s.run("tdscaler", "ledger", "backup", "/var/lib/tdscaler/copy.db", "--config", policy)
+	s.run("systemctl", "stop", unit)
+	s.run("cp", "--remove-destination", "/var/lib/tdscaler/copy.db", "/var/lib/tdscaler/tdscaler.db") // root's now
+	s.run("chown", "root:root", "/var/lib/private/tdscaler")                                          // systemd gives all below back
+	s.run("systemctl", "start", unit)
+	s.says("live; 3 of 3 GPUs ready on 3 machines")
+}
+
+// patient stops it while an order is under way, with less time than that takes.
+func patient(s *service) {
+	s.dropIn("stop.conf", "[Service]\nTimeoutStopSec=2s\n")
+	s.run("systemctl", "daemon-reload")
+	s.market.slow.Store(int64(5 * time.Second))
+	s.configure(4)
+	s.run("systemctl", "reload", unit)
+	<-s.market.asked
+	s.market.slow.Store(0)
+	began := time.Now()
+	s.run("systemctl", "stop", unit)
+	s.Logf("it stopped within %s", time.Since(began).Round(10*time.Millisecond))
+	if got := s.property("Result"); got != "success" || time.Since(began) < 3*time.Second {
+		s.Errorf("its end is %s after %s", got, time.Since(began))
+	}
+	if j := s.journal("--lines=10"); !strings.Contains(j, `"state":"accepted"`) {
+		s.Errorf("the answer was not waited for:\n%s", j)
+	}
+	s.run("systemctl", "start", unit)
+	s.says("live; 4 of 4 GPUs ready on 4 machines")
+}
+
 func stops(s *service) {
 	began := time.Now()
 	s.run("systemctl", "stop", unit)
@@ -284,8 +337,8 @@ func stops(s *service) {
 	if got := s.property("ActiveState") + " " + s.property("Result"); got != "inactive success" {
 		s.Errorf("it is %s", got)
 	}
-	s.has(3)
-	if n := s.market.ordered(); n != 3 {
+	s.has(4)
+	if n := s.market.ordered(); n != 4 {
 		s.Errorf("%d machines were bought in all", n)
 	}
 }

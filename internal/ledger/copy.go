@@ -120,7 +120,7 @@ func replace(path string, fill func(temporary *os.File) error) error {
 	defer os.Remove(f.Name()) // gone where it got its name
 	err = fill(f)
 	if err == nil {
-		err = f.Sync()
+		err = errors.Join(give(f, path), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

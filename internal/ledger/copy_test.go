@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,4 +351,38 @@ func TestVerifyOfADamagedOpenLedgerEndsAllChanges(t *testing.T) {
 		t.Errorf("it is copied: %v", err)
 	}
 	wantAlone(t, path)
+}
+
+// TestWhatRootDoesToALedgerLeavesItToItsOwner: a daemon with a user of its own could not open it
+// otherwise.
+func TestWhatRootDoesToALedgerLeavesItToItsOwner(t *testing.T) {
+	const daemon = 64510
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	must(t, os.Chown(dir, daemon, daemon))
+	path := filepath.Join(dir, "tdscaler.db")
+	owner := func(path string) uint32 {
+		info, err := os.Stat(path)
+		must(t, err)
+		return info.Sys().(*syscall.Stat_t).Uid
+	}
+	l, err := Open(Options{Path: path})
+	must(t, err)
+	if owner(path) != daemon {
+		t.Errorf("a ledger that root has made is user %d's", owner(path))
+	}
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	_, err = l.Backup(backup, false)
+	must(t, err)
+	must(t, l.Close())
+	if owner(backup) != 0 {
+		t.Errorf("root's backup is user %d's", owner(backup))
+	}
+	_, err = Compact(Options{Path: path})
+	must(t, err)
+	if owner(path) != daemon {
+		t.Errorf("a ledger that root has compacted is user %d's", owner(path))
+	}
 }

@@ -290,7 +290,7 @@ func create(o *Options, schema int) error {
 		return err
 	}
 	defer os.Remove(f.Name()) // a leftover name harms nobody
-	if err := f.Close(); err != nil {
+	if err := errors.Join(give(f, dir), f.Close()); err != nil {
 		return err
 	}
 	if err := initialise(f.Name(), schema, o); err != nil {
@@ -303,6 +303,23 @@ func create(o *Options, schema int) error {
 		return nil
 	}
 	return syncDir(dir)
+}
+
+// give makes what root writes for a daemon that is not root the daemon's: a file belongs to
+// whoever the folder, or the file that it replaces, belongs to.
+func give(f *os.File, like string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	err := unix.Stat(like, &st)
+	if err == nil && st.Uid != 0 {
+		err = f.Chown(int(st.Uid), int(st.Gid))
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil // it replaces nothing; or root is no more than its name, as in a container
+	}
+	return err
 }
 
 func initialise(path string, schema int, o *Options) error {
