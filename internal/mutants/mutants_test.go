@@ -28,7 +28,7 @@ type mutant struct {
 }
 
 // all are the breakages of every list.
-func all() []mutant { return slices.Concat(list(), ofDemand()) }
+func all() []mutant { return slices.Concat(list(), ofDemand(), ofService()) }
 
 const root = "../.."
 
