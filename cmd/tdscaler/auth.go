@@ -24,7 +24,9 @@ func authCommand() *cobra.Command {
 		Long: `auth asks both APIs whether they take the credentials, lists the authorizations of
 the account with their permissions, and says what to do about what does not work.
 It asks, and changes nothing; no secret is printed. 0 when all works, 1 when
-something does not, 2 when credentials are not configured.`,
+something does not, 2 when credentials are not configured.
+
+When to use it: first with a new account, and when writes are refused.`,
 		Example: "  tdscaler auth --config policies.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

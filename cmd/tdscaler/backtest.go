@@ -58,7 +58,9 @@ the number of free GPUs of one host or zone per tick; it carries no money, so th
 --spot-price, --on-demand-price and --target (GPUs of every policy, instead of its
 own) give it. CSV with the header timestamp,host,gpu_model,price are price changes.
 A ledger is what its daemon has seen of the market.
-Formats and figures: docs/backtest.md.`,
+Formats and figures: docs/backtest.md.
+
+When to use it: to choose between two configurations before money is spent.`,
 		Example: "  tdscaler backtest --config policies.yaml --trace zone-a.json zone-b.json\n" +
 			"  tdscaler backtest --compare mine.yaml theirs.yaml --trace prices.csv --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,7 +81,7 @@ Formats and figures: docs/backtest.md.`,
 	fl.StringVar(&f.onDemand, "on-demand-price", "3.06", "dollars per GPU-hour on demand; for price traces twice their median unless given")
 	fl.IntVar(&f.target, "target", 4, "GPUs of every policy, instead of its own; for price traces only if given")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the seconds at which capacity changes between two ticks")
-	fl.BoolVar(&f.asJSON, "json", false, "print the results as JSON")
+	fl.BoolVar(&f.asJSON, "json", false, "print as JSON")
 	fl.StringVar(&f.html, "html", "", "write a page with plots to `FILE`: one file that needs nothing else")
 	fl.BoolVar(&f.noOptimum, "no-optimum", false, "leave out the optimum, which takes longest")
 	return cmd

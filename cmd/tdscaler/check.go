@@ -24,7 +24,10 @@ func checkCommand() *cobra.Command {
 		Short: "Check configuration files: every problem at once, with its place and a hint",
 		Long: `check reads configuration files and the files they refer to, starts nothing and
 asks nobody. It exits 0 when every file can be used (warnings allowed), 2 when
-one cannot.`,
+one cannot.
+
+When to use it: after every edit, before a daemon reads the file, and in the tests of
+the repository that the file is in.`,
 		Example: "  tdscaler check policies.yaml\n  tdscaler check --schema > tdscaler.schema.json",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if schema {
@@ -41,7 +44,7 @@ one cannot.`,
 		},
 	}
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the file instead, for editors")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the problems as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
 }
 

@@ -27,7 +27,9 @@ func claimCommand() *cobra.Command {
 nothing, neither by our doing nor by the auction's: since when, until when, at which
 rate, and what each look showed. It reckons the credit that TensorDock's terms of
 downtime compensation give. Send what it prints to TensorDock's support; nothing is
-claimed by itself.`,
+claimed by itself.
+
+When to use it: after an outage, or once a month.`,
 		Example: "  tdscaler claim --config policies.yaml --since 2026-03-01 --csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

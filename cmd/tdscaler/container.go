@@ -23,8 +23,12 @@ func containerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "container",
 		Short: "List containers, or say what a container in doubt is",
-		Args:  groupArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `TensorDock lists no containers: what is known of them is in the ledger.
+
+When to use it: where a policy has "kind: container".`,
+		Example: "  tdscaler container list --config policies.yaml",
+		Args:    groupArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(containerListCommand(), containerAdoptCommand())
 	return cmd
@@ -37,8 +41,11 @@ func containerListCommand() *cobra.Command {
 		Use:   "list --config FILE",
 		Short: "List the containers we have, with their replicas",
 		Long: `list shows what is in the books: every container that exists or may exist, how many
-replicas run of how many were asked for, what one may cost, and where each replica is.`,
-		Args: cobra.NoArgs,
+replicas run of how many were asked for, what one may cost, and where each replica is.
+
+When to use it: to see whether replicas run, and what is in doubt.`,
+		Example: "  tdscaler container list --config policies.yaml --policy web",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.at(cmd, func(s *session) error {
 				found, err := s.desk.Containers(s.Context(), r)
@@ -71,7 +78,9 @@ exists.
 
 With an id, which is looked up first, the container is the policy's from now on, and
 what was in doubt about it ends. With --none it does not exist: what was held for it is
-free, and a new one is ordered where the policy wants one. The ledger alone is changed.`,
+free, and a new one is ordered where the policy wants one. The ledger alone is changed.
+
+When to use it: when status shows container_unknown or container_alarm.`,
 		Example: "  tdscaler container adopt web 0a1b2c3d-0000-4000-8000-000000000000 --config policies.yaml\n  tdscaler container adopt web --none --config policies.yaml",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -36,7 +36,9 @@ func costCommand() *cobra.Command {
 		Long: `cost sums up what the ledger metered, and holds it against what the same
 machine-hours would have cost at what their hosts asked on demand at the time. --bill
 reads TensorDock's statement of a month and holds it against the books, machine by
-machine. Days are those of budget.time_zone.`,
+machine. Days are those of budget.time_zone.
+
+When to use it: to know what a policy costs, and each month to check the bill.`,
 		Example: `  tdscaler cost --config policies.yaml
   tdscaler cost --config policies.yaml --by day --since 2026-03-01 --csv
   tdscaler cost --config policies.yaml --bill 2026-03`,

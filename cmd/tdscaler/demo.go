@@ -35,7 +35,9 @@ needs no account, spends nothing and leaves nothing behind.
 
 With --serve it runs in real time instead, with HTTP open, until it is stopped.
 With --metrics it writes what a Prometheus would have scraped meanwhile: a week of
-history for alerts and dashboards, see docs/monitoring.md.`,
+history for alerts and dashboards, see docs/monitoring.md.
+
+When to use it: first, before there is an account.`,
 		Example: "  tdscaler demo\n  tdscaler demo --seed 7 --days 30\n  tdscaler demo --serve",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,7 +62,7 @@ history for alerts and dashboards, see docs/monitoring.md.`,
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the market")
 	f.IntVar(&o.Days, "days", 7, "days of virtual time")
 	f.IntVar(&o.Hosts, "hosts", 60, "hosts on the market")
-	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	f.BoolVar(&asJSON, "json", false, "print as JSON")
 	f.BoolVar(&serve, "serve", false, "run in real time, with HTTP open, until stopped")
 	f.StringVarP(&o.Config, "config", "c", "", "play the policies of this `FILE` instead, live whatever its mode; nothing beside it is written")
 	f.StringVar(&start, "start", "", "when the virtual time begins, as in 2026-03-02T00:00:00Z, which is the default")

@@ -38,7 +38,9 @@ the hook, and deletes after the grace, or at the drain's deadline.
 
 It then looks at the market until the machines are gone, and says which are not
 confirmed. What is on their disks is lost. Without --yes it only lists what it would
-delete.`,
+delete.
+
+When to use it: to end bills now.`,
 		Example: "  tdscaler destroy train --config policies.yaml --yes\n  tdscaler destroy --all --config policies.yaml --yes --reason \"bill too high\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -64,7 +66,7 @@ delete.`,
 	fl.BoolVar(&f.all, "all", false, "every machine of ours, whatever its policy")
 	fl.BoolVar(&f.yes, "yes", false, "really delete")
 	fl.BoolVar(&f.now, "now", false, "delete at once also what its policy drains first")
-	fl.StringVar(&f.reason, "reason", "", "`WHY`, for whoever reads the pause")
+	fl.StringVar(&f.reason, "reason", "", "`WHY`, for whoever reads it later")
 	fl.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to look until the machines are gone, once their deletion was asked for")
 	return cmd
 }

@@ -19,7 +19,9 @@ func explainCommand() *cobra.Command {
 		Short: "Say why a policy has what it has: target, machines, what would be done, and where the offers went",
 		Long: `explain plans as "tdscaler plan" does and tells what concerns one policy, with the
 funnel of offers: how many there are, and at which condition each fell out. Where the
-policy needs no offer, the funnel is that of one machine more.`,
+policy needs no offer, the funnel is that of one machine more.
+
+When to use it: when a policy has too few machines, too many, or dear ones.`,
 		Example: "  tdscaler explain train --config policies.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

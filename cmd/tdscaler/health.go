@@ -37,7 +37,9 @@ whether the daemon answers at all. It is for Docker's HEALTHCHECK and for script
 
 It asks the address under daemon.listen of the file, or the control socket where
 there is none. With --url it needs no file, so that an edit which went wrong does not
-make a daemon look ill that goes on with the last good one.`,
+make a daemon look ill that goes on with the last good one.
+
+When to use it: in health checks; people ask "status".`,
 		Example: "  tdscaler health --config policies.yaml\n  tdscaler health --url http://127.0.0.1:9877 --live",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -20,8 +20,13 @@ func ledgerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
 		Short: "Read the ledger: what was decided and done, and why; check it, copy it",
-		Args:  groupArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `The ledger holds every write to the market with its reason and outcome, every cycle,
+what was spent, and what is remembered. Its commands work with and without a daemon.
+
+When to use it: to know why something happened, to back it up, to take it elsewhere.`,
+		Example: "  tdscaler ledger list --config policies.yaml --since 24h\n  tdscaler ledger backup /backup/tdscaler.db --config policies.yaml",
+		Args:    groupArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(ledgerListCommand(), ledgerShowCommand(), ledgerCyclesCommand(), ledgerCycleCommand(),
 		ledgerVerifyCommand(), ledgerBackupCommand(), ledgerExportCommand(), ledgerCompactCommand(), ledgerHostsCommand())
@@ -35,6 +40,10 @@ func ledgerListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list --config FILE",
 		Short: "List the intents, newest first: each write to the market, why, and what became of it",
+		Long: `list shows the intents. An intent is written before each write to the market, and
+then says what became of it; docs/cli.md has the states.
+
+When to use it: to know why a machine was bought or deleted, and what is unsettled.`,
 		Example: `  tdscaler ledger list --config policies.yaml --since 24h
   tdscaler ledger list --config policies.yaml --open --json`,
 		Args: cobra.NoArgs,
@@ -129,8 +138,12 @@ func (t *table) intents(all []plan.Intent, now time.Time) {
 func ledgerShowCommand() *cobra.Command {
 	var f deskFlags
 	cmd := &cobra.Command{
-		Use:     "show ID --config FILE",
-		Short:   "Show one intent in full",
+		Use:   "show ID --config FILE",
+		Short: "Show one intent in full",
+		Long: `show prints one intent in full: what was asked for, why, at which bid, and when it
+was answered and settled.
+
+When to use it: after "ledger list", which shows the IDs.`,
 		Example: "  tdscaler ledger show 17 --config policies.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -202,7 +215,12 @@ func ledgerCyclesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cycles --config FILE",
 		Short: "List the cycles, newest first",
-		Args:  cobra.NoArgs,
+		Long: `cycles lists what each cycle came to: how long it took, GPUs of how many wanted, what
+was planned and done, and its problem.
+
+When to use it: to find the cycle in which something began.`,
+		Example: "  tdscaler ledger cycles --config policies.yaml --limit 20",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.Limit < 0 {
 				return usageError("--limit must not be negative")
@@ -236,8 +254,12 @@ func (t *table) cycles(all []ledger.ReportSummary, now time.Time) {
 func ledgerCycleCommand() *cobra.Command {
 	var f deskFlags
 	cmd := &cobra.Command{
-		Use:     "cycle N --config FILE",
-		Short:   "Show one cycle: what was seen, decided and done; \"last\" is the newest",
+		Use:   "cycle N --config FILE",
+		Short: "Show one cycle: what was seen, decided and done; \"last\" is the newest",
+		Long: `cycle shows what was seen, learned, decided and done in one cycle. Its JSON holds all
+that the planner was given, so that it can be planned again.
+
+When to use it: to see why something was decided at that time.`,
 		Example: "  tdscaler ledger cycle last --config policies.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

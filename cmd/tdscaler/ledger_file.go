@@ -32,7 +32,9 @@ func ledgerVerifyCommand() *cobra.Command {
 		Long: `verify reads the whole ledger: its pages, the checksum of every record, that every
 report can be read back, and that all counts agree. It changes nothing. While a
 daemon runs the daemon does it; one that finds its ledger damaged stops. 1 when it
-is damaged.`,
+is damaged.
+
+When to use it: after a crash of the machine or its disk, and on every backup.`,
 		Example: "  tdscaler ledger verify --config policies.yaml\n  tdscaler ledger verify --file /backup/tdscaler.db",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +84,9 @@ func ledgerBackupCommand() *cobra.Command {
 		Long: `backup writes a consistent copy of the ledger to FILE (mode 0600), checks it, and
 gives it its name only then. While a daemon runs the daemon writes it, and goes on
 working meanwhile. To restore it, stop the daemon and copy it back: see "A backup"
-in docs/operations.md. Passwords of machines are not in it.`,
+in docs/operations.md. Passwords of machines are not in it.
+
+When to use it: every night, and before an upgrade.`,
 		Example: "  tdscaler ledger backup /backup/tdscaler-$(date +%F).db --config policies.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -103,7 +107,7 @@ in docs/operations.md. Passwords of machines are not in it.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it is there")
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
 	return cmd
 }
 
@@ -128,7 +132,9 @@ func ledgerExportCommand() *cobra.Command {
 		Long: `export writes every record of the ledger as a line of JSON with a field "kind".
 docs/cli.md lists the kinds. It holds no credentials and no passwords. Where a
 daemon runs, it is what one moment left: a copy is made beside the ledger, read,
-and removed.`,
+and removed.
+
+When to use it: for questions that no other command answers, with jq or a database.`,
 		Example: `  tdscaler ledger export --config policies.yaml | jq 'select(.kind == "spend")'
   tdscaler ledger export --config policies.yaml --reports --output all.jsonl`,
 		Args: cobra.NoArgs,
@@ -150,7 +156,7 @@ and removed.`,
 	fl := cmd.Flags()
 	fl.BoolVar(&o.reports, "reports", false, "also the whole reports of the cycles: much more")
 	fl.StringVar(&o.output, "output", "", "write to this `FILE` (mode 0600) instead of stdout")
-	fl.BoolVar(&o.force, "force", false, "replace the --output file if it is there")
+	fl.BoolVar(&o.force, "force", false, "replace a file that is there")
 	return cmd
 }
 
@@ -225,8 +231,11 @@ func ledgerCompactCommand() *cobra.Command {
 		Short: "Give the ledger's free pages back to the disk, while no daemon runs",
 		Long: `compact writes the ledger anew without the pages that are free, checks that, and
 lets it take the old one's place. The file never shrinks by itself: do it after
-ledger.max_size or ledger.retention was lowered. The daemon must be stopped.`,
-		Args: cobra.NoArgs,
+ledger.max_size or ledger.retention was lowered. The daemon must be stopped.
+
+When to use it: rarely; free pages are used again.`,
+		Example: "  tdscaler ledger compact --config policies.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.at(cmd, func(s *session) error {
 				if _, runs := s.desk.(*control.Client); runs {

@@ -27,7 +27,10 @@ func ledgerHostsCommand() *cobra.Command {
 		Long: `hosts lists what machines of ours have been through on each host: what the planner
 judges its offers by. All counts fade and count half after seven days. --export writes
 them into a file that --import of another ledger reads. Of two records of a host the
-one that rests on more stays, so importing the same twice changes nothing.`,
+one that rests on more stays, so importing the same twice changes nothing.
+
+When to use it: to see which hosts are avoided, and to begin a new ledger with what
+an old one has learned.`,
 		Example: `  tdscaler ledger hosts --config policies.yaml
   tdscaler ledger hosts --config policies.yaml --export hosts.json
   tdscaler ledger hosts --config other.yaml --import hosts.json`,
@@ -60,7 +63,7 @@ one that rests on more stays, so importing the same twice changes nothing.`,
 	fl.StringVar(&to, "export", "", "write them to this `FILE` (mode 0600), as JSON")
 	fl.StringVar(&from, "import", "", "take in those of this `FILE`")
 	fl.StringVar(&forget, "forget", "", "drop the records of this `HOST`, which ends its quarantine")
-	fl.BoolVar(&force, "force", false, "replace the exported file if it is there")
+	fl.BoolVar(&force, "force", false, "replace a file that is there")
 	return cmd
 }
 

@@ -20,7 +20,10 @@ func machinesCommand() *cobra.Command {
 		Use:   "machines --config FILE",
 		Short: "List the machines we have: policy, status, place, address, rate, age",
 		Long: `machines lists what is in the books: every machine that exists or may exist. The
-password of a machine that has no SSH key is in the file that is named, mode 0600.`,
+password of a machine that has no SSH key is in the file that is named, mode 0600.
+
+When to use it: to get into a machine, to feed an inventory, to compare with
+TensorDock's dashboard.`,
 		Example: "  tdscaler machines --config policies.yaml\n  tdscaler machines --config policies.yaml --ssh-config >> ~/.ssh/config",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -81,7 +81,12 @@ replaces and tears down machines so that each policy has the GPUs it wants, at
 most at the price it allows, within the budget.
 
 Start with "tdscaler demo", then "tdscaler check" and "tdscaler plan" on a file
-of your own. Nothing is bought before the file says "mode: live".`,
+of your own. Nothing is bought before the file says "mode: live".
+
+When something is wrong: "tdscaler status" says where things stand, "tdscaler explain
+POLICY" why a policy has what it has, "tdscaler pause" stops buying, and "tdscaler
+destroy" ends bills. Stopping the daemon ends none.`,
+		Example:       "  tdscaler demo\n  tdscaler check policies.yaml\n  tdscaler plan --config policies.yaml\n  tdscaler run --config policies.yaml",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          groupArgs,

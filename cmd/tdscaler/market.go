@@ -28,7 +28,9 @@ Without --policy it lists what one machine of the shape costs on demand.
 
 A running daemon tells of its last look, whose age is printed; --fresh waits for
 the next. Without a daemon the list of hosts is read, which needs no credentials.
-Nothing is bought and no bid is asked about.`,
+Nothing is bought and no bid is asked about.
+
+When to use it: before a ceiling is written, and when nothing is bought.`,
 		Example: `  tdscaler market --config policies.yaml --policy train
   tdscaler market --config policies.yaml --model '*4090*' --country NO --gpus 2`,
 		Args: cobra.NoArgs,

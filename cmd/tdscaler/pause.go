@@ -39,7 +39,9 @@ func pauseCommand() *cobra.Command {
 		Short: "Stop every write to the market, for one policy or for all",
 		Long: `pause stops buying, rebidding and deleting from the next write on. It is kept in
 the ledger and outlives the daemon. Machines that run go on running, and costing;
-"tdscaler destroy" ends bills.`,
+"tdscaler destroy" ends bills.
+
+When to use it: when it must stop buying now, and what runs is to go on.`,
 		Example: "  tdscaler pause --config policies.yaml --for 2h\n  tdscaler pause train --config policies.yaml --reason \"prices are mad\"",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.Policy, err = p.from(args); err != nil {
@@ -62,7 +64,7 @@ the ledger and outlives the daemon. Machines that run go on running, and costing
 	fl := cmd.Flags()
 	fl.DurationVar(&length, "for", 0, "how long, such as 2h")
 	fl.StringVar(&until, "until", "", "until this `TIME`: a date, or RFC 3339")
-	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads the pause")
+	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads it later")
 	cmd.MarkFlagsMutuallyExclusive("for", "until")
 	return cmd
 }
@@ -98,7 +100,9 @@ func resumeCommand() *cobra.Command {
 		Short: "End the pause of a policy, or every pause, and close the breakers",
 		Long: `resume ends the pause of one policy; without a policy, every pause, and closes
 open breakers. The pause that "tdscaler destroy" left behind ends too: the policy is
-bought for again.`,
+bought for again.
+
+When to use it: after a pause, after destroy, and when the cause of a breaker is gone.`,
 		Example: "  tdscaler resume train --config policies.yaml",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if r.Policy, err = p.from(args); err != nil {

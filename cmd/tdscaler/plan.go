@@ -21,7 +21,10 @@ the daemon runs on. A running daemon plans on its last look at the market, whose
 age is printed; --fresh waits for its next one. Without a daemon, plan looks at the
 market itself, with a connection that cannot write, and leaves no ledger behind.
 
-It may ask the market which bids would win; asking reserves nothing.`,
+It may ask the market which bids would win; asking reserves nothing.
+
+When to use it: before a changed file goes live, and to see what the daemon is about
+to do.`,
 		Example: "  tdscaler plan --config policies.yaml\n  tdscaler plan --config policies.yaml --json --fresh",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -44,7 +44,9 @@ func pricesCommand() *cobra.Command {
 		Long: `prices sums up the price history in the ledger. Prices are dollars per GPU and
 hour, all-in, of a machine of the policy's shape or of the one given. A price counts
 for as long as it was offered. The sparkline is the lowest price with enough GPUs
-free, over the time asked for.`,
+free, over the time asked for.
+
+When to use it: to choose GPU models, places and ceilings by what they have cost.`,
 		Example: `  tdscaler prices --config policies.yaml --since 24h
   tdscaler prices --config policies.yaml --policy train --since 168h --plot week.svg`,
 		Args: cobra.NoArgs,
@@ -63,7 +65,7 @@ free, over the time asked for.`,
 	fl.StringVar(&o.since, "since", "24h", "since this `TIME`: a duration back (24h), a date, or RFC 3339")
 	fl.BoolVar(&o.csv, "csv", false, "print as CSV, without the trend")
 	fl.StringVar(&o.plot, "plot", "", "also draw the lowest prices into this `FILE`, which ends in .svg or .png")
-	fl.BoolVar(&o.force, "force", false, "replace the plot's file if it is there")
+	fl.BoolVar(&o.force, "force", false, "replace a file that is there")
 	shapeFlags(cmd, &o.Shape)
 	return cmd
 }

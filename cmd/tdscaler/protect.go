@@ -18,7 +18,9 @@ func protectCommand() *cobra.Command {
 		Short: "Keep a machine from being given up, for a while or until --none",
 		Long: `protect keeps a machine from being given up for what can wait: one too many, spot is
 ready, moved, no longer matching. One that is draining stays too. It is kept in the
-ledger. Caps, a price above the ceiling and "tdscaler destroy" win over it.`,
+ledger. Caps, a price above the ceiling and "tdscaler destroy" win over it.
+
+When to use it: when a machine does something that should not be lost.`,
 		Example: "  tdscaler protect tds-main-train-a1b2c3d4 --for 2h --config policies.yaml\n  tdscaler protect tds-main-train-a1b2c3d4 --none --config policies.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +44,7 @@ ledger. Caps, a price above the ceiling and "tdscaler destroy" win over it.`,
 	fl := cmd.Flags()
 	fl.DurationVar(&length, "for", 0, "how long, such as 2h; without it, until --none")
 	fl.BoolVar(&r.None, "none", false, "protect it no longer")
-	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads it")
+	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads it later")
 	cmd.MarkFlagsMutuallyExclusive("for", "none")
 	cmd.MarkFlagsMutuallyExclusive("reason", "none")
 	return cmd

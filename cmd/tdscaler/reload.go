@@ -14,8 +14,12 @@ func reloadCommand() *cobra.Command {
 		Long: `reload makes the daemon read the file it was started with again. It confirms a
 change that the daemon found on disk and held because it removes a policy with
 machines or more than halves a target. A file with an error changes nothing: the
-last good one stays in use, and reload exits 2.`,
-		Args: cobra.NoArgs,
+last good one stays in use, and reload exits 2.
+
+When to use it: after an edit, to know at once whether it was taken, and to confirm
+a change that status shows as held.`,
+		Example: "  tdscaler reload --config policies.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.at(cmd, func(s *session) error {
 				r, err := s.desk.Reload(s.Context(), control.ReloadRequest{})

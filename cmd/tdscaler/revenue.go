@@ -24,7 +24,9 @@ func revenueCommand() *cobra.Command {
 		Short: "Show what hosts of your own earned, for those who also rent out",
 		Long: `revenue reads from TensorDock what the hosts of the account earned and how much of
 them was rented, guest by guest. It is for those who rent out machines beside
-renting some. It asks TensorDock itself, not the ledger, and changes nothing.`,
+renting some. It asks TensorDock itself, not the ledger, and changes nothing.
+
+When to use it: if hosts of yours are on the market, too.`,
 		Example: "  tdscaler revenue --config policies.yaml --since 168h",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -38,7 +38,10 @@ func runCommand() *cobra.Command {
 dry-run, the default, it does everything but act.
 
 SIGHUP reloads the configuration. SIGTERM stops the daemon and leaves every
-machine running, and its bill with it: "tdscaler destroy" ends bills.`,
+machine running, and its bill with it: "tdscaler destroy" ends bills.
+
+When to use it: as a service, after "check" and "plan" are content. --once is for a
+look, for cron and for tests.`,
 		Example: "  tdscaler run --config policies.yaml\n  tdscaler run --config policies.yaml --once",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

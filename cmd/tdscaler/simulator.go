@@ -35,7 +35,9 @@ func simulatorCommand() *cobra.Command {
 account: hosts, an auction with rivals who come and go, boots, bills and a prepaid
 balance. Point tensordock.marketplace_url and instances_url of a configuration, or
 any other TensorDock client, at it. Any credentials are accepted unless --key and
---token are given.`,
+--token are given.
+
+When to use it: to try everything for real, and to test what talks to TensorDock.`,
 		Example: "  tdscaler simulator --listen 127.0.0.1:8080 --seed 7\n  tdscaler simulator --listen 127.0.0.1:8080 --faults lost:deploy:0.1",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return serveSimulator(cmd, &f) },

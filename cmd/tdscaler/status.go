@@ -21,8 +21,11 @@ func statusCommand() *cobra.Command {
 		Short: "Print where things stand, on one screen",
 		Long: `status prints mode, last and next cycle, targets against fleet, burn, caps, spend,
 balance, holds, pauses and breakers. Without a daemon it tells what the ledger knows
-of the last cycle, and says so.`,
-		Args: cobra.NoArgs,
+of the last cycle, and says so.
+
+When to use it: first, whenever anything is wrong.`,
+		Example: "  tdscaler status --config policies.yaml\n  tdscaler status --config policies.yaml --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.at(cmd, func(s *session) error {
 				st, err := s.desk.Status(s.Context(), control.StatusRequest{})

@@ -20,7 +20,10 @@ func targetCommand() *cobra.Command {
 		Short: "Say what every policy wants now and why, or set a target by hand",
 		Long: `target lists the target of every policy and what it comes from: the number in the
 file, a window of its schedule, a signal, or somebody's hand. Nobody is asked for it:
-it is what the daemon knows.`,
+it is what the daemon knows.
+
+When to use it: to see why a policy wants what it wants, and to change that for a
+while without an edit.`,
 		Example: "  tdscaler target --config policies.yaml\n  tdscaler target set train 16 --for 2h --config policies.yaml\n  tdscaler target clear train --config policies.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +56,9 @@ func targetSetCommand() *cobra.Command {
 say, until it ends. N is never above the policy's target.max (or, without one, the
 greatest number of the file): what a policy may cost is written in the file alone. It
 is kept in the ledger, outlives the daemon, and ends when its time is over, when it is
-cleared, or when the policy leaves the file.`,
+cleared, or when the policy leaves the file.
+
+When to use it: for more machines tonight, or none.`,
 		Example: "  tdscaler target set train 16 --for 2h --reason \"deadline\" --config policies.yaml",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -79,7 +84,7 @@ cleared, or when the policy leaves the file.`,
 	fl.StringVar(&until, "until", "", "until this `TIME`: a date, or RFC 3339")
 	fl.BoolVar(&r.Forever, "forever", false, "until it is cleared")
 	fl.BoolVar(&r.Instances, "instances", false, "N counts machines, not GPUs")
-	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads it")
+	fl.StringVar(&r.Reason, "reason", "", "`WHY`, for whoever reads it later")
 	cmd.MarkFlagsMutuallyExclusive("for", "until", "forever")
 	return cmd
 }
@@ -102,8 +107,12 @@ func targetClearCommand() *cobra.Command {
 	var f deskFlags
 	var p policyFlag
 	cmd := &cobra.Command{
-		Use:     "clear [POLICY] --config FILE",
-		Short:   "End the target that was set by hand, of a policy or of all",
+		Use:   "clear [POLICY] --config FILE",
+		Short: "End the target that was set by hand, of a policy or of all",
+		Long: `clear ends what "target set" set: number, schedule and signals say again what is
+wanted.
+
+When to use it: when what was set by hand is needed no longer.`,
 		Example: "  tdscaler target clear train --config policies.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := p.from(args)

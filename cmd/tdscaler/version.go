@@ -13,7 +13,12 @@ func versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Long: `version prints the version, the revision it was built from, and the Go it was built
+with.
+
+When to use it: in every report of a bug.`,
+		Example: "  tdscaler version\n  tdscaler version --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := daemon.Build()
 			if asJSON {
