@@ -57,8 +57,9 @@ func clientOptions(cfg *daemon.Config, c clock.Clock, observe func(tensordock.Ca
 	}
 }
 
-// apiMetrics counts and times every request to the market.
-func apiMetrics(reg prometheus.Registerer) func(tensordock.Call) {
+// apiMetrics counts and times every request to the market; underway is the number of
+// the cycle that runs.
+func apiMetrics(reg prometheus.Registerer, underway func() uint64) func(tensordock.Call) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "tdscaler", Name: "api_requests_total",
 		Help: "Requests to TensorDock, retries counted each, by API, operation, HTTP status (0: no answer) and class of failure (empty: success).",
@@ -72,7 +73,7 @@ func apiMetrics(reg prometheus.Registerer) func(tensordock.Call) {
 	reg.MustRegister(requests, duration)
 	return func(c tensordock.Call) {
 		requests.WithLabelValues(string(c.API), c.Op, strconv.Itoa(c.Code), string(c.Class)).Inc()
-		duration.WithLabelValues(string(c.API), c.Op).Observe(c.Duration.Seconds())
+		daemon.ObserveIn(underway(), duration.WithLabelValues(string(c.API), c.Op), c.Duration)
 	}
 }
 

@@ -38,7 +38,7 @@ func recordHistory(o *demo.Options, path string) (*history, error) {
 	webhookMetrics(h.reg) // at zero: nobody calls here
 	canary := daemon.NewCanary(clock.System{})
 	o.Registerer, o.Scrape, o.Canary = h.reg, h.scrape, canary
-	o.Connect = simulatorConnector(watched(apiMetrics(h.reg), canary))
+	o.Connect = simulatorConnector(watched(apiMetrics(h.reg, func() uint64 { return 0 }), canary))
 	asked := signalMetrics(h.reg)
 	o.Signals = func(c clock.Clock) daemon.Signals { return signals.New(signals.Options{Clock: c, Asked: asked}) }
 	return h, nil
@@ -72,6 +72,9 @@ func (h *history) write(f *dto.MetricFamily, now time.Time) error {
 	jobName, instanceName := "job", "instance"
 	for _, m := range f.Metric {
 		m.TimestampMs = &at
+		for _, b := range m.GetHistogram().GetBucket() {
+			b.Exemplar = nil // its time is the wall's, not the market's
+		}
 		m.Label = append(m.Label, &dto.LabelPair{Name: &instanceName, Value: &instance}, &dto.LabelPair{Name: &jobName, Value: &job})
 	}
 	_, err := expfmt.MetricFamilyToOpenMetrics(h.w, f)

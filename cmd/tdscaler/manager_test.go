@@ -167,7 +167,7 @@ func TestWhoDoesNotStartIsNeverReady(t *testing.T) {
 		t.Error("it runs on a file that is no ledger")
 	}
 	must(t, os.WriteFile(cfg.Path, []byte("version: 1\npolicies: {}\n"), 0o600))
-	if err := runDaemon(t.Context(), foundConfig{path: cfg.Path}, false, io.Discard); err == nil {
+	if err := runDaemon(t.Context(), foundConfig{path: cfg.Path}, false, "", io.Discard); err == nil {
 		t.Error("it runs on a bad file")
 	}
 	if n := s.heard(); n > 0 {

@@ -29,7 +29,7 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	var path string
+	var path, pprof string
 	var once bool
 	cmd := &cobra.Command{
 		Use:   "run --config FILE",
@@ -49,16 +49,17 @@ look, for cron and for tests.`,
 			if err != nil {
 				return err
 			}
-			return runDaemon(cmd.Context(), found, once, cmd.ErrOrStderr())
+			return runDaemon(cmd.Context(), found, once, pprof, cmd.ErrOrStderr())
 		},
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&once, "once", false, "stop after one cycle")
+	cmd.Flags().StringVar(&pprof, "pprof", "", "serve profiles of the program on `ADDR`, as 127.0.0.1:6060; for this machine alone")
 	return cmd
 }
 
 // runDaemon wires the daemon together and runs it until ctx ends.
-func runDaemon(ctx context.Context, found foundConfig, once bool, errw io.Writer) error {
+func runDaemon(ctx context.Context, found foundConfig, once bool, pprof string, errw io.Writer) error {
 	// What ends the process unasked, a panic or the watchdog's SIGABRT, tells where all of
 	// it stood, and ends it by a signal. Go's own way is exit code 2, which is our word for a
 	// bad configuration: nobody restarts that.
@@ -74,6 +75,13 @@ func runDaemon(ctx context.Context, found foundConfig, once bool, errw io.Writer
 	}
 	if err := cfg.LoadCredentials(os.Getenv); err != nil {
 		return err
+	}
+	if pprof != "" {
+		stop, err := startProfiles(ctx, pprof, cfg.Set.Daemon, errw)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	return runWith(ctx, &cfg, once, errw, nil)
 }
@@ -95,18 +103,19 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	canary := daemon.NewCanary(clock.System{})
 	m := newManager(log)
 	clk := clock.Pulsed{Clock: clock.System{}} // of all that a cycle waits for
+	var d *daemon.Daemon // nothing is asked before it is there
 	var out daemon.Errands = &errands.Obliging{Clock: clock.System{}}
 	if connect == nil { // the machines are real
 		out = errands.New(errands.Options{Clock: clock.System{}})
 	}
 	defer out.Wait() // what is under way ends with ctx
 	if connect == nil {
-		connect = connector(clk, watched(apiMetrics(reg), canary))
+		connect = connector(clk, watched(apiMetrics(reg, func() uint64 { return d.Underway() }), canary))
 	}
 	o := daemonOptions(cfg, l, connect)
 	o.Clock, o.Log, o.Registerer, o.Canary, o.Errands, o.Signals = clk, log, reg, canary, out, signalReader(clk, reg)
 	o.Pulse, o.Report = m.pulse, m.reported
-	d, err := daemon.New(o)
+	d, err = daemon.New(o)
 	if err != nil {
 		return err
 	}

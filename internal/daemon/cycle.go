@@ -90,6 +90,8 @@ func (t *turn) run(ctx context.Context) error {
 	if t.r.Cycle, err = t.o.Ledger.NextCycle(); err != nil {
 		return err
 	}
+	t.underway.Store(t.r.Cycle)
+	defer t.underway.Store(0)
 	h, err := t.o.Ledger.History()
 	if err != nil {
 		return err

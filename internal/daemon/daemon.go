@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +79,9 @@ type Daemon struct {
 
 	// acting is held while one action is carried out, by a cycle or by destroy.
 	acting sync.Mutex
+
+	// underway is the number of the cycle that runs; 0 between two.
+	underway atomic.Uint64
 
 	// reloading is held while a configuration is read and adopted.
 	reloading sync.Mutex

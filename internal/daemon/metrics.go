@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -222,6 +223,20 @@ func Build() BuildInfo {
 	return b
 }
 
+// ObserveIn counts a duration, with the number of its cycle as the exemplar: the way
+// from a slow bucket to "tdscaler ledger cycle N". Cycle 0 is none.
+func ObserveIn(cycle uint64, o prometheus.Observer, took time.Duration) {
+	e, ok := o.(prometheus.ExemplarObserver)
+	if !ok || cycle == 0 {
+		o.Observe(took.Seconds())
+		return
+	}
+	e.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"cycle": strconv.FormatUint(cycle, 10)})
+}
+
+// Underway is the number of the cycle that runs; 0 between two.
+func (d *Daemon) Underway() uint64 { return d.underway.Load() }
+
 // configure drops the series of policies that are no longer there.
 func (m *metrics) configure(s *policy.Set) {
 	m.mode.Reset()
@@ -297,7 +312,7 @@ func (m *metrics) report(r *plan.Report, l *ledger.Ledger) {
 		result = "problem"
 	}
 	m.cycles.WithLabelValues(result).Inc()
-	m.duration.Observe(r.FinishedAt.Sub(r.StartedAt).Seconds())
+	ObserveIn(r.Cycle, m.duration, r.FinishedAt.Sub(r.StartedAt))
 	m.lastCycle.Set(unix(r.FinishedAt))
 	m.ledger(l)
 	m.capHourly.Set(r.Input.HourlyCap.Float())

@@ -166,3 +166,26 @@ func TestHoldsAreLoggedWhenTheyAreNewAndCyclesAlways(t *testing.T) {
 		t.Errorf("%d lines for five cycles", n)
 	}
 }
+
+// A bucket's exemplar leads from a slow cycle to its report.
+func TestTheDurationsOfCyclesNameTheirCycle(t *testing.T) {
+	r := busy(t)
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := ""
+	for _, f := range families {
+		for _, b := range f.GetMetric()[0].GetHistogram().GetBucket() {
+			if f.GetName() == "tdscaler_cycle_duration_seconds" && b.GetExemplar() != nil {
+				found += fmt.Sprint(b.GetExemplar().GetLabel())
+			}
+		}
+	}
+	if want := fmt.Sprintf(`name:"cycle" value:"%d"`, r.last.Cycle); !strings.Contains(strings.ReplaceAll(found, "  ", " "), want) {
+		t.Errorf("exemplars %q, want %s", found, want)
+	}
+	if r.Underway() != 0 {
+		t.Errorf("cycle %d is still under way", r.Underway())
+	}
+}
