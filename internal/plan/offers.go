@@ -334,13 +334,18 @@ func (w *world) noGrowth(d *desk) Reason {
 	return Reason{}
 }
 
-// candidates filters the shelf for one policy, into out; the funnel says what fell
-// out where.
-func (w *world) candidates(d *desk, out []candidate) []candidate {
+// stock is the shelf, made when somebody first looks at it.
+func (w *world) stock() *shelf {
 	if w.shelf == nil {
 		w.shelf = newShelf(w.in, w.machines)
 	}
-	s := w.shelf
+	return w.shelf
+}
+
+// candidates filters the shelf for one policy, into out; the funnel says what fell
+// out where.
+func (w *world) candidates(d *desk, out []candidate) []candidate {
+	s := w.stock()
 	match := d.match
 	ranks := make([]int, len(s.models))
 	for i, m := range s.models {

@@ -137,9 +137,9 @@ func (w *world) fallsUpon(m *Machine) bool {
 		return false
 	}
 	if m.Host == "" {
-		return w.shelf.bidsAt(m.Location)
+		return w.stock().bidsAt(m.Location)
 	}
-	t := w.shelf.taken[m.Host]
+	t := w.stock().taken[m.Host]
 	return bids(t, m.Model) && (t.gpus[m.Model] > 0 || w.freeOn(m) < m.Shape.GPUs)
 }
 
