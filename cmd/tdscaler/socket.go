@@ -92,7 +92,7 @@ func officeOptions(cfg *daemon.Config) control.Options {
 }
 
 // lockWait is how long a command waits for the ledger; it does so twice.
-const lockWait = 2 * time.Second
+const lockWait = 1500 * time.Millisecond
 
 func aloneOptions(cfg daemon.Config) control.AloneOptions {
 	return control.AloneOptions{
