@@ -117,7 +117,48 @@ $(TOOLS)/prometheus $(TOOLS)/promtool $(TOOLS)/prometheus-alertmanager $(TOOLS)/
 		mv usr/bin/$(@F) $(CURDIR)/$@ && rm -rf "$$dir" || \
 		{ echo 'no $(@F): install one' >&2; test $(@F) = prometheus -a -n "$$TDSCALER_PROMETHEUS"; }; fi
 
-.PHONY: test-compose test-containers
+# Where things are installed; DESTDIR goes before all of it. HOST is a tdscaler that runs
+# here, for one of another architecture.
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+sysconfdir ?= /etc
+zshdir     ?= $(PREFIX)/share/zsh/site-functions
+HOST       ?= $(BIN)/tdscaler
+DOCDIR      = $(DESTDIR)$(PREFIX)/share/doc/tdscaler
+
+.PHONY: install dist dist-check test-packages test-compose test-containers
+install: ## install under PREFIX=/usr/local and DESTDIR: program, unit, manual, completions, docs, and a policy file where there is none
+	@test -x $(BIN)/tdscaler || $(MAKE) build
+	install -D -m 0755 $(BIN)/tdscaler $(DESTDIR)$(PREFIX)/bin/tdscaler
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DOCDIR)/examples
+	sed 's|/usr/bin/tdscaler|$(PREFIX)/bin/tdscaler|' deploy/systemd/tdscaler.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/tdscaler.service
+	install -m 0644 deploy/systemd/*.conf policies.example.yaml $(DOCDIR)/examples
+	install -m 0644 LICENSE README.md docs/*.md $(DOCDIR)
+	gzip -9nc CHANGELOG.md >$(DOCDIR)/CHANGELOG.md.gz
+	@for extra in $(BIN)/sbom.cdx.json.gz $(BIN)/third-party-licenses.gz; do test ! -e $$extra || install -m 0644 $$extra $(DOCDIR) || exit 1; done
+	@set -e; pages=$$(mktemp -d); $(HOST) man $$pages; for page in $$pages/*; do \
+		gzip -9nc $$page >$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}.gz; done; rm -r $$pages
+	@set -e; for shell in bash:$(PREFIX)/share/bash-completion/completions/tdscaler zsh:$(zshdir)/_tdscaler fish:$(PREFIX)/share/fish/vendor_completions.d/tdscaler.fish; do \
+		to=$(DESTDIR)$${shell#*:}; install -d $${to%/*}; $(HOST) completion $${shell%%:*} >$$to; done
+	test -e $(DESTDIR)$(sysconfdir)/tdscaler/policies.yaml || install -D -m 0644 deploy/packages/policies.yaml $(DESTDIR)$(sysconfdir)/tdscaler/policies.yaml
+
+$(TOOLS)/nfpm: tools/packages/go.mod tools/packages/go.sum
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) -C tools/packages install tool
+	@touch $@
+
+dist: $(TOOLS)/nfpm ## tarballs, .deb, .rpm, bills of materials and checksums of what is committed, in dist
+	NFPM=$(TOOLS)/nfpm deploy/packages/dist.sh dist
+
+dist-check: $(TOOLS)/nfpm ## dist twice, in two places: the same bytes
+	@dir=$$(mktemp -d) && for i in 1 2; do NFPM=$(TOOLS)/nfpm deploy/packages/dist.sh $$dir/$$i >$$dir/log || exit 1; done && \
+		diff -r $$dir/1 $$dir/2 && cat $$dir/1/SHA256SUMS && rm -r $$dir
+
+# As root, on Debian or one of its children.
+test-packages: $(TOOLS)/nfpm ## the .deb in a booted systemd: installed, run, upgraded, removed, purged
+	@command -v systemd-nspawn dbus-daemon >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus; }
+	TDSCALER_PACKAGES=$(CURDIR)/$(TOOLS)/nfpm $(GO) test ./internal/shipping -run '^TestThePackage' -count 1 -timeout 20m -v
+
 test-compose: ## the compose files against the schema of compose, and against what they mount
 	$(GO) -C tools/compose test -count 1 ./...
 
