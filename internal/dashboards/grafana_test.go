@@ -97,6 +97,8 @@ func annotations() []object {
 		mark("Starts", fine, `process_start_time_seconds{$self} * 1000`, "Started", "{{instance}}", true),
 		mark("Reloads", "purple", `tdscaler_config_last_reload_success_timestamp_seconds{$self} * 1000`, "Configuration loaded", "{{instance}}", true),
 		mark("Cycles with problems", watch, `sum by (instance) (increase(tdscaler_cycles_total{$self, result="problem"}[2m])) > 0`, "A list could not be read", "{{instance}}", false),
+		// Where the rules of deploy/prometheus are loaded. Some alerts are of no instance.
+		mark("Alerts", act, `max by (alertname, severity) (ALERTS{alertname=~"Tdscaler.+", alertstate="firing"})`, "{{alertname}}", "{{severity}}", false),
 		mark("Breakers", act, `max by (instance, breaker) (tdscaler_breaker_open{$self}) == 1`, "Breaker open", "{{breaker}}", false),
 	}
 }

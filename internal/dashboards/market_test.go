@@ -49,9 +49,11 @@ func theMarket() dashboard {
 			}},
 			{title: "Does TensorDock answer?", panels: []panel{
 				states("What could be read", "Each list of the last look. Without a complete list of machines nothing is bought, and nothing counts as gone.", whole,
-					q("{{section}}", condition)),
+					q("{{section}}", condition)).size(8, 8),
+				lines("How old what is known is", "How long ago each part of the market was last read completely. A slope is a list that fails again and again: decisions that need it wait.", "s",
+					q("{{section}}", `time() - max by (section) (tdscaler_section_last_complete_timestamp_seconds{$self})`)).at(step{600, watch}, step{1800, act}).from(0).size(8, 8),
 				states("Credentials", "Whether TensorDock accepted the key and token. Refused means that nothing works until you replace them: tdscaler auth says what is wrong.", []value{yes("accepted", good), no("refused", act)},
-					q("{{instance}}", `min by (instance) (tdscaler_authorized{$self})`)),
+					q("{{instance}}", `min by (instance) (tdscaler_authorized{$self})`)).size(8, 8),
 				stack("Requests by outcome", "Per second, retries counted each. Refusals are a part of bidding; timeouts, overloads and nonsense are TensorDock's trouble.", "reqps",
 					q("{{class}}", `sum by (class) (label_replace(`+answers+`, "class", "success", "class", ""))`)).coloured("success", good).from(0),
 				lines("Share of requests that failed, by operation", "A write that fails often holds a policy back; a list that fails often blinds all of them.", "percentunit",

@@ -98,7 +98,8 @@ Five dashboards for Grafana 11 and later, in ` + "`deploy/grafana/dashboards`" +
   mount the two folders at ` + "`/etc/grafana/provisioning` and `/var/lib/grafana/dashboards`" + `. Set ` + "`timeInterval`" + ` of the data source to your scrape interval.
 
 At the top of each: the data source, the job and instance of the daemon, and the policies. The menu *tdscaler* leads from one to the others and keeps
-time and choice. Marks show starts, reloads, cycles with problems, and breakers while they are open. They cannot be edited in place,
+time and choice. Marks show starts, reloads, cycles with problems, breakers while they are open, and
+alerts that fire where the rules of ` + "`deploy/prometheus`" + ` are loaded; nothing else here needs the rules. They cannot be edited in place,
 so that the next version replaces them without taking your work away: save a copy under another name to change one.
 
 | dashboard | questions | file |

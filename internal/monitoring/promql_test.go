@@ -38,6 +38,8 @@ func catalogue(t testing.TB) map[string]metric {
 	if len(out) < 60 {
 		t.Fatalf("only %d metrics were found: the search is broken", len(out))
 	}
+	// What Prometheus itself says of alerts: with the labels of each.
+	out["ALERTS"] = metric{kind: "gauge"}
 	for _, r := range rules(t) {
 		if r.Record != "" {
 			out[r.Record] = metric{kind: "gauge"}
@@ -132,17 +134,23 @@ func labelFaults(known map[string]metric, below parser.Node, grouping []string, 
 	if without {
 		return nil
 	}
+	var names []string
+	had := map[string]bool{}
 	parser.Inspect(below, func(n parser.Node, _ []parser.Node) error {
 		if s, ok := n.(*parser.VectorSelector); ok {
 			m, part, _ := lookup(known, s.Name)
+			names = append(names, s.Name)
 			for _, l := range grouping {
-				if !hasLabel(m, part, l) {
-					out = append(out, fmt.Sprintf("grouped by %s, which %s does not have", l, s.Name))
-				}
+				had[l] = had[l] || hasLabel(m, part, l)
 			}
 		}
 		return nil
 	})
+	for _, l := range grouping {
+		if !had[l] {
+			out = append(out, fmt.Sprintf("grouped by %s, which %s does not have", l, strings.Join(names, ", ")))
+		}
+	}
 	return out
 }
 
