@@ -40,7 +40,7 @@ func list() []mutant {
 			plan, "TestBeginRefusesWhatTheCapsDoNotLeave", "",
 		},
 		{
-			2, "a raise is booked although its money is gone by then", plan + "/book.go",
+			2, "a raise, a start or a change of size is booked although its money is gone by then", plan + "/book.go",
 			"more > bound.room {", "more > market.MaxRate {",
 			plan, "TestBeginRefusesWhatTheCapsDoNotLeave", "",
 		},

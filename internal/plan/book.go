@@ -131,13 +131,22 @@ func beginRebid(h *History, a Action, caps Caps, in *Intent) error {
 	if bid, ok := m.Bid.Get(); ok && a.Bid <= bid {
 		return fmt.Errorf("rebid %s: %s is not above the present bid %s", a.Machine, a.Bid, bid)
 	}
+	if err := h.holdMore(m, a, caps, in, "raising"); err != nil {
+		return err
+	}
+	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At, AskOnly: a.AskOnly}
+	return nil
+}
+
+// holdMore reserves what an action on a machine may cost, and of what it would like to
+// hold beyond that what there is room for. doing names the action in the refusal.
+func (h *History) holdMore(m *Machine, a Action, caps Caps, in *Intent, doing string) error {
 	bound := caps.room(h.position(a.Policy, &caps, in.At))
 	if more := a.Rate.Sub(m.Reserved); more > bound.room {
-		return fmt.Errorf("%w: raising %s needs %s more, %s left: %s", ErrBudget, a.Machine, more, bound.room, bound.why)
+		return fmt.Errorf("%w: %s %s needs %s more, %s left: %s", ErrBudget, doing, a.Machine, more, bound.room, bound.why)
 	}
-	m.Reserved = max(m.Reserved, a.Rate)
+	m.Reserved = max(m.Reserved, a.Rate, min(a.Reserve, m.Reserved.Add(bound.room)))
 	in.Reserved = m.Reserved
-	m.Rebid = &PendingRebid{Intent: in.ID, Bid: a.Bid, At: in.At, AskOnly: a.AskOnly}
 	return nil
 }
 

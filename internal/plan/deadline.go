@@ -15,11 +15,11 @@ type Progress struct {
 }
 
 // deadlines books what was delivered since the last list: what ran then and runs now
-// ran in between. running are the machines that ran before this look, by name.
+// ran in between.
 //
 // A deadline that is put off goes on; one that is set when the last has passed begins
 // anew.
-func (o *observer) deadlines(running map[string]bool) {
+func (o *observer) deadlines() {
 	var out []Progress
 	for i := range o.l.Policies {
 		p := &o.l.Policies[i]
@@ -34,7 +34,8 @@ func (o *observer) deadlines(running map[string]bool) {
 		r.By = p.Deadline.By
 		if span := now.Sub(r.At); span > 0 {
 			for j := range o.h.Machines {
-				if m := &o.h.Machines[j]; m.Policy == p.Name && m.Ready() && running[m.Name] {
+				m := &o.h.Machines[j]
+				if _, ran := o.well[m.Name]; ran && m.Policy == p.Name && m.Ready() {
 					r.Done += time.Duration(max(m.Shape.GPUs, 1)) * span
 				}
 			}
@@ -52,17 +53,6 @@ func (h *History) progress(name string) (Progress, bool) {
 		}
 	}
 	return Progress{}, false
-}
-
-// running are the names of the machines that deliver.
-func (h *History) running() map[string]bool {
-	out := map[string]bool{}
-	for i := range h.Machines {
-		if h.Machines[i].Ready() {
-			out[h.Machines[i].Name] = true
-		}
-	}
-	return out
 }
 
 // Work is where a policy with a deadline stands.

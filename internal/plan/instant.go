@@ -68,9 +68,12 @@ func (w *world) readySlots(d *desk, o *offer) int {
 }
 
 func suits(p *policy.Policy, r *market.Instant) bool {
-	s, want := r.Shape, p.Shape
-	return s.GPUs == want.GPUs && s.VCPUs >= want.VCPUs && s.RAM >= want.RAM && s.Storage >= want.Storage &&
-		(p.Image == "" || r.Image == "" || strings.EqualFold(p.Image, r.Image))
+	return largeEnough(r.Shape, p.Shape) && (p.Image == "" || r.Image == "" || strings.EqualFold(p.Image, r.Image))
+}
+
+// largeEnough says whether a shape has the GPUs of another and at least its other parts.
+func largeEnough(s, want market.Shape) bool {
+	return s.GPUs == want.GPUs && s.VCPUs >= want.VCPUs && s.RAM >= want.RAM && s.Storage >= want.Storage
 }
 
 // site is what a refusal of an order is held against: the host, or the offer itself
@@ -132,7 +135,7 @@ func (w *world) readyParts(o *offer) Listing {
 // readyText says what of the shape or image a ready-made machine has otherwise.
 func readyText(p *policy.Policy, r *market.Instant) string {
 	s, want := r.Shape, p.Shape
-	if s.GPUs == want.GPUs && s.VCPUs >= want.VCPUs && s.RAM >= want.RAM && s.Storage >= want.Storage {
+	if largeEnough(s, want) {
 		return fmt.Sprintf("it comes with %s, the policy wants %s", r.Image, p.Image)
 	}
 	return fmt.Sprintf("it has %d GPUs, %d vCPUs, %d GB of RAM and %d GB of storage; the policy wants %d GPUs and at least %d, %d and %d",

@@ -103,10 +103,9 @@ func Witness(h *History, l Look) Witnessed {
 		o.containers()
 	}
 	if list := &o.l.Snapshot.Instances; list.Complete && !o.stale() {
-		running := h.running()
 		o.machines()
 		o.outages()
-		o.deadlines(running)
+		o.deadlines()
 		o.weigh()
 		h.LookedAt = list.At
 		if h.LookedAt.After(o.l.Now) { // the clock was set back since

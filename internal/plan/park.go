@@ -195,12 +195,9 @@ func beginStart(h *History, a Action, caps Caps, in *Intent) error {
 	if m == nil || m.Parked == nil || !m.Parked.Done || m.Parked.Start != 0 || m.Parked.Modify != 0 || m.Leaving != nil {
 		return fmt.Errorf("start %s: %w", in.Machine, ErrStale)
 	}
-	bound := caps.room(h.position(a.Policy, &caps, in.At))
-	if more := a.Rate.Sub(m.Reserved); more > bound.room {
-		return fmt.Errorf("%w: starting %s needs %s more, %s left: %s", ErrBudget, a.Machine, more, bound.room, bound.why)
+	if err := h.holdMore(m, a, caps, in, "starting"); err != nil {
+		return err
 	}
-	m.Reserved = max(m.Reserved, a.Rate, min(a.Reserve, m.Reserved.Add(bound.room)))
-	in.Reserved = m.Reserved
 	m.Parked.Start, m.Parked.StartAt, m.Parked.Looks = in.ID, in.At, 0
 	return nil
 }

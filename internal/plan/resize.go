@@ -154,12 +154,9 @@ func beginModify(h *History, a Action, caps Caps, in *Intent) error {
 	if m == nil || m.Parked == nil || !m.Parked.Resize || !m.Parked.Done || m.Parked.Start != 0 || m.Parked.Modify != 0 || m.Leaving != nil {
 		return fmt.Errorf("modify %s: %w", in.Machine, ErrStale)
 	}
-	bound := caps.room(h.position(a.Policy, &caps, in.At))
-	if more := a.Rate.Sub(m.Reserved); more > bound.room {
-		return fmt.Errorf("%w: resizing %s needs %s more, %s left: %s", ErrBudget, a.Machine, more, bound.room, bound.why)
+	if err := h.holdMore(m, a, caps, in, "resizing"); err != nil {
+		return err
 	}
-	m.Reserved = max(m.Reserved, a.Rate, min(a.Reserve, m.Reserved.Add(bound.room)))
-	in.Reserved = m.Reserved
 	p := m.Parked
 	p.Modify, p.ModifyAt, p.Looks = in.ID, in.At, 0
 	return nil

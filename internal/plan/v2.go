@@ -29,12 +29,18 @@ func sellsV2(p *policy.Policy, s market.Shape, ports []market.PortForward) bool 
 
 // via is the way a machine is ordered on a host.
 func (w *world) via(d *desk, c *candidate, ports []market.PortForward) market.Via {
-	_, failed := w.shelf.backed[backoffKey{host: siteV2("")}]
 	_, here := w.shelf.backed[backoffKey{siteV2(c.host.ID), c.gpu.Model, c.shape.GPUs}]
-	if d.buying != market.OnDemand || !w.in.Snapshot.V2.Complete || failed || here || !sellsV2(d.p, c.shape, ports) {
+	if !w.takesV2(d) || here || !sellsV2(d.p, c.shape, ports) {
 		return market.ViaHost
 	}
 	return market.ViaV2
+}
+
+// takesV2 says whether what is bought may be ordered through v2 at all: its machines are
+// on demand, can be seen, and it has not just refused us as a whole.
+func (w *world) takesV2(d *desk) bool {
+	_, failed := w.shelf.backed[backoffKey{host: siteV2("")}]
+	return d.buying == market.OnDemand && w.in.Snapshot.V2.Complete && !failed
 }
 
 // siteV2 is a host as v2 sells it, or v2 as a whole: what it refuses, v0 may sell.
@@ -96,8 +102,7 @@ func (s *shelf) siteOffer(at *market.Site, g *market.SiteGPU) offer {
 
 // siteSells says whether v2 can be asked to find a host for the policy now.
 func (w *world) siteSells(d *desk) bool {
-	_, failed := w.shelf.backed[backoffKey{host: siteV2("")}]
-	return d.buying == market.OnDemand && w.in.Snapshot.V2.Complete && w.in.Snapshot.Sites.Complete && !failed &&
+	return w.takesV2(d) && w.in.Snapshot.Sites.Complete &&
 		len(d.p.Match.Hosts) == 0 && sellsV2(d.p, grownTo(d.p.Shape, market.Shape{VCPUs: leastVCPUs}), sitePorts(d.p.Ports))
 }
 
