@@ -249,14 +249,16 @@ func Refuse(h *History, s policy.Safety, in *Intent, class market.Class, detail 
 			m.SureBid = m.Bid
 			m.Lower = Lower{Lost: in.Bid, LostAt: now}
 		}
+		asked := m.Rebid != nil && m.Rebid.AskOnly
 		m.Rebid, m.NoCutBefore = nil, now.Add(cutEvery)
 		m.Reserved = m.rate()
 		switch class {
 		case market.ClassBidRefused, market.ClassNoCapacity, market.ClassRateLimited, market.ClassUnauthorized, market.ClassUnavailable:
 			// The price, or the moment: it is tried again.
 		default:
-			// The request itself: a bid for this machine will not be taken.
-			m.RebidIgnored = true
+			// The request itself: a bid for this machine will not be taken. No bid was
+			// sent where it was only asked about.
+			m.RebidIgnored = m.RebidIgnored || !asked
 		}
 	case Delete:
 		m.Leaving = nil

@@ -99,7 +99,10 @@ func TestAMassDisappearanceOpensTheBreakerAndNothingGrows(t *testing.T) {
 	}
 }
 
-func TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge(t *testing.T) {
+// lostOrder is a world whose one order was sent, and its answer lost; and the name of
+// the machine that may exist.
+func lostOrder(t *testing.T) (Input, string) {
+	t.Helper()
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("a", 4, "0.20")}, p)
 	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
@@ -108,6 +111,11 @@ func TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	Lose(&in.History, &intent, "timeout", in.Now)
+	return in, intent.Machine
+}
+
+func TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge(t *testing.T) {
+	in, _ := lostOrder(t)
 	for i := 1; i <= 10; i++ {
 		in.Now = in.Now.Add(time.Minute)
 		events := observed(&in)
@@ -125,17 +133,10 @@ func TestAnUnknownDeployIsGivenUpOnlyAfterLooksAndAge(t *testing.T) {
 }
 
 func TestAnUnknownDeployIsNotGivenUpByItsAgeAlone(t *testing.T) {
-	p := newPolicy("p", 1)
-	in := newInput([]market.Host{newHost("a", 4, "0.20")}, p)
-	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20")}
-	intent, err := Begin(&in.History, Compute(in).Actions[0], Caps{Hourly: in.HourlyCap}, 1, 1, nameOf("p", 1), in.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	Lose(&in.History, &intent, "timeout", in.Now)
+	in, name := lostOrder(t)
 	for i := range in.Safety.UnknownLooks - 1 {
 		in.Now = in.Now.Add(time.Hour)
-		if observed(&in); in.History.Machine(intent.Machine) == nil {
+		if observed(&in); in.History.Machine(name) == nil {
 			t.Fatalf("given up after %d looks", i+1)
 		}
 	}
@@ -450,6 +451,24 @@ func TestARebidIsConfirmedOnlyByALookThatShowsIt(t *testing.T) {
 		}
 		if name == "never shown" {
 			wantActions(t, Compute(in), "delete "+m.Name+" rebid_ignored")
+		}
+	}
+}
+
+func TestAQuestionThatCannotBeAskedTeachesNothingOfNewBids(t *testing.T) {
+	for _, ask := range []bool{true, false} {
+		p := newPolicy("p", 1)
+		in := newInput(nil, p)
+		in.History.Machines = []Machine{newMachine(p, 1, "a", "0.20")}
+		m := &in.History.Machines[0]
+		a := Action{Kind: Rebid, Policy: "p", Machine: m.Name, Bid: usd("0.21"), Rate: usd("0.215"), AskOnly: ask, Reason: Reason{ReasonRebidProof, "a cent more"}}
+		intent, err := Begin(&in.History, a, Caps{Hourly: in.HourlyCap}, 3, 1, "", in.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		Refuse(&in.History, in.Safety, &intent, market.ClassRefused, "bad request", in.Now)
+		if m.RebidIgnored == ask || m.Rebid != nil || m.Reserved != usd("0.205") {
+			t.Errorf("only asked: %v; %+v", ask, m)
 		}
 	}
 }

@@ -113,9 +113,9 @@ func (w *world) tooLate(m *Machine, booting []time.Duration) bool {
 	return booting[len(booting)-1] <= 2*w.untilReady(m)
 }
 
-// untilReady is how long a machine on its way will take yet.
+// untilReady is how long a machine on its way will take yet, by the record of its host.
 func (w *world) untilReady(m *Machine) time.Duration {
-	return max(priorBoot-w.in.Now.Sub(m.OrderedAt), 0)
+	return max(w.records.TimeToReady(m.Host, m.Model)-w.in.Now.Sub(m.OrderedAt), 0)
 }
 
 // onItsWay says whether a machine will deliver without another decision: it is

@@ -401,6 +401,18 @@ func TestOnDemandThatBootsIsNotGivenUpForAnOrderOrARaiseThatNoLookHasFollowed(t 
 	}
 }
 
+func TestOnDemandThatBootsIsKeptWhereTheSpotHostIsKnownToBootSlowly(t *testing.T) {
+	p := both(1)
+	in := newInput(nil, p)
+	in.History.Machines = []Machine{booting(onSpot(p, 1), time.Minute), booting(demanded(p, 2), 0)}
+	wantTexts(t, "nothing known", does(Compute(in)), []string{"delete on_demand"})
+	in.History.Hosts = []HostRecord{
+		{Host: "a", Model: rtx4090, At: t0, Launches: 20 * Once, Boots: 20 * Once, BootHours: 10 * Once},
+		{Host: "d", Model: rtx4090, At: t0, Launches: 20 * Once, Boots: 20 * Once, BootHours: Once},
+	}
+	wantTexts(t, "half an hour, and three minutes", does(Compute(in)), nil)
+}
+
 func TestOnDemandDoesNotFollowASpotNewcomerOfOursBeforeALookHasShownIt(t *testing.T) {
 	p, q := newPolicy("p", 1), newPolicy("q", 1)
 	q.Capacity, q.MaxGPUHour = market.OnDemand, usd("0.60")
