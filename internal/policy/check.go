@@ -54,6 +54,11 @@ func written(a, b at) at {
 	return b
 }
 
+// given are those that are in the file.
+func given(keys ...at) []at {
+	return slices.DeleteFunc(keys, func(k at) bool { return !k.set })
+}
+
 func (d *decoder) checkDaemon(f *fileDaemon) {
 	if f.Schedule.ok {
 		if _, err := ParseSchedule(f.Schedule.v); err != nil {
@@ -243,13 +248,8 @@ func (d *decoder) checkTarget(p *filePolicy) {
 	if t.line == 0 {
 		return
 	}
-	var set []*integer
-	for _, k := range []*integer{&t.GPUs, &t.Instances, &t.Replicas} {
-		if k.set {
-			set = append(set, k)
-		}
-	}
-	slices.SortStableFunc(set, func(a, b *integer) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.col, b.col)) })
+	set := given(t.GPUs.at, t.Instances.at, t.Replicas.at)
+	slices.SortStableFunc(set, func(a, b at) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.col, b.col)) })
 	wants := "gpus or instances"
 	if p.Kind.v == string(Container) {
 		wants = "replicas"
@@ -263,9 +263,9 @@ func (d *decoder) checkTarget(p *filePolicy) {
 	case len(set) == 0:
 		d.fail(CodeTarget, t.at, "for example target: {gpus: 8}", "the target needs %s", wants)
 	case len(set) > 1:
-		d.fail(CodeTarget, set[1].at, "keep one of them", "the target has %s and %s: which counts?", last(set[0].path), last(set[1].path))
+		d.fail(CodeTarget, set[1], "keep one of them", "the target has %s and %s: which counts?", last(set[0].path), last(set[1].path))
 	case p.Kind.ok && (p.Kind.v == string(Container)) != t.Replicas.set:
-		d.fail(CodeKind, set[0].at, "use "+wants, "kind %s has no target of %s", p.Kind.v, last(set[0].path))
+		d.fail(CodeKind, set[0], "use "+wants, "kind %s has no target of %s", p.Kind.v, last(set[0].path))
 	}
 	if g, per := &t.GPUs, &p.Shape.GPUs; g.ok && per.ok && g.v%per.v != 0 {
 		down := g.v / per.v * per.v

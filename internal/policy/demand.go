@@ -228,21 +228,16 @@ func (d *decoder) checkWindow(p *filePolicy, w *fileWindow, unit string) {
 	case w.For.ok && w.For.v > longestWindow:
 		d.fail(CodeBounds, w.For.at, "", "for must be at most %s", longestWindow)
 	}
-	var set []*integer
-	for _, k := range []*integer{&w.GPUs, &w.Instances, &w.Replicas} {
-		if k.set {
-			set = append(set, k)
-		}
-	}
+	set := given(w.GPUs.at, w.Instances.at, w.Replicas.at)
 	switch {
 	case len(set) == 0:
 		d.fail(CodeTarget, w.at, "for example gpus: 8", "the window does not say how much is wanted")
 	case len(set) > 1:
-		d.fail(CodeTarget, set[1].at, "keep one of them", "the window has %s and %s: which counts?", last(set[0].path), last(set[1].path))
+		d.fail(CodeTarget, set[1], "keep one of them", "the window has %s and %s: which counts?", last(set[0].path), last(set[1].path))
 	case last(set[0].path) != unit:
-		d.fail(CodeTarget, set[0].at, "use "+unit, "this target counts %s already", unit)
+		d.fail(CodeTarget, set[0], "use "+unit, "this target counts %s already", unit)
 	case p.Kind.ok && (p.Kind.v == string(Container)) != w.Replicas.set:
-		d.fail(CodeKind, set[0].at, "", "kind %s has no target of %s", p.Kind.v, last(set[0].path))
+		d.fail(CodeKind, set[0], "", "kind %s has no target of %s", p.Kind.v, last(set[0].path))
 	}
 	d.checkWhole(p, &w.GPUs)
 }

@@ -151,12 +151,7 @@ func (d *decoder) checkReady(r *fileReady) {
 			d.fail(CodeURL, t.at, "for example /healthz", "path must begin with / and hold no address")
 		}
 	}
-	var set []at
-	for _, k := range []at{r.TCP.at, r.HTTP.at, r.SSH.at} {
-		if k.set {
-			set = append(set, k)
-		}
-	}
+	set := given(r.TCP.at, r.HTTP.at, r.SSH.at)
 	switch {
 	case len(set) == 0:
 		d.fail(CodeHook, r.at, "for example ready: {tcp: 22}", "ready needs tcp, http or ssh")

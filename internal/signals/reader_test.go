@@ -30,6 +30,19 @@ func server(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) *
 	return s
 }
 
+// hanging is a server that answers nobody before the test is over.
+func hanging(t *testing.T) *httptest.Server {
+	stop := make(chan struct{})
+	s := server(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-stop:
+		case <-r.Context().Done():
+		}
+	})
+	t.Cleanup(func() { close(stop) }) // before the server is closed
+	return s
+}
+
 func says(body string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
 }
@@ -139,14 +152,7 @@ func TestARangeIsReducedToOneNumber(t *testing.T) {
 }
 
 func TestAServerThatHangsHoldsNobodyUpForLongerThanTheTimeout(t *testing.T) {
-	stop := make(chan struct{})
-	s := server(t, func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-stop:
-		case <-r.Context().Done():
-		}
-	})
-	defer close(stop)
+	s := hanging(t)
 	p := asking(policy.Prometheus{URL: s.URL, Timeout: 100 * time.Millisecond})
 	for i := range 40 {
 		more := p[0].Demand.Signals[0]
@@ -268,14 +274,7 @@ func TestNobodyListening(t *testing.T) {
 }
 
 func TestAStopEndsWhatIsUnderWay(t *testing.T) {
-	stop := make(chan struct{})
-	s := server(t, func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-stop:
-		case <-r.Context().Done():
-		}
-	})
-	defer close(stop)
+	s := hanging(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got := reader(t, clock.System{}).Read(ctx, asking(policy.Prometheus{URL: s.URL, Timeout: time.Minute})); got[0].Problem == "" {
