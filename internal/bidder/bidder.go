@@ -32,15 +32,18 @@ const patience = 4 * time.Minute
 // patience has run out; the loop ends
 // because every round spends at least one of them.
 func Converse(ctx context.Context, c clock.Clock, a Asker, in plan.Input) (plan.Input, plan.Plan) {
+	return Continue(ctx, c, a, in, plan.Compute(in))
+}
+
+// Continue is Converse for whoever has the plan of the input already.
+func Continue(ctx context.Context, c clock.Clock, a Asker, in plan.Input, p plan.Plan) (plan.Input, plan.Plan) {
 	began := clock.SteadyFrom(c)
 	late := func() bool { return began.Now().Sub(began.At) > patience }
-	for {
-		p := plan.Compute(in)
-		if len(p.Questions) == 0 {
-			return in, p
-		}
+	for len(p.Questions) > 0 {
 		in = ask(ctx, c, a, in, p.Questions, late)
+		p = plan.Compute(in)
 	}
+	return in, p
 }
 
 func ask(ctx context.Context, c clock.Clock, a Asker, in plan.Input, questions []market.Question, late func() bool) plan.Input {

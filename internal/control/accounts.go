@@ -22,22 +22,12 @@ type OutagesRequest struct {
 
 // Costs implements Desk.
 func (f *Office) Costs(_ context.Context, r CostsRequest) ([]plan.Cost, error) {
-	var found []plan.Cost
-	err := f.question(func(l *ledger.Ledger) (err error) {
-		found, err = l.Costs(r.First, r.Last)
-		return err
-	})
-	return list(found), err
+	return listed(f, func(l *ledger.Ledger) ([]plan.Cost, error) { return l.Costs(r.First, r.Last) })
 }
 
 // Outages implements Desk.
 func (f *Office) Outages(_ context.Context, r OutagesRequest) ([]plan.Outage, error) {
-	var found []plan.Outage
-	err := f.question(func(l *ledger.Ledger) (err error) {
-		found, err = l.Outages(r.Since)
-		return err
-	})
-	return list(found), err
+	return listed(f, func(l *ledger.Ledger) ([]plan.Outage, error) { return l.Outages(r.Since) })
 }
 
 // Costs implements Desk.
@@ -52,12 +42,7 @@ func (c *Client) Outages(ctx context.Context, r OutagesRequest) ([]plan.Outage, 
 
 // Balances implements Desk.
 func (f *Office) Balances(_ context.Context, r CostsRequest) ([]plan.Balance, error) {
-	var found []plan.Balance
-	err := f.question(func(l *ledger.Ledger) (err error) {
-		found, err = l.Balances(r.First, r.Last)
-		return err
-	})
-	return list(found), err
+	return listed(f, func(l *ledger.Ledger) ([]plan.Balance, error) { return l.Balances(r.First, r.Last) })
 }
 
 // Balances implements Desk.

@@ -217,14 +217,11 @@ func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, targ
 
 // Intents implements Desk.
 func (f *Office) Intents(_ context.Context, r IntentsRequest) ([]plan.Intent, error) {
-	var found []plan.Intent
-	err := f.question(func(l *ledger.Ledger) (err error) {
-		found, err = l.Intents(ledger.Filter{
+	return listed(f, func(l *ledger.Ledger) ([]plan.Intent, error) {
+		return l.Intents(ledger.Filter{
 			Policy: r.Policy, Kind: r.Action, State: r.State, Machine: r.Machine, Since: r.Since, OpenOnly: r.Open, Limit: r.Limit,
 		})
-		return err
 	})
-	return list(found), err
 }
 
 // question reads the ledger; one that does not exist is empty.
@@ -331,6 +328,16 @@ func (f *Office) passwordFile(machine string) string {
 		return ""
 	}
 	return absolute(path)
+}
+
+// listed asks the ledger for a list.
+func listed[T any](f *Office, ask func(*ledger.Ledger) ([]T, error)) ([]T, error) {
+	var found []T
+	err := f.question(func(l *ledger.Ledger) (err error) {
+		found, err = ask(l)
+		return err
+	})
+	return list(found), err
 }
 
 func (f *Office) history() (h plan.History, err error) {

@@ -300,12 +300,14 @@ const otherRequests = 6
 func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 	var act *actuator.Actuator
 	late := func() bool { return false }
+	p := plan.Compute(in)
 	if t.m.Writer != nil {
 		b, g := t.books(&in), t.gate(t.generation)
 		late = func() bool { return b.clock.Now().Sub(t.look.Now) > lookLasts }
 		g.late = late
 		act = t.actuator(&t.c, t.m, b, g)
-		if err := t.shedFirst(ctx, act, &in); err != nil {
+		var err error
+		if p, err = t.shedFirst(ctx, act, &in, p); err != nil {
 			return err
 		}
 	}
@@ -313,7 +315,10 @@ func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 		if i > 0 && late() {
 			return nil // the next look is due
 		}
-		t.r.Input, t.r.Plan = bidder.Converse(ctx, t.o.Clock, t.m.Reader, in)
+		if i > 0 {
+			p = plan.Compute(in)
+		}
+		t.r.Input, t.r.Plan = bidder.Continue(ctx, t.o.Clock, t.m.Reader, in, p)
 		if act == nil || len(t.r.Plan.Actions) == 0 || ctx.Err() != nil {
 			return nil
 		}
@@ -330,27 +335,28 @@ func (t *turn) rounds(ctx context.Context, in plan.Input) error {
 }
 
 // shedFirst gives up what a cap demands before the market is asked anything: the
-// questions of the rest of the plan may take minutes, and money flows meanwhile.
-func (t *turn) shedFirst(ctx context.Context, act *actuator.Actuator, in *plan.Input) error {
-	p := plan.Compute(*in)
+// questions of the rest of the plan may take minutes, and money flows meanwhile. It
+// takes the plan of the input as it is, and returns that of the input as it leaves it.
+func (t *turn) shedFirst(ctx context.Context, act *actuator.Actuator, in *plan.Input, p plan.Plan) (plan.Plan, error) {
 	if len(p.Questions) == 0 {
-		return nil // it is carried out at once
+		return p, nil // it is carried out at once
 	}
-	p.Actions = slices.DeleteFunc(p.Actions, func(a plan.Action) bool { return a.Reason.Code != plan.ReasonOverBudget })
-	if len(p.Actions) == 0 {
-		return nil
+	shed := p
+	shed.Actions = slices.DeleteFunc(slices.Clone(p.Actions), func(a plan.Action) bool { return a.Reason.Code != plan.ReasonOverBudget })
+	if len(shed.Actions) == 0 {
+		return p, nil
 	}
 	if err := t.o.Ledger.Update(t.book); err != nil {
-		return err
+		return p, err
 	}
 	t.booked = true
-	t.r.Input, t.r.Plan = *in, p
+	t.r.Input, t.r.Plan = *in, shed
 	_, err := t.carryOut(ctx, act, in)
 	if err != nil {
-		return err
+		return p, err
 	}
 	in.History, err = t.o.Ledger.History()
-	return err
+	return plan.Compute(*in), err
 }
 
 // books are those of this cycle: the caps are what they were when it looked.

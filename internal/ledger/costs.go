@@ -71,17 +71,8 @@ func (tx *Tx) PutBalance(b plan.Balance) error {
 
 // Balances lists how the balance went on the days from the first to the last, as Costs
 // does.
-func (l *Ledger) Balances(first, last string) (list []plan.Balance, err error) {
-	err = l.view("read balances", func(tx *bbolt.Tx) error {
-		return scan(tx, bucketBalances, first, func(_ []byte, b plan.Balance) (bool, error) {
-			if last != "" && b.Day > last {
-				return false, nil
-			}
-			list = append(list, b)
-			return true, nil
-		})
-	})
-	return list, err
+func (l *Ledger) Balances(first, last string) ([]plan.Balance, error) {
+	return days(l, "read balances", bucketBalances, first, last, func(b *plan.Balance) string { return b.Day })
 }
 
 // PutOutages keeps outages that are over.
@@ -101,13 +92,19 @@ func (tx *Tx) PutOutages(over []plan.Outage) error {
 
 // Costs lists the costs of the days from the first to the last, both included and
 // each "" for no bound, by day, policy and machine.
-func (l *Ledger) Costs(first, last string) (list []plan.Cost, err error) {
-	err = l.view("read costs", func(tx *bbolt.Tx) error {
-		return scan(tx, bucketCosts, first, func(k []byte, c plan.Cost) (bool, error) {
-			if last != "" && c.Day > last {
+func (l *Ledger) Costs(first, last string) ([]plan.Cost, error) {
+	return days(l, "read costs", bucketCosts, first, last, func(c *plan.Cost) string { return c.Day })
+}
+
+// days reads the records of the days from the first to the last, of a bucket whose keys
+// begin with the day.
+func days[T any](l *Ledger, doing, bucket, first, last string, day func(*T) string) (list []T, err error) {
+	err = l.view(doing, func(tx *bbolt.Tx) error {
+		return scan(tx, bucket, first, func(_ []byte, v T) (bool, error) {
+			if last != "" && day(&v) > last {
 				return false, nil
 			}
-			list = append(list, c)
+			list = append(list, v)
 			return true, nil
 		})
 	})
