@@ -138,6 +138,10 @@ func (w *world) observe(e simulator.Event) {
 		}
 	case simulator.Outbid:
 		w.displaced(e)
+	case simulator.Started:
+		if !w.handing {
+			w.within(e)
+		}
 	}
 	if !w.handing && (e.Kind == simulator.Deployed || e.Kind == simulator.Rebid) {
 		w.grown(e)
@@ -172,9 +176,13 @@ func (w *world) untouched(e simulator.Event, mine bool) {
 func (w *world) bought(e simulator.Event) {
 	w.holds(ruleIntent, !w.everBought[e.Name], "%s was bought a second time", e.Name)
 	w.everBought[e.Name] = true
-	if w.handing {
-		return
+	if !w.handing {
+		w.within(e)
 	}
+}
+
+// within: what was bought or started leaves its policy with no more than its target.
+func (w *world) within(e simulator.Event) {
 	name, _ := ours(e.Name)
 	p, _ := w.set.Find(name)
 	target := 0
@@ -192,10 +200,11 @@ func (w *world) bought(e simulator.Event) {
 // besides.
 func fallsBack(p *policy.Policy) bool { return p != nil && p.Capacity == policy.SpotWithFallback }
 
-// gpusOf adds up the GPUs of a policy at the market that count.
+// gpusOf adds up the GPUs of a policy at the market that count; a machine that was
+// released has none.
 func (w *world) gpusOf(policy string, counts func(id string, o simulator.Event) bool) (gpus int) {
 	for id, o := range w.alive {
-		if p, mine := ours(o.Name); mine && p == policy && counts(id, o) {
+		if p, mine := ours(o.Name); mine && p == policy && o.Kind != simulator.Released && counts(id, o) {
 			gpus += o.GPUs
 		}
 	}

@@ -198,16 +198,18 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 			-cmp.Compare(a.Reserved.PerGPU(d.gpus(a)), b.Reserved.PerGPU(d.gpus(b))),
 			cmp.Compare(a.Name, b.Name))
 	})
-	for _, m := range order {
-		if surplus <= 0 {
-			break
-		}
+	for i := 0; i < len(order) && surplus > 0; i++ {
+		m := order[i]
 		if !proven(m) || d.gpus(m) > surplus || w.shielded(d, m) {
 			continue
 		}
 		heirs := w.heirs(d, m)
 		if why := surplusText(d, m, have); w.park(d, m, why) || w.remove(m, Reason{ReasonOverTarget, why}) {
-			surplus -= d.gpus(m) - heirs
+			surplus -= d.gpus(m)
+			for _, o := range heirs {
+				surplus += d.gpus(o)
+			}
+			order = append(order, heirs...)
 			d.busy = true
 		}
 	}
@@ -217,15 +219,15 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	return slices.DeleteFunc(kept, func(m *Machine) bool { return w.going[m.Name] })
 }
 
-// heirs are the GPUs that stand beside the target to take the machine's place: when it
+// heirs are the machines that stand beside the target to take this one's place: when it
 // goes, they count.
-func (w *world) heirs(d *desk, m *Machine) (gpus int) {
+func (w *world) heirs(d *desk, m *Machine) (list []*Machine) {
 	for _, o := range d.machines {
 		if o.Replaces == m.Name && o.Leaving == nil && !w.going[o.Name] && w.overlaps(o) {
-			gpus += d.gpus(o)
+			list = append(list, o)
 		}
 	}
-	return gpus
+	return list
 }
 
 func surplusText(d *desk, m *Machine, have int) string {

@@ -131,4 +131,8 @@ func TestTheSurplusCountsWhatStandsToTakeAMachinesPlace(t *testing.T) {
 	if len(got) != 2 || got[0].Machine != old.Name && got[1].Machine != old.Name {
 		t.Fatalf("%+v", got)
 	}
+	in.Policies[0].Target = 0 // now the successor is too much as well, and not only a plan later
+	if got := actions(Compute(in), Delete); len(got) != 3 {
+		t.Fatalf("%+v", got)
+	}
 }
