@@ -138,6 +138,7 @@ func TestTheUnitUnderARealSystemd(t *testing.T) {
 		{"it is ready although the market is down, and waits for it", down},
 		{"its credentials may be encrypted", encrypted},
 		{"what root does to its files leaves them its own", rooted},
+		{"the drop-ins for newer versions do what they say", newer},
 		{"a stop waits for the answer to an order", patient},
 		{"it stops, and its machines stay", stops},
 		{"a bad file at the start ends it once", refused},
@@ -207,6 +208,7 @@ func asks(s *service) {
 	}
 	s.run("tdscaler", "ledger", "backup", "/var/lib/tdscaler/backup.db", "--config", policy)
 	s.run("tdscaler", "ledger", "verify", "--file", "/var/lib/tdscaler/backup.db")
+	s.run("env", "CREDENTIALS_DIRECTORY=/etc/tdscaler", "tdscaler", "auth", "--config", policy)
 }
 
 func reloadsBad(s *service) {
@@ -306,6 +308,45 @@ func rooted(s *service) {
 	s.run("chown", "root:root", "/var/lib/private/tdscaler")                                          // systemd gives all below back
 	s.run("systemctl", "start", unit)
 	s.says("live; 3 of 3 GPUs ready on 3 machines")
+	s.run("systemctl", "stop", unit)
+	s.run("rm", "/var/lib/tdscaler")
+	s.run("mv", "/var/lib/private/tdscaler", "/var/lib/tdscaler") // as one that was moved here
+	s.run("chown", "--recursive", "root:root", "/var/lib/tdscaler")
+	s.run("systemctl", "start", unit)
+	s.says("live; 3 of 3 GPUs ready on 3 machines")
+}
+
+// newer plays with what this systemd is new enough for.
+func newer(s *service) {
+	v := systemdVersion(s, s.run("systemctl", "--version"))
+	for dropIn, since := range map[string]int{"notify-reload.conf": 253, "restart-backoff.conf": 254} {
+		if v < since {
+			s.Logf("%s wants systemd %d, this is %d", dropIn, since, v)
+			continue
+		}
+		s.copy("../../deploy/systemd/"+dropIn, "/etc/systemd/system/"+unit+".d/"+dropIn, 0o644)
+	}
+	s.run("systemctl", "daemon-reload")
+	if out := s.run("systemd-analyze", "verify", "--man=no", unit); out != "" {
+		s.Errorf("not understood:\n%s", out)
+	}
+	s.run("systemctl", "restart", unit)
+	s.says("live; 3 of 3 GPUs ready on 3 machines")
+	if v < 253 {
+		return
+	}
+	s.write(policy, "version: 1\npolicies: {}\n", 0o644)
+	began := time.Now()
+	s.run("systemctl", "reload", unit)
+	if got := s.property("StatusText"); !strings.Contains(got, "FILE NOT RELOADED") || s.property("ActiveState") != "active" {
+		s.Errorf("a reload did not wait for the daemon: %s", got)
+	}
+	s.Logf("a reload took %s", time.Since(began).Round(10*time.Millisecond))
+	s.configure(3)
+	s.run("systemctl", "reload", unit)
+	if got := s.property("StatusText"); strings.Contains(got, "FILE NOT RELOADED") {
+		s.Errorf("a reload did not wait for the daemon: %s", got)
+	}
 }
 
 // patient stops it while an order is under way, with less time than that takes.

@@ -27,9 +27,15 @@ func analyze(t *testing.T, args ...string) (string, error) {
 func version(t *testing.T) int {
 	t.Helper()
 	out, err := analyze(t, "--version")
-	m := regexp.MustCompile(`^systemd (\d+)`).FindStringSubmatch(out)
-	if err != nil || m == nil {
-		t.Fatalf("systemd-analyze --version: %v\n%s", err, out)
+	must(t, err)
+	return systemdVersion(t, out)
+}
+
+func systemdVersion(t testing.TB, said string) int {
+	t.Helper()
+	m := regexp.MustCompile(`^systemd (\d+)`).FindStringSubmatch(said)
+	if m == nil {
+		t.Fatalf("no version: %s", said)
 	}
 	n, err := strconv.Atoi(m[1])
 	must(t, err)
