@@ -95,6 +95,8 @@ type program struct {
 	dir string
 	log syncBuffer
 	cmd *exec.Cmd
+	// manager is the socket of the service manager, if there is one.
+	manager string
 }
 
 func newProgram(t testing.TB) *program {
@@ -117,7 +119,7 @@ func (p *program) command(args ...string) *exec.Cmd {
 	p.Helper()
 	c := exec.Command(binary(p), args...)
 	c.Dir = p.dir
-	c.Env = append(os.Environ(), "TENSORDOCK_API_KEY="+apiKey, "TENSORDOCK_API_TOKEN="+apiToken, "XDG_RUNTIME_DIR="+p.dir)
+	c.Env = append(os.Environ(), "TENSORDOCK_API_KEY="+apiKey, "TENSORDOCK_API_TOKEN="+apiToken, "XDG_RUNTIME_DIR="+p.dir, "NOTIFY_SOCKET="+p.manager)
 	return c
 }
 

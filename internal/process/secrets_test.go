@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,6 +61,7 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 	} {
 		p.write(name, text)
 	}
+	heard := p.managed()
 	p.begin()
 	port := p.said("listening", "addr")
 	if !eventually(30*time.Second, func() bool { return b.running() == 3 }) {
@@ -78,7 +80,31 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 	p.ask(out)
 	p.destroyed(b, out)
 	out["the log"] = p.log.String()
+	if out["the service manager"] = heard.String(); !strings.Contains(out["the service manager"], "STATUS=live; ") {
+		t.Errorf("the service manager was told %q", heard.String())
+	}
 	p.search(b, out)
+}
+
+// managed is a service manager that keeps what it is told.
+func (p *program) managed() *syncBuffer {
+	p.Helper()
+	p.manager = p.path("notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: p.manager, Net: "unixgram"})
+	must(p, err)
+	heard, ended := &syncBuffer{}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for b := make([]byte, 8192); ; {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			_, _ = heard.Write(append(b[:n], '\n')) // never fails
+		}
+	}()
+	p.Cleanup(func() { must(p, conn.Close()); <-ended })
+	return heard
 }
 
 func read(t testing.TB, path string) string {
