@@ -111,10 +111,11 @@ test-monitoring: $(addprefix $(TOOLS)/,prometheus promtool prometheus-alertmanag
 $(TOOLS)/prometheus $(TOOLS)/promtool: PACKAGE = prometheus
 $(TOOLS)/prometheus-alertmanager $(TOOLS)/amtool: PACKAGE = prometheus-alertmanager
 $(TOOLS)/prometheus $(TOOLS)/promtool $(TOOLS)/prometheus-alertmanager $(TOOLS)/amtool:
-	@mkdir -p $(TOOLS)
+	@mkdir -p $(TOOLS)/debian
 	@if command -v $(@F) >/dev/null; then ln -sf "$$(command -v $(@F))" $@; else \
-		dir=$$(mktemp -d) && cd "$$dir" && apt-get download $(PACKAGE) && dpkg-deb -x $(PACKAGE)_*.deb . && \
-		mv usr/bin/$(@F) $(CURDIR)/$@ && rm -rf "$$dir" || \
+		dir=$(CURDIR)/$(TOOLS)/debian/$(PACKAGE); \
+		{ test -x $$dir/usr/bin/$(@F) || { mkdir -p $$dir && cd $$dir && apt-get download $(PACKAGE) && dpkg-deb -x $(PACKAGE)_*.deb . && rm $(PACKAGE)_*.deb; }; } && \
+		ln -sf debian/$(PACKAGE)/usr/bin/$(@F) $(CURDIR)/$@ || \
 		{ echo 'no $(@F): install one' >&2; test $(@F) = prometheus -a -n "$$TDSCALER_PROMETHEUS"; }; fi
 
 # Where things are installed; DESTDIR goes before all of it. HOST is a tdscaler that runs

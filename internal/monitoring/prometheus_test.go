@@ -31,7 +31,7 @@ func prometheus(t testing.TB, config, data string) *server {
 	cmd := exec.Command(tool(t.(*testing.T), "prometheus"), "--config.file="+config, "--storage.tsdb.path="+data,
 		"--storage.tsdb.retention.time=50y", "--web.listen-address="+addr, "--web.enable-lifecycle", "--log.level=warn")
 	s := &server{process: start(t, cmd), url: "http://" + addr}
-	eventually(t, 30*time.Second, func() string { return unready(s.url + "/-/ready") })
+	s.ready(t, s.url+"/-/ready")
 	return s
 }
 

@@ -2,7 +2,6 @@ package monitoring
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -142,6 +141,17 @@ func start(t testing.TB, cmd *exec.Cmd) *process {
 	return p
 }
 
+// last is what it said last, for who wonders why it does not do as it should.
+func (p *process) last() (line string) {
+	for {
+		select {
+		case line = <-p.said:
+		default:
+			return line
+		}
+	}
+}
+
 // stop asks it to end, and waits until it has.
 func (p *process) stop() error {
 	if p.cmd == nil {
@@ -153,23 +163,6 @@ func (p *process) stop() error {
 		return err
 	}
 	return <-p.done
-}
-
-// field waits for a line of JSON with a message and returns one of its fields.
-func (p *process) field(t testing.TB, message, field string) string {
-	t.Helper()
-	var last string
-	for end := time.After(30 * time.Second); ; {
-		select {
-		case last = <-p.said:
-			var line map[string]any
-			if json.Unmarshal([]byte(last), &line) == nil && line["msg"] == message {
-				return fmt.Sprint(line[field])
-			}
-		case <-end:
-			t.Fatalf("it never said %q; its last line: %s", message, last)
-		}
-	}
 }
 
 // freeAddress is one that nobody listens on.
@@ -191,6 +184,22 @@ func eventually(t testing.TB, limit time.Duration, problem func() string) {
 		}
 	}
 	t.Fatalf("after %s: %s", limit, why)
+}
+
+// ready waits until a server answers a path with 200.
+func (p *process) ready(t testing.TB, url string) {
+	t.Helper()
+	said := ""
+	eventually(t, 30*time.Second, func() string {
+		why := unready(url)
+		if last := p.last(); last != "" {
+			said = last
+		}
+		if why == "" {
+			return ""
+		}
+		return why + "; it said: " + said
+	})
 }
 
 func TestMain(m *testing.M) {
