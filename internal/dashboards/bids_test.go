@@ -34,7 +34,7 @@ func bids() dashboard {
 					q("{{outcome}}", `sum by (outcome) (`+increased(`tdscaler_actions_total{$ours}`)+`)`)).coloured("accepted", good).coloured("refused", fine).coloured("unknown", act).coloured("failed", watch),
 				table("Actions in the time shown", "Every kind and outcome that occurred, by policy. Many refusals of one policy: its ceiling is where others bid.",
 					column{name: "Times", expr: `round(sum by (policy, action, outcome) (increase(tdscaler_actions_total{$ours}[$__range]))) > 0`},
-				).size(12, 9),
+				).size(12, 9).sort("Times"),
 				counts("Actions, by policy", "Which policy keeps the market busy. One that acts all the time and stays short asks for what is not to be had.",
 					q("{{policy}}", `sum by (policy) (`+increased(`tdscaler_actions_total{$ours}`)+`)`)).size(12, 9),
 			}},
@@ -61,7 +61,7 @@ func bids() dashboard {
 					q("churn", `sum(increase(tdscaler_actions_total{$ours, action="delete", outcome="accepted"}[6h])) * 4 / (sum(avg_over_time(tdscaler_policy_gpus{$ours, state="ready"}[6h])) > 0)`)).from(0).digits(2),
 				table("Events in the time shown", "Everything that looks at the market taught us, by kind. bill_mismatch, suspicious_list, clock_set and breaker want an explanation.",
 					column{name: "Times", expr: `round(sum by (event) (increase(tdscaler_events_total{$self}[$__range]))) > 0`},
-				).size(12, 8),
+				).size(12, 8).sort("Times"),
 			}},
 		},
 	}

@@ -3,6 +3,7 @@ package dashboards
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -204,6 +205,10 @@ func thresholds(steps []step) object {
 		list[0]["color"] = faint
 	}
 	for _, s := range steps {
+		if s == steps[0] && math.IsInf(s.from, -1) {
+			list[0]["color"] = s.colour
+			continue
+		}
 		list = append(list, object{"color": s.colour, "value": s.from})
 	}
 	return object{"mode": "absolute", "steps": list}
@@ -297,10 +302,17 @@ func (p *panel) options() object {
 	case "table":
 		return object{
 			"cellHeight": "sm", "footer": object{"countRows": false, "fields": []string{}, "reducer": []string{"sum"}, "show": false},
-			"frameIndex": 0, "showHeader": true, "showTypeIcons": false, "sortBy": []object{},
+			"frameIndex": 0, "showHeader": true, "showTypeIcons": false, "sortBy": p.sortBy(),
 		}
 	}
 	panic("no options are known for a panel of kind " + p.kind)
+}
+
+func (p *panel) sortBy() []object {
+	if p.sorted == "" {
+		return []object{}
+	}
+	return []object{{"desc": true, "displayName": p.sorted}}
 }
 
 // transformations join the columns of a table by their labels, and name them.

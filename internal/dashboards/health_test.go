@@ -3,14 +3,17 @@ package dashboards
 func health() dashboard {
 	const cycles = `tdscaler_cycle_duration_seconds_bucket{$self}[$__rate_interval]`
 	const queries = `tdscaler_demand_query_duration_seconds_bucket{$self}[$__rate_interval]`
+	const late = `clamp_min(time() - max by (instance) (tdscaler_next_cycle_timestamp_seconds{$self}), 0)`
 	const age = `time() - max by (instance) (tdscaler_last_cycle_timestamp_seconds{$self})`
 	return dashboard{
 		uid: "tdscaler-health", title: "tdscaler / Health",
 		what: "Does the daemon itself work: does it look, may it act, does it keep its books, and does it understand TensorDock?",
 		sections: []section{
 			{title: "Now", panels: []panel{
-				stat("Last cycle", "How long ago the last cycle finished. With a cycle each minute, more than five minutes means that nothing looks after the fleet.", "s",
-					q("{{instance}}", age)).at(step{180, watch}, step{300, act}).digits(0),
+				stat("Last cycle", "How long ago the last cycle finished. What it should be depends on daemon.schedule: see the next one.", "s",
+					q("{{instance}}", age)).digits(0),
+				stat("Cycle late by", "By how much the next cycle is overdue. While one runs it is overdue by as long as it takes; five minutes and more mean that nothing looks after the fleet.", "s",
+					q("{{instance}}", late)).at(step{120, watch}, step{300, act}).digits(0),
 				stat("Breakers open", "A breaker is a doubt, and stops growth until it closes after its cooldown; tdscaler resume closes it at once. tdscaler status says what the doubt is.", "short",
 					q("open", `sum(tdscaler_breaker_open{$self})`)).at(step{1, act}),
 				stat("Configuration", "Whether the file was read at the last reload. After a failure the last good one stays in use: tdscaler check says what is wrong.", "none",
@@ -20,19 +23,25 @@ func health() dashboard {
 				stat("Ledger", "Whether it can be put on record what is done. While it cannot, nothing is sent to the market: look at the disk.", "none",
 					q("{{instance}}", `min by (instance) (tdscaler_ledger_writable{$self})`)).meaning(yes("writable", good), no("stuck", act)),
 				stat("Contract", "Operations whose answers have lost what safety rests on. Their writes are stopped: update tdscaler, or read docs/operations.md.", "short",
-					q("stopped", `count(tdscaler_contract_stopped{$self}) or vector(0)`)).at(step{1, act}),
+					q("stopped", `count(tdscaler_contract_stopped{$self}) or vector(0)`)).at(step{1, act}).size(6, 4),
+				stat("Credentials", "Whether TensorDock accepted the key and token at the last look. If not, nothing works until you replace them.", "none",
+					q("{{instance}}", `min by (instance) (tdscaler_authorized{$self})`)).meaning(yes("accepted", good), no("refused", act)).size(6, 4),
+				stat("Running for", "Since when the process runs. Short times again and again: something ends it, and its last words are in the log.", "s",
+					q("{{instance}}", `time() - max by (instance) (process_start_time_seconds{$self})`)).size(6, 4),
+				stat("Version", "What runs. Two of them: one instance was not restarted after an upgrade.", "none",
+					q("{{version}}", `max by (version) (tdscaler_build_info{$self})`)).names().size(6, 4),
 			}},
 			{title: "Cycles", panels: []panel{
 				heat("Cycles by how long they took", "Dark is where most cycles lie. Cycles that order take longer, as TensorDock takes ten seconds and more for an order; a band that climbs leaves less time to react.", "s",
 					`sum by (le) (increase(`+cycles+`))`),
-				lines("How long cycles take", "Half, nine tenths and all but a hundredth of them. Near the schedule's interval, looks come late.", "s",
+				lines("How long cycles take", "Half, nine tenths and all but a hundredth of them. Near the schedule's interval, looks come late. Dots are single cycles, where Prometheus keeps exemplars: tdscaler ledger cycle N shows one.", "s",
 					q("50 %", `histogram_quantile(0.5, sum by (le) (rate(`+cycles+`)))`), q("90 %", `histogram_quantile(0.9, sum by (le) (rate(`+cycles+`)))`), q("99 %", `histogram_quantile(0.99, sum by (le) (rate(`+cycles+`)))`)).from(0),
 				counts("Cycles by result", "problem is a cycle in which a list could not be read. Some are TensorDock's bad minutes; all of them are an outage, of TensorDock or of your network.",
 					q("{{result}}", `sum by (result) (`+increased(`tdscaler_cycles_total{$self}`)+`)`)).coloured("ok", good).coloured("problem", act),
 				counts("Looks between cycles", "quiet saw nothing new, news began a cycle early, failed could not look. Without any, daemon.watch is off, and an outbid is seen a cycle later.",
 					q("{{result}}", `sum by (result) (`+increased(`tdscaler_watch_looks_total{$self}`)+`)`)).coloured("quiet", good).coloured("news", fine).coloured("failed", act),
 				lines("Age of the last cycle, and how late the next one is", "The first is a saw as high as the schedule's interval and a cycle; the second stays at about the length of a cycle. A slope of both is a daemon that hangs.", "s",
-					q("{{instance}}: age", age), q("{{instance}}: late", `clamp_min(time() - max by (instance) (tdscaler_next_cycle_timestamp_seconds{$self}), 0)`)).at(step{180, watch}, step{300, act}).from(0),
+					q("{{instance}}: age", age), q("{{instance}}: late", late)).from(0),
 				states("Scraped", "Whether Prometheus reaches the daemon. What is not scraped may still run: look at the machine before you start another.", []value{yes("up", good), no("down", act)},
 					q("{{instance}}", `min by (instance) (up{$self})`)),
 			}},

@@ -23,7 +23,7 @@ func theMarket() dashboard {
 				stat("Lowest price of a GPU-hour", "The cheapest on-demand offer, all-in, of what any of the policies matches. Spot is often won for less.", "currencyUSD",
 					q("lowest", `min(tdscaler_policy_lowest_price_dollars_per_gpu_hour{$ours})`)).or("nothing on offer").digits(3),
 				stat("GPUs within reach", "GPUs free in whole machines on what the policies match, at most at what they pay on demand. Offers that two policies match count twice.", "short",
-					q("within", `sum(tdscaler_policy_offered_gpus{$ours, price="within"})`)).at(step{0, watch}, step{1, good}),
+					q("within", `sum(tdscaler_policy_offered_gpus{$ours, price="within"})`)).at(worst(watch), step{1, good}),
 				stat("GPUs above the ceiling", "The same, dearer than the policies pay on demand. They may still be won as spot.", "short",
 					q("above", `sum(tdscaler_policy_offered_gpus{$ours, price="above"})`)),
 				stat("Hosts left alone", "Host and GPU model pairs on which nothing is bought because they failed three times in a row or more. Many of them: look at tdscaler ledger hosts.", "short",
@@ -68,7 +68,7 @@ func theMarket() dashboard {
 					column{name: "Requests", expr: `sum by (api, operation) (increase(tdscaler_api_requests_total{$self}[$__range]))`},
 					column{name: "Failed", expr: `sum by (api, operation) (increase(tdscaler_api_requests_total{$self, class!=""}[$__range]))`, steps: []step{{1, watch}}},
 					column{name: "90 % within", expr: `histogram_quantile(0.9, sum by (le, api, operation) (increase(tdscaler_api_request_duration_seconds_bucket{$self}[$__range])))`, unit: "s"},
-				).size(12, 8),
+				).size(12, 8).sort("Failed"),
 			}},
 		},
 	}

@@ -1,6 +1,9 @@
 package dashboards
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // dashboard is one page of Grafana.
 type dashboard struct {
@@ -30,6 +33,7 @@ type panel struct {
 	values        []value
 	empty         string // what stands there where there is nothing
 	textOnly      bool   // of a stat: the name of the series is its message
+	sorted        string // of a table: the column whose greatest value stands first
 	lowest        *float64
 	overrides     []object
 }
@@ -46,7 +50,8 @@ type column struct {
 	values           []value
 }
 
-// step is a threshold: from this value on it has that colour.
+// step is a threshold: from this value on it has that colour. What is below the first
+// one is good, unless that begins below everything.
 type step struct {
 	from   float64
 	colour string
@@ -129,6 +134,8 @@ func (p panel) meaning(v ...value) panel { p.values = v; return p }
 
 func (p panel) or(empty string) panel { p.empty = empty; return p }
 
+func (p panel) sort(column string) panel { p.sorted = column; return p }
+
 func (p panel) names() panel { p.textOnly = true; return p }
 
 func (p panel) from(least float64) panel { p.lowest = &least; return p }
@@ -174,6 +181,9 @@ const (
 	act   = "red"
 	faint = "text"
 )
+
+// worst begins the thresholds of what is bad when it is low.
+func worst(colour string) step { return step{math.Inf(-1), colour} }
 
 func yes(text, colour string) value { return value{"1", text, colour} }
 func no(text, colour string) value  { return value{"0", text, colour} }

@@ -263,6 +263,10 @@ func TestTheDashboardsKeepTheRulesOfDashboards(t *testing.T) {
 	}
 }
 
+func (d *grafana) first(kind string) *panelJSON {
+	return &d.Panels[slices.IndexFunc(d.Panels, func(p panelJSON) bool { return p.Type == kind })]
+}
+
 func TestEachRuleFindsWhatBreaksIt(t *testing.T) {
 	for rule, spoil := range map[string]func(*grafana){
 		"uneditable-dashboard":           func(d *grafana) { d.Editable = true },
@@ -280,7 +284,7 @@ func TestEachRuleFindsWhatBreaksIt(t *testing.T) {
 		"panel-datasource":               func(d *grafana) { d.Panels[1].Datasource.UID = "prometheus" },
 		"panel-units":                    func(d *grafana) { d.Panels[1].FieldConfig.Defaults.Unit = "dollars" },
 		"panel-no-targets":               func(d *grafana) { d.Panels[1].Targets = nil },
-		"panel-legend":                   func(d *grafana) { d.Panels[9].Options.Legend.ShowLegend = false },
+		"panel-legend":                   func(d *grafana) { d.first("timeseries").Options.Legend.ShowLegend = false },
 		"panel-thresholds":               func(d *grafana) { d.Panels[1].FieldConfig.Defaults.Thresholds.Steps[0].Value = new(float64) },
 		"target:":                        func(d *grafana) { d.Panels[1].Targets[0].Expr = "up{$self}" },
 		"lies upon":                      func(d *grafana) { d.Panels[2].GridPos.X-- },
