@@ -343,11 +343,23 @@ func TestWhatIsProvisionedIsWhatTheDashboardsAskFor(t *testing.T) {
 		Datasources []struct {
 			Name, Type, UID, URL string
 			IsDefault            bool `yaml:"isDefault"`
+			JSON                 struct {
+				TimeInterval string `yaml:"timeInterval"`
+			} `yaml:"jsonData"`
 		}
 	}
-	readYAML(t, "datasources/prometheus.yml", &sources)
+	readYAML(t, "grafana/provisioning/datasources/prometheus.yml", &sources)
+	var scrapes struct {
+		Global struct {
+			Interval string `yaml:"scrape_interval"`
+		}
+	}
+	readYAML(t, "prometheus/prometheus.yml", &scrapes)
 	if s := sources.Datasources; sources.APIVersion != 1 || len(s) == 0 || s[0].UID != "prometheus" || s[0].Type != "prometheus" || s[0].URL != "http://prometheus:9090" || !s[0].IsDefault {
 		t.Errorf("%+v", sources)
+	}
+	if got := sources.Datasources[0].JSON.TimeInterval; got != scrapes.Global.Interval {
+		t.Errorf("Grafana takes scrapes to come every %s, and they come every %s", got, scrapes.Global.Interval)
 	}
 	var providers struct {
 		APIVersion int `yaml:"apiVersion"`
@@ -357,7 +369,7 @@ func TestWhatIsProvisionedIsWhatTheDashboardsAskFor(t *testing.T) {
 			Options        struct{ Path string }
 		}
 	}
-	readYAML(t, "dashboards/tdscaler.yml", &providers)
+	readYAML(t, "grafana/provisioning/dashboards/tdscaler.yml", &providers)
 	if p := providers.Providers; providers.APIVersion != 1 || len(p) != 1 || p[0].Type != "file" || p[0].Options.Path != "/var/lib/grafana/dashboards" || p[0].AllowUIUpdates {
 		t.Errorf("%+v", providers)
 	}
@@ -365,7 +377,7 @@ func TestWhatIsProvisionedIsWhatTheDashboardsAskFor(t *testing.T) {
 
 func readYAML(t *testing.T, name string, into any) {
 	t.Helper()
-	b, err := os.ReadFile("../../deploy/grafana/provisioning/" + name)
+	b, err := os.ReadFile("../../deploy/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
