@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +28,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/secret"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
+	"github.com/tdscaler/tdscaler/internal/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,7 +66,7 @@ type world struct {
 	ledger     *ledger.Ledger
 	canary     *daemon.Canary
 	daemon     *daemon.Daemon
-	log        syncBuffer
+	log        transcript.Log
 	stop       context.CancelFunc
 	until      func(plan.Report) bool
 	reports    int
@@ -139,25 +139,6 @@ func (w *world) fault() error {
 		return w.plot.commit()
 	}
 	return nil
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) Sync() error { return nil }
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // newWitness makes a world without a market: who watches one.

@@ -28,21 +28,13 @@ func newDemandMetrics(gauges newGauges) demandMetrics {
 	}
 }
 
-func (m *demandMetrics) all() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{m.most, m.override, m.asked, m.value, m.age, m.fresh}
-}
-
-func (m *demandMetrics) register(reg prometheus.Registerer) {
-	for _, v := range m.all() {
-		reg.MustRegister(v)
-	}
+func (m *demandMetrics) all() gaugeVecs {
+	return gaugeVecs{m.most, m.override, m.asked, m.value, m.age, m.fresh}
 }
 
 // report sets everything anew, so that a series never outlives its policy or signal.
 func (m *demandMetrics) report(all []plan.Standing) {
-	for _, v := range m.all() {
-		v.Reset()
-	}
+	m.all().reset()
 	for i := range all {
 		if o := all[i].Demand; o != nil {
 			m.outcome(o)

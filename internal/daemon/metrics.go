@@ -157,9 +157,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	reg.MustRegister(build, m.cycles, m.early, m.duration, m.lastCycle, m.nextCycle, m.section, m.sectionAt, m.target, m.gpus, m.satisfied, m.offers, m.avoided, m.policyUSD,
 		m.reserved, m.burn, m.capHourly, m.day, m.month, m.ever, m.others, m.runway, m.excess, m.excessPer, m.balance, m.account, m.actions, m.probes, m.events, m.holds,
 		m.breakers, m.paused, m.errands, m.wasted, m.machines, m.auth, m.mode, m.reloadOK, m.reloadAt, m.reloadHld, m.ledgerLen, m.ledgerOK, m.ledgerBad)
-	m.demand.register(reg)
-	m.caps.register(reg)
-	m.prices.register(reg)
+	m.demand.all().register(reg)
+	m.caps.all().register(reg)
+	m.prices.all().register(reg)
 	m.contracts = newContractMetrics()
 	reg.MustRegister(m.contracts.drift, m.contracts.stops)
 	reg.MustRegister(m.shadows.actions, m.shadows.gpus, m.shadows.target, m.shadows.rate, m.shadows.spend, m.shadows.delivered)
@@ -252,6 +252,21 @@ func (m *metrics) configure(s *policy.Set) {
 	}
 }
 
+// gaugeVecs are gauges that are reported together, each time anew.
+type gaugeVecs []*prometheus.GaugeVec
+
+func (g gaugeVecs) register(reg prometheus.Registerer) {
+	for _, v := range g {
+		reg.MustRegister(v)
+	}
+}
+
+func (g gaugeVecs) reset() {
+	for _, v := range g {
+		v.Reset()
+	}
+}
+
 // shadowMetrics are of policies that are decided and never acted on.
 type shadowMetrics struct {
 	actions                              *prometheus.CounterVec
@@ -259,9 +274,7 @@ type shadowMetrics struct {
 }
 
 func (m *shadowMetrics) report(all []plan.ShadowReport) {
-	for _, v := range []*prometheus.GaugeVec{m.gpus, m.target, m.rate, m.spend, m.delivered} {
-		v.Reset()
-	}
+	gaugeVecs{m.gpus, m.target, m.rate, m.spend, m.delivered}.reset()
 	for i := range all {
 		r := &all[i]
 		for _, k := range plan.ActionKinds() {
@@ -282,9 +295,7 @@ func (m *shadowMetrics) report(all []plan.ShadowReport) {
 }
 
 func (m *metrics) forgetPolicies() {
-	for _, v := range []*prometheus.GaugeVec{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.machines, m.pods, m.alarms, m.scaling} {
-		v.Reset()
-	}
+	gaugeVecs{m.target, m.gpus, m.satisfied, m.offers, m.policyUSD, m.day, m.month, m.ever, m.holds, m.paused, m.machines, m.pods, m.alarms, m.scaling}.reset()
 }
 
 func (m *metrics) reloaded(ok bool, now time.Time) {

@@ -31,20 +31,12 @@ func newCapMetrics(gauges newGauges) capMetrics {
 	}
 }
 
-func (m *capMetrics) all() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{m.day, m.month, m.spentDay, m.spentMonth, m.policyHour, m.policyDay, m.policyMonth, m.policyTotal}
-}
-
-func (m *capMetrics) register(reg prometheus.Registerer) {
-	for _, v := range m.all() {
-		reg.MustRegister(v)
-	}
+func (m *capMetrics) all() gaugeVecs {
+	return gaugeVecs{m.day, m.month, m.spentDay, m.spentMonth, m.policyHour, m.policyDay, m.policyMonth, m.policyTotal}
 }
 
 func (m *capMetrics) report(r *plan.Report) {
-	for _, v := range m.all() {
-		v.Reset()
-	}
+	m.all().reset()
 	b := &r.Input.Budget
 	spent := r.Input.History.SpentInScope(b.Scope, r.FinishedAt.In(b.Zone.Location()))
 	m.spentDay.WithLabelValues().Set(spent.Day.Float())
@@ -82,20 +74,12 @@ func newPriceMetrics(gauges newGauges) priceMetrics {
 	}
 }
 
-func (m *priceMetrics) all() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{m.burn, m.onDemand, m.ceiling, m.lowest, m.offered}
-}
-
-func (m *priceMetrics) register(reg prometheus.Registerer) {
-	for _, v := range m.all() {
-		reg.MustRegister(v)
-	}
+func (m *priceMetrics) all() gaugeVecs {
+	return gaugeVecs{m.burn, m.onDemand, m.ceiling, m.lowest, m.offered}
 }
 
 func (m *priceMetrics) report(r *plan.Report) {
-	for _, v := range m.all() {
-		v.Reset()
-	}
+	m.all().reset()
 	supplies := plan.Supplies(&r.Input.Snapshot, r.Input.Policies)
 	for i := range r.Input.Policies {
 		p := &r.Input.Policies[i]

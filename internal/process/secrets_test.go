@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tdscaler/tdscaler/internal/transcript"
 )
 
 // What no output may show, beside the key, the token and the passwords made up.
@@ -87,12 +89,12 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 }
 
 // managed is a service manager that keeps what it is told.
-func (p *program) managed() *syncBuffer {
+func (p *program) managed() *transcript.Log {
 	p.Helper()
 	p.manager = p.path("notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: p.manager, Net: "unixgram"})
 	must(p, err)
-	heard, ended := &syncBuffer{}, make(chan struct{})
+	heard, ended := &transcript.Log{}, make(chan struct{})
 	go func() {
 		defer close(ended)
 		for b := make([]byte, 8192); ; {

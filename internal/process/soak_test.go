@@ -76,7 +76,7 @@ func TestTheRealProgramStaysFlat(t *testing.T) {
 	}
 	p.end(syscall.SIGTERM)
 	flat(t, all)
-	if n := p.log.len(); n > 4<<20 {
+	if n := p.log.Len(); n > 4<<20 {
 		t.Errorf("%d bytes were logged at level warn", n)
 	}
 }
