@@ -6,7 +6,10 @@ set -euo pipefail
 echo "tdscaler is under the Apache License 2.0, see LICENSE. What is linked into it is under"
 echo "the licences that follow; so is Go's own library:"
 cat "$(go env GOROOT)/LICENSE"
-go version -m "$1" | awk '$1 == "dep" { print $2, $3 }' | while read -r module version; do
+go version -m "$1" | while read -r kind module version _; do
+	if [ "$kind" != dep ]; then
+		continue
+	fi
 	dir=$(go list -m -f '{{.Dir}}' "$module")
 	printf '\n%s\n%s %s\n%s\n' "$(printf '=%.0s' {1..80})" "$module" "$version" "$(printf '=%.0s' {1..80})"
 	found=

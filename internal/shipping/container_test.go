@@ -238,7 +238,7 @@ func (p *podman) minimal() {
 	id := p.must("create", image)
 	p.later("rm", id)
 	dir := p.TempDir()
-	for path, least := range map[string]int{"/etc/ssl/certs/ca-certificates.crt": 100_000, "/usr/share/doc/tdscaler/sbom.cdx.json": 5_000, "/usr/share/doc/tdscaler/LICENSE": 10_000} {
+	for path, least := range map[string]int{"/etc/ssl/certs/ca-certificates.crt": 100_000, "/usr/share/doc/tdscaler/sbom.cdx.json": 5_000, "/usr/share/doc/tdscaler/LICENSE": 10_000, "/usr/share/doc/tdscaler/third-party-licenses": 50_000} {
 		to := filepath.Join(dir, filepath.Base(path))
 		p.must("cp", id+":"+path, to)
 		if b, err := os.ReadFile(to); err != nil || len(b) < least {

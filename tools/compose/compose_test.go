@@ -100,6 +100,38 @@ func mounted(t *testing.T, p *types.Project, s *types.ServiceConfig) {
 	}
 }
 
+// called is a service and its port in a configuration file.
+var called = regexp.MustCompile(`\b([a-z]+):([0-9]{4,5})\b`)
+
+func TestWhatTheMountedConfigurationsCallIsAServiceThatListensThere(t *testing.T) {
+	p := mustLoad(t, "compose.yaml")
+	found := 0
+	for _, file := range []string{"../prometheus/prometheus.yml", "../grafana/provisioning/datasources/prometheus.yml", "simulator/policies.yaml"} {
+		text, err := os.ReadFile(folder + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range called.FindAllStringSubmatch(string(text), -1) {
+			if m[1] == "localhost" {
+				continue
+			}
+			found++
+			s, ok := p.Services[m[1]]
+			check := strings.Join(s.HealthCheck.Test, " ") // which asks the port that it listens on
+			if !ok || !strings.Contains(check, ":"+m[2]) {
+				t.Errorf("%s calls %s, which is not checked there: %s", file, m[0], check)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d calls were found: the search is broken", found)
+	}
+	home := *p.Services["grafana"].Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+	if _, err := os.Stat(folder + "../grafana/dashboards/" + filepath.Base(home)); err != nil || filepath.Dir(home) != "/var/lib/grafana/dashboards" {
+		t.Errorf("the first dashboard is %s: %v", home, err)
+	}
+}
+
 func TestOnTheRealMarketNothingOfTheSimulatedOneIsLeft(t *testing.T) {
 	toy, p := mustLoad(t, "compose.yaml"), mustLoad(t, "compose.yaml", "compose.tensordock.yaml")
 	if _, runs := p.Services["simulator"]; runs || p.Name == toy.Name {
