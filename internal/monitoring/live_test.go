@@ -169,11 +169,12 @@ func atHome(t *testing.T, program string, args ...string) *exec.Cmd {
 // alertmanager runs with the routes that are shipped, but for addresses and haste.
 func alertmanager(t *testing.T, inbox string) (addr string) {
 	t.Helper()
+	dir := t.TempDir()
 	addr = freeAddress(t)
 	config := strings.ReplaceAll(read(t, root("deploy", "alertmanager", "alertmanager.yml")), "http://127.0.0.1:9094", inbox)
 	config = regexp.MustCompile(`(group_wait|group_interval): \w+`).ReplaceAllString(config, "$1: 1s")
-	cmd := atHome(t, tool(t, "prometheus-alertmanager", "alertmanager"), "--config.file="+write(t, shared(t, "alertmanager.yml"), config),
-		"--storage.path="+shared(t, "alertmanager"), "--web.listen-address="+addr, "--cluster.listen-address=", "--log.level=warn")
+	cmd := atHome(t, tool(t, "prometheus-alertmanager", "alertmanager"), "--config.file="+write(t, filepath.Join(dir, "alertmanager.yml"), config),
+		"--storage.path="+dir, "--web.listen-address="+addr, "--cluster.listen-address=", "--log.level=warn")
 	p := start(t, cmd)
 	t.Cleanup(func() { must(t, p.stop()) })
 	p.ready(t, "http://"+addr+"/-/ready")
