@@ -36,7 +36,7 @@ type Settling struct {
 	Host  string          `json:"host"`
 	Model market.GPUModel `json:"gpu_model"`
 	// Lasted is how long its last offer lasted, and Ended when that was over: an offer
-	// is GPUs that are free, or ours and running, in every look.
+	// is GPUs that are free, or ours and boot or run, in every look.
 	Lasted time.Duration `json:"last_offer_lasted"`
 	Ended  time.Time     `json:"last_offer_ended"`
 	// Offered is since when the present offer stands; zero if there is none.
@@ -85,14 +85,16 @@ func (o *observer) settle() {
 	slices.SortFunc(o.h.Settling, func(a, b Settling) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Model, b.Model)) })
 }
 
+// offers says whether an offer stands. What boots there has its GPUs: were they taken for
+// gone, each of our orders would end the offer that it took, as a brief one.
 func (o *observer) offers(s *Settling) bool {
-	running := slices.ContainsFunc(o.h.Machines, func(m Machine) bool {
-		return m.Host == s.Host && m.Model == s.Model && m.Capacity != market.OnDemand && m.Ready()
+	ours := slices.ContainsFunc(o.h.Machines, func(m Machine) bool {
+		return m.Host == s.Host && m.Model == s.Model && m.Capacity != market.OnDemand && (m.Ready() || m.booting())
 	})
 	hosts := o.l.Snapshot.Hosts.Value
 	i := slices.IndexFunc(hosts, func(h market.Host) bool { return h.ID == s.Host })
-	if running || i < 0 {
-		return running
+	if ours || i < 0 {
+		return ours
 	}
 	g, _ := hosts[i].GPU(s.Model)
 	return hosts[i].Online && g.Free > 0

@@ -290,6 +290,30 @@ func TestAHostThatComesAndGoesIsTrustedAgainWhenItHasSettled(t *testing.T) {
 	}
 }
 
+func TestAnOfferGoesOnWhileAMachineOfOursBootsAndRunsThere(t *testing.T) {
+	p := both(1)
+	taken := newHost("a", 0, "0.40") // all that it had is ours
+	in := newInput([]market.Host{taken}, p)
+	began := t0.Add(-20 * time.Minute)
+	m := booting(onSpot(p, 1), time.Minute)
+	in.History.Machines = []Machine{m}
+	in.History.Settling = []Settling{{Host: "a", Model: rtx4090, Lasted: 5 * time.Minute, Ended: began.Add(-time.Hour), Offered: began}}
+	for range 20 {
+		observed(&in, shown(in.History.Machines[0]))
+		if got := in.History.Settling[0]; !got.Offered.Equal(began) || got.Lasted != 5*time.Minute {
+			t.Fatalf("at %s: %+v, but the offer stands", in.Now, got)
+		}
+		in.Now = in.Now.Add(time.Minute)
+		in.History.Machines[0].Status = market.StatusRunning
+	}
+	ended := shown(m)
+	ended.Status, in.Snapshot.Gone = market.StatusTerminated, []string{m.ID}
+	observed(&in, ended)
+	if got := in.History.Settling[0]; got.Lasted != 40*time.Minute || !got.Offered.IsZero() {
+		t.Errorf("%+v, but it lasted for 40 minutes and is over", got)
+	}
+}
+
 func TestWhatLosesMachinesOftenIsChosenLast(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("calm", 8, "0.41"), newHost("wild", 8, "0.40")}, p)
