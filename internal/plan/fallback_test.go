@@ -323,6 +323,11 @@ func TestWhatLosesMachinesOftenIsChosenLast(t *testing.T) {
 	wantActions(t, Compute(in), "deploy calm below_target")
 }
 
+// goesOn says whether a machine delivers or will: what was asked to stop soon does not.
+func goesOn(m *Machine) bool {
+	return m.Leaving == nil && (m.Parked == nil || m.returning()) && (m.Ready() || m.booting())
+}
+
 func TestOnDemandNeverCoversMoreThanIsMissing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
@@ -331,7 +336,7 @@ func TestOnDemandNeverCoversMoreThanIsMissing(t *testing.T) {
 			pol := find(in, s.Policy)
 			bought, delivers := 0, 0
 			for i := range in.History.Machines {
-				if m := &in.History.Machines[i]; m.Policy == s.Policy && m.Leaving == nil && (m.Ready() || m.booting()) {
+				if m := &in.History.Machines[i]; m.Policy == s.Policy && goesOn(m) {
 					delivers += m.Shape.GPUs
 				}
 			}
@@ -344,7 +349,7 @@ func TestOnDemandNeverCoversMoreThanIsMissing(t *testing.T) {
 						bought += a.Shape.GPUs
 					}
 				case a.Kind == Delete:
-					if m := in.History.Machine(a.Machine); m.Ready() || m.booting() {
+					if m := in.History.Machine(a.Machine); goesOn(m) {
 						delivers -= m.Shape.GPUs
 					}
 				}
