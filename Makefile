@@ -155,9 +155,9 @@ dist-check: $(TOOLS)/nfpm ## dist twice, in two places: the same bytes
 		diff -r $$dir/1 $$dir/2 && cat $$dir/1/SHA256SUMS && rm -r $$dir
 
 # As root, on Debian or one of its children.
-test-packages: $(TOOLS)/nfpm ## the .deb in a booted systemd: installed, run, upgraded, removed, purged
-	@command -v systemd-nspawn dbus-daemon >/dev/null || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus; }
+test-packages: $(TOOLS)/nfpm ## the .deb and the .rpm in a booted systemd: installed, run, upgraded, removed, purged
+	@command -v systemd-nspawn && command -v dbus-daemon && command -v rpm >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus rpm; }
 	TDSCALER_PACKAGES=$(CURDIR)/$(TOOLS)/nfpm $(GO) test ./internal/shipping -run '^TestThePackage' -count 1 -timeout 20m -v
 
 test-compose: ## the compose files against the schema of compose, and against what they mount
@@ -165,7 +165,7 @@ test-compose: ## the compose files against the schema of compose, and against wh
 
 # As root, on a machine with apt; elsewhere podman and runc must be there.
 test-containers: test-compose ## the image, built and run for real by podman: hardened, healthy, buying, stopped
-	@command -v podman runc >/dev/null || { apt-get update -qq && \
+	@command -v podman && command -v runc >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates; }
 	TDSCALER_CONTAINERS=1 $(GO) test ./internal/shipping -run '^TestTheImageBuys' -count 1 -timeout 20m -v
 

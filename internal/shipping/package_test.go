@@ -7,6 +7,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func (c *computer) until(what string, fn func() bool) {
 func boot(t *testing.T) *computer {
 	t.Helper()
 	c := &computer{T: t, root: filepath.Join(t.TempDir(), "computer")}
-	for _, dir := range []string{"usr", "etc", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/log", "run", "proc", "sys", "dev", "tmp", "root", "packages"} {
+	for _, dir := range []string{"usr", "etc", "var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/rpm", "var/log", "run", "proc", "sys", "dev", "tmp", "root", "packages"} {
 		if err := os.MkdirAll(filepath.Join(c.root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -141,26 +142,24 @@ func (c *computer) start() {
 }
 
 // packages builds two versions of the package; the second one's policy file differs.
-func packages(t *testing.T, nfpm string) (older, newer string) {
+func packages(t *testing.T, nfpm, kind string) (older, newer string) {
 	t.Helper()
 	dir := t.TempDir()
 	stage := filepath.Join(dir, "stage")
-	in := func(name string, args ...string) {
+	in := func(where, name string, args ...string) {
+		t.Helper()
 		cmd := osexec.Command(name, args...)
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000", "DIST_ARCH=amd64")
+		cmd.Dir, cmd.Env = where, append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000", "DIST_ARCH=amd64")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 		}
 	}
-	in("make", "-s", "build", "install", "BIN="+dir, "DESTDIR="+stage, "PREFIX=/usr")
-	in("cp", "-r", "deploy", dir)
+	in(root, "make", "-s", "build", "install", "BIN="+dir, "DESTDIR="+stage, "PREFIX=/usr")
+	in(root, "cp", "-r", "deploy", dir)
 	pack := func(version string) string {
-		cmd := osexec.Command(nfpm, "package", "-f", "deploy/packages/nfpm.yaml", "-p", "deb", "-t", dir)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000", "DIST_ARCH=amd64", "DIST_VERSION="+version)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("nfpm: %v\n%s", err, out)
-		}
-		return filepath.Join(dir, "tdscaler_"+version+"_amd64.deb")
+		name := "tdscaler_" + version + "." + kind
+		in(dir, "env", "DIST_VERSION="+version, nfpm, "package", "-f", "deploy/packages/nfpm.yaml", "-p", kind, "-t", filepath.Join(dir, name))
+		return filepath.Join(dir, name)
 	}
 	older = pack("1.0.0")
 	file := filepath.Join(stage, configPath)
@@ -184,42 +183,70 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
+// manager is a program that installs packages, by what it is asked for.
+type manager struct{ install, upgrade, downgrade, remove []string }
+
 // packaged is the package in a computer.
 type packaged struct {
 	*computer
+	manager      manager
 	older, newer string
 	market       int
 }
 
-func TestThePackageIsInstalledRunUpgradedRemovedAndPurgedWithoutASurprise(t *testing.T) {
+// newPackaged boots a computer beside which two versions of a package lie.
+func newPackaged(t *testing.T, kind string, m manager) *packaged {
+	t.Helper()
 	nfpm := os.Getenv("TDSCALER_PACKAGES")
 	if nfpm == "" {
-		t.Skip("boots a systemd and installs the .deb in it: make test-packages")
+		t.Skip("boots a systemd and installs the package in it: make test-packages")
 	}
-	p := &packaged{computer: &computer{T: t}, market: freePort(t)}
-	p.older, p.newer = packages(t, nfpm)
+	p := &packaged{market: freePort(t), manager: m}
+	p.older, p.newer = packages(t, nfpm, kind)
 	p.computer = boot(t)
-	for _, deb := range []string{p.older, p.newer} {
-		p.sh("cp", deb, filepath.Join(p.root, "packages"))
+	for _, file := range []string{p.older, p.newer} {
+		p.sh("cp", file, filepath.Join(p.root, "packages"))
 	}
+	return p
+}
+
+func TestThePackageIsInstalledRunUpgradedRemovedAndPurgedWithoutASurprise(t *testing.T) {
+	install := []string{"dpkg", "--force-confold", "-i"}
+	p := newPackaged(t, "deb", manager{install, install, install, []string{"dpkg", "--remove", "tdscaler"}})
 	p.installs()
 	p.runs()
 	p.upgrades()
 	p.keepsTheOldOneWhereTheNewOneWouldRefuseTheFile()
 	p.removes()
+	if !p.exists(configPath) {
+		p.Error("a removal takes the policy file")
+	}
 	p.purges()
 	p.findsItsMachinesAgain()
 }
 
-func (p *packaged) dpkg(args ...string) string {
-	p.Helper()
-	for i, a := range args {
-		if strings.HasSuffix(a, ".deb") {
-			args[i] = "/packages/" + filepath.Base(a)
-		}
+func TestThePackageOfRPMDoesTheSame(t *testing.T) {
+	rpm := func(args ...string) []string { return append([]string{"rpm", "--force-debian", "--nodeps"}, args...) }
+	p := newPackaged(t, "rpm", manager{rpm("-i"), rpm("-U"), rpm("-U", "--oldpackage"), rpm("-e", "tdscaler")})
+	p.installs()
+	p.runs()
+	p.upgrades()
+	p.keepsTheOldOneWhereTheNewOneWouldRefuseTheFile()
+	p.removes()
+	if !p.exists(configPath + ".rpmsave") {
+		p.Error("a removal takes the policy file, and leaves no copy")
 	}
-	out := p.run(append([]string{"dpkg", "--force-confold"}, args...)...)
-	p.Logf("dpkg %s\n%s", strings.Join(args, " "), out)
+	p.findsItsMachinesAgain()
+}
+
+// manage runs the manager on a package's file, or on none.
+func (p *packaged) manage(words []string, file string) string {
+	p.Helper()
+	if file != "" {
+		words = append(slices.Clone(words), "/packages/"+filepath.Base(file))
+	}
+	out := p.run(words...)
+	p.Logf("%s\n%s", strings.Join(words, " "), out)
 	return out
 }
 
@@ -235,7 +262,7 @@ func (p *packaged) exists(path string) bool {
 }
 
 func (p *packaged) installs() {
-	if out := p.dpkg("-i", p.older); !strings.Contains(out, "neither enabled nor started") {
+	if out := p.manage(p.manager.install, p.older); !strings.Contains(out, "neither enabled nor started") {
 		p.Error("the installation does not say what to do")
 	}
 	if state := p.property("ActiveState") + " " + p.property("UnitFileState"); state != "inactive disabled" {
@@ -286,7 +313,7 @@ func (p *packaged) machines() []string {
 
 func (p *packaged) upgrades() {
 	before := p.property("MainPID")
-	p.dpkg("-i", p.newer)
+	p.manage(p.manager.upgrade, p.newer)
 	if text := p.run("cat", configPath); !strings.HasPrefix(text, edited) {
 		p.Errorf("the upgrade replaced the policy file:\n%s", text)
 	}
@@ -301,7 +328,7 @@ func (p *packaged) upgrades() {
 func (p *packaged) keepsTheOldOneWhereTheNewOneWouldRefuseTheFile() {
 	before := p.property("MainPID")
 	p.write(configPath, edited+"\nversion: 1\npolicys: []\n")
-	if out := p.dpkg("-i", p.older); !strings.Contains(out, "the old one goes on running") {
+	if out := p.manage(p.manager.downgrade, p.older); !strings.Contains(out, "the old one goes on running") {
 		p.Error("it is not told that the file has errors")
 	}
 	if now := p.property("MainPID"); now != before || p.property("ActiveState") != "active" {
@@ -312,12 +339,12 @@ func (p *packaged) keepsTheOldOneWhereTheNewOneWouldRefuseTheFile() {
 
 func (p *packaged) removes() {
 	names := p.machines()
-	out := p.dpkg("--remove", "tdscaler")
+	out := p.manage(p.manager.remove, "")
 	if len(names) != 2 || !strings.Contains(out, "GO ON RUNNING AND COSTING") || !strings.Contains(out, names[0]) || !strings.Contains(out, names[1]) {
 		p.Errorf("it is not told that %v go on", names)
 	}
-	if p.exists("usr/bin/tdscaler") || !p.exists(configPath) || !p.kept() {
-		p.Error("a removal takes the program, and leaves policies and ledger")
+	if p.exists("usr/bin/tdscaler") || !p.kept() {
+		p.Error("a removal takes the program, and leaves the ledger")
 	}
 	if state := p.property("ActiveState"); state != "inactive" {
 		p.Errorf("the service is %s", state)
@@ -327,7 +354,7 @@ func (p *packaged) removes() {
 func (p *packaged) kept() bool { return p.exists("var/lib/private/tdscaler/tdscaler.db") }
 
 func (p *packaged) purges() {
-	if out := p.dpkg("--purge", "tdscaler"); !strings.Contains(out, "is KEPT") || !strings.Contains(out, "GO ON COSTING MONEY") || !strings.Contains(out, "api_key is kept") {
+	if out := p.manage([]string{"dpkg", "--purge", "tdscaler"}, ""); !strings.Contains(out, "is KEPT") || !strings.Contains(out, "GO ON COSTING MONEY") || !strings.Contains(out, "api_key is kept") {
 		p.Error("it is not told what is kept, and why")
 	}
 	if p.exists(configPath) || !p.kept() || !p.exists("etc/tdscaler/api_key") {
@@ -336,7 +363,8 @@ func (p *packaged) purges() {
 }
 
 func (p *packaged) findsItsMachinesAgain() {
-	p.dpkg("-i", p.newer)
+	p.manage(p.manager.install, p.newer)
+	p.configure()
 	if n := len(p.machines()); n != 2 {
 		p.Errorf("%d machines in the ledger that was kept", n)
 	}
