@@ -59,7 +59,7 @@ func (t *table) explanation(e *control.Explanation) {
 	if o != nil {
 		gpus = o.GPUs
 	}
-	t.row("wants", plural(gpus, "GPU")+" in "+plural(gpus/max(p.Shape.GPUs, 1), "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+shapeText(p.Shape))
+	t.row("wants", plural(gpus, "GPU")+" in "+plural(gpus/max(p.Shape.GPUs, 1), "machine")+", "+string(p.Capacity)+", each with "+plural(p.Shape.GPUs, "GPU")+", "+wantedText(p))
 	t.because(o)
 	for i := range e.Policies {
 		if w := e.Policies[i].Work; w != nil && e.Policies[i].Policy == p.Name {

@@ -76,11 +76,7 @@ func shapeFlags(cmd *cobra.Command, s *market.Shape) {
 }
 
 func (t *table) market(m *control.Market, limit int, all bool) {
-	p, least := &m.Policy, ""
-	if p.Kind == policy.Instant {
-		least = "ready-made, at least "
-	}
-	t.line("looked at %s ago; a machine is %s, %s%s", seconds(m.AgeSeconds), gpus("GPU", p.Shape), least, shapeText(p.Shape))
+	t.line("looked at %s ago; a machine is %s, %s", seconds(m.AgeSeconds), gpus("GPU", m.Policy.Shape), wantedText(&m.Policy))
 	if m.Problem != "" {
 		t.say(bad, "incomplete: %s", m.Problem)
 	}
@@ -116,6 +112,17 @@ func hostText(l *plan.Listing) string {
 		return l.Host
 	}
 	return cmp.Or(l.Host, "-") + " instant " + l.Instant
+}
+
+// wantedText is what a machine of the policy has beside its GPUs.
+func wantedText(p *policy.Policy) string {
+	switch {
+	case p.Kind != policy.Instant:
+		return shapeText(p.Shape)
+	case p.Shape == market.Shape{GPUs: p.Shape.GPUs}:
+		return "ready-made, whatever else it has"
+	}
+	return "ready-made, at least " + shapeText(p.Shape)
 }
 
 // sizeText is a machine's vCPUs, GB of RAM and GB of storage.

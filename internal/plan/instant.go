@@ -52,6 +52,9 @@ func (w *world) considerReady(d *desk, o *offer, f *Funnel) (candidate, bool) {
 	}
 	c.slots = min(c.slots, room)
 	c.weighted = w.effective(d, &c, c.price).Scale(int64(100+spreadPercent*ours(w.shelf.taken[o.host.ID], d.p.Name)), 100)
+	if bids(w.shelf.taken[o.host.ID], o.gpu.Model) {
+		c.weighted = c.weighted.Scale(100+besideBids, 100)
+	}
 	return c, true
 }
 
@@ -61,10 +64,25 @@ func (w *world) readySlots(d *desk, o *offer) int {
 	switch t := w.shelf.taken[o.host.ID]; {
 	case o.ready.Many:
 		return d.p.Target
-	case w.shelf.ordered[o.ready.ID], o.host.ID != "" && freeGPUs(o, t) < o.ready.Shape.GPUs:
+	case w.shelf.ordered[o.ready.ID], o.host.ID != "" && freeGPUs(o, t) < o.ready.Shape.GPUs, w.fallsUponOurs(o, t):
 		return 0
 	}
 	return 1
+}
+
+// fallsUponOurs says whether a ready-made machine may take its GPUs from a spot machine of
+// ours: one stands on its host, which is not listed with so many free, or where it may
+// stand, as far as is known.
+func (w *world) fallsUponOurs(o *offer, t *taken) bool {
+	if o.host.ID == "" {
+		return o.host.Location != (market.Location{}) && w.shelf.bidsAt(o.host.Location)
+	}
+	if !bids(t, o.gpu.Model) {
+		return false
+	}
+	return slices.IndexFunc(w.shelf.offers[:w.shelf.onHosts], func(h offer) bool {
+		return h.host.ID == o.host.ID && h.gpu.Model == o.gpu.Model && freeGPUs(&h, t) >= o.ready.Shape.GPUs
+	}) < 0
 }
 
 func suits(p *policy.Policy, r *market.Instant) bool {

@@ -3,6 +3,7 @@ package plan
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -95,6 +96,50 @@ func TestAFailedListOfReadyMadeMachinesHoldsOnlyThosePolicies(t *testing.T) {
 	}
 }
 
+func TestAReadyMadeMachineIsNotTakenWhereItMayFallUponASpotMachineOfOurs(t *testing.T) {
+	p := newPolicy("q", 1)
+	for _, c := range []struct {
+		what    string
+		free    int // GPUs of the host, as listed
+		ready   market.Instant
+		ordered bool // ours, since the list
+		want    string
+	}{
+		{what: "the host has no other GPU", ready: newInstant("a", "h1", "0.30")},
+		{what: "the host has another", free: 1, ready: newInstant("a", "h1", "0.30"), want: "a"},
+		{what: "ours was ordered since the list", free: 1, ready: newInstant("a", "h1", "0.30"), ordered: true},
+		{what: "it stands elsewhere", ready: newInstant("a", "h2", "0.30"), want: "a"},
+		{what: "nobody says where it stands", ready: newInstant("a", "", "0.30"), want: "a"},
+	} {
+		in := readyMade(1, c.ready)
+		in.Policies, in.HourlyCap = append(in.Policies, p), usd("5")
+		in.Snapshot.Hosts.Value = []market.Host{newHost("h1", c.free, "0.20")}
+		m := newMachine(p, 1, "h1", "0.15")
+		if c.ordered {
+			m.Phase, m.SeenAt, m.OrderedAt = PhaseAccepted, time.Time{}, in.Now
+		}
+		in.History.Machines = []Machine{m}
+		got := ""
+		for _, a := range actions(Compute(in), Deploy) {
+			got += a.Instant
+		}
+		if got != c.want {
+			t.Errorf("%s: %q is ordered, want %q", c.what, got, c.want)
+		}
+		for _, l := range List(in, in.Policies[0]) {
+			if l.Instant == "a" && (l.In != (c.want != "") || !l.In && !strings.Contains(l.Reason.Text, "spot machine of ours")) {
+				t.Errorf("%s: listed as %+v", c.what, l.Reason)
+			}
+		}
+	}
+	in := readyMade(1, newInstant("a", "h1", "0.30"), newInstant("b", "h2", "0.31"))
+	in.Snapshot.Hosts.Value = []market.Host{newHost("h1", 1, "0.20")}
+	in.Policies, in.HourlyCap, in.History.Machines = append(in.Policies, p), usd("5"), []Machine{newMachine(p, 1, "h1", "0.15")}
+	if got := actions(Compute(in), Deploy); len(got) != 1 || got[0].Instant != "b" {
+		t.Errorf("beside a spot machine of ours, although one costs hardly more where we have none: %+v", got)
+	}
+}
+
 func TestARefusedReadyMadeMachineIsLeftAlone(t *testing.T) {
 	in := readyMade(1, newInstant("a", "", "0.30"), newInstant("b", "", "0.31"))
 	intent := Intent{Instant: "a", Model: rtx4090, Shape: market.Shape{GPUs: 1}}
@@ -116,6 +161,13 @@ func TestTheMarketListsReadyMadeMachinesBesideHostsByPrice(t *testing.T) {
 	for _, l := range got {
 		if l.Instant == "big" && (l.Reason.Code != OfferShape || !strings.Contains(l.Reason.Text, "2 GPUs")) {
 			t.Errorf("%+v", l.Reason)
+		}
+	}
+	nobody := policy.Policy{Kind: policy.VM, Capacity: market.OnDemand, Target: 1, MaxGPUHour: market.MaxRate, Shape: market.Shape{GPUs: 1, VCPUs: 4, RAM: 16, Storage: 80}}
+	for price, first := range map[string]string{"0.20": "", "0.40": "a"} {
+		in.Snapshot.Hosts.Value = []market.Host{newHost("h", 1, price)}
+		if got := List(in, nobody); !got[0].In || !got[1].In || got[2].In || got[0].Instant != first {
+			t.Errorf("a host at %s, a ready-made machine at 0.31: %+v", price, got)
 		}
 	}
 }

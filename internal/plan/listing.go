@@ -90,8 +90,9 @@ type Listing struct {
 
 // List tells of every offer what a policy makes of it now, whether it needs one or
 // not: those it could take first, by what the planner compares, then the others by
-// price. A policy that buys spot is listed as it buys spot. The policies of the input
-// do not matter.
+// price. A policy that buys spot is listed as it buys spot, and one without a name, which
+// nobody has, as if it bought hosts' and ready-made machines alike. The policies of the
+// input do not matter.
 func List(in Input, p policy.Policy) []Listing {
 	in.Policies = []policy.Policy{p}
 	w := newWorld(&in)
@@ -131,7 +132,7 @@ func (w *world) list(d *desk, o *offer) Listing {
 	if !wanted || !d.keeps(o.gpu.Model) {
 		rank = -1
 	}
-	if (o.ready != nil) != (d.p.Kind == policy.Instant) {
+	if d.p.Name != "" && (o.ready != nil) != (d.p.Kind == policy.Instant) { // nobody's policy takes both kinds
 		l.Reason = Reason{OfferKind, "the policy buys kind " + string(d.p.Kind)}
 		return l
 	}
@@ -269,6 +270,12 @@ func (w *world) capacityText(p *policy.Policy, o *offer) string {
 	t := w.shelf.taken[o.host.ID]
 	if t != nil && t.blocked {
 		return "a machine of ours there is dead or leaving"
+	}
+	switch {
+	case o.ready != nil && w.shelf.ordered[o.ready.ID]:
+		return "an order of ours has taken it"
+	case o.ready != nil && w.fallsUponOurs(o, t):
+		return "it may take its GPUs from a spot machine of ours there"
 	}
 	return fmt.Sprintf("%d GPUs are free, a machine needs %d", max(freeGPUs(o, t), 0), p.Shape.GPUs)
 }
