@@ -176,7 +176,7 @@ func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, s
 // observes what it saw into h, a copy: nothing is booked. It returns
 // ErrUnauthorized where the market refuses the credentials.
 func LookAlone(ctx context.Context, clk clock.Clock, r Reader, c *Config, h *plan.History) (Seen, error) {
-	snap := scan(ctx, r, clk, &c.Set, h, market.Section[[]market.Site]{})
+	snap := scan(ctx, r, clk, &c.Set, h, market.Section[[]market.Site]{}, nil)
 	if err := ctx.Err(); err != nil {
 		return Seen{}, fmt.Errorf("look at the market: %w", err)
 	}
@@ -387,7 +387,7 @@ func (d *Daemon) lookAndDelete(ctx context.Context, c *Config, m Market, name st
 	if err != nil {
 		return err
 	}
-	snap := scan(ctx, m.Reader, d.o.Clock, &c.Set, &h, d.sites())
+	snap := scan(ctx, m.Reader, d.o.Clock, &c.Set, &h, d.sites(), nil)
 	if !snap.Instances.Complete {
 		return fmt.Errorf("what is known was deleted, but whether there is more could not be seen: %s", snap.Instances.Problem)
 	}

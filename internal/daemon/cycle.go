@@ -97,7 +97,7 @@ func (t *turn) run(ctx context.Context) error {
 		return err
 	}
 	readings := t.readSignals(ctx)
-	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h, t.sites())
+	snap := scan(ctx, t.m.Reader, t.o.Clock, &t.c.Set, &h, t.sites(), &t.rests)
 	said := readings()
 	if ctx.Err() != nil {
 		return nil // a scan that was cut short is no look
@@ -232,7 +232,7 @@ const addressTakes = time.Minute
 
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
-func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History, sites market.Section[[]market.Site]) market.Snapshot {
+func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h *plan.History, sites market.Section[[]market.Site], rests *scanner.Rests) market.Snapshot {
 	e := scanner.Expected{Owner: s.Daemon.Owner, Instants: s.Wants(policy.Instant), V2: s.MayUseV2(), Sites: sites, Told: map[string]market.Status{}}
 	for i := range h.Machines {
 		m := &h.Machines[i]
@@ -259,7 +259,7 @@ func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h
 			e.Containers = append(e.Containers, id)
 		}
 	}
-	return scanner.New(r, c).Scan(ctx, e)
+	return scanner.New(r, c, rests).Scan(ctx, e)
 }
 
 func problemOf(s *market.Snapshot) string {

@@ -76,6 +76,8 @@ type Daemon struct {
 
 	// vigil is what looks between cycles have found; only Run uses it.
 	vigil vigil
+	// rests are the lists that are left alone after they failed.
+	rests scanner.Rests
 
 	// acting is held while one action is carried out, by a cycle or by destroy.
 	acting sync.Mutex

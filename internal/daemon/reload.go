@@ -187,6 +187,7 @@ func (d *Daemon) adopt(old, c *Config) error {
 	d.reload.ok(c, now)
 	d.mu.Unlock()
 	d.acting.Unlock()
+	d.rests.Clear()
 	d.metrics.reloaded(true, now)
 	d.metrics.held(false)
 	d.metrics.configure(&c.Set)

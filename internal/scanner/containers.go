@@ -22,7 +22,7 @@ func (s *Scanner) containers(ctx context.Context, ids []string) (out []market.Re
 		return nil
 	}
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		list, err := r.Replicas(ctx, id)
+		list, err := aside(ctx, s, "replicas of "+id, func(ctx context.Context) ([]market.Replica, error) { return r.Replicas(ctx, id) })
 		slices.SortFunc(list, func(a, b market.Replica) int { return cmp.Compare(a.Machine, b.Machine) })
 		class := market.ClassOf(err)
 		out = append(out, market.ReplicaList{

@@ -30,7 +30,7 @@ func TestEachContainerIsAskedForAndJudgedAlone(t *testing.T) {
 		}
 		return []market.Replica{{Machine: "b"}, {Machine: "a"}}, nil
 	}}
-	snap := New(f, clock.NewVirtual(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))).Scan(context.Background(), Expected{Owner: "main", Containers: []string{"whole", "gone", "broken", "whole"}})
+	snap := New(f, clock.NewVirtual(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)), nil).Scan(context.Background(), Expected{Owner: "main", Containers: []string{"whole", "gone", "broken", "whole"}})
 	got := ""
 	for _, c := range snap.Containers {
 		got += fmt.Sprintf("%s %v %v %d;", c.Container, c.Replicas.Complete, c.Gone, len(c.Replicas.Value))
@@ -47,7 +47,7 @@ func TestEachContainerIsAskedForAndJudgedAlone(t *testing.T) {
 }
 
 func TestAMarketWithoutContainersIsNotAsked(t *testing.T) {
-	if snap := New(&fake{}, clock.NewVirtual(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))).Scan(context.Background(), Expected{Containers: []string{"x"}}); snap.Containers != nil {
+	if snap := New(&fake{}, clock.NewVirtual(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)), nil).Scan(context.Background(), Expected{Containers: []string{"x"}}); snap.Containers != nil {
 		t.Errorf("%+v", snap.Containers)
 	}
 }

@@ -26,10 +26,13 @@ type Reader interface {
 type Scanner struct {
 	reader Reader
 	clock  clock.Clock
+	rests  *Rests
 }
 
-// New makes a Scanner.
-func New(r Reader, c clock.Clock) *Scanner { return &Scanner{reader: r, clock: c} }
+// New makes a Scanner; rests may be nil.
+func New(r Reader, c clock.Clock, rests *Rests) *Scanner {
+	return &Scanner{reader: r, clock: c, rests: rests}
+}
 
 // Expected is what the books expect a look to show.
 type Expected struct {
@@ -68,7 +71,7 @@ func (s *Scanner) Scan(ctx context.Context, e Expected) market.Snapshot {
 	snap.Hosts = section(s.clock, hosts, err)
 
 	if e.Instants {
-		instants, err := s.reader.Instants(ctx)
+		instants, err := aside(ctx, s, "instants", s.reader.Instants)
 		slices.SortFunc(instants, func(a, b market.Instant) int { return cmp.Compare(a.ID, b.ID) })
 		snap.Instants = section(s.clock, instants, err)
 	}
@@ -101,7 +104,7 @@ func (s *Scanner) sites(ctx context.Context, known market.Section[[]market.Site]
 	if age := s.clock.Now().Sub(known.At); !known.At.IsZero() && age >= 0 && age < sitesLast {
 		return known
 	}
-	list, err := s.reader.Locations(ctx)
+	list, err := aside(ctx, s, "locations", s.reader.Locations)
 	return section(s.clock, list, err)
 }
 

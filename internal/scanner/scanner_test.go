@@ -82,7 +82,7 @@ func (f *fake) Balance(context.Context) (market.Balance, error) {
 var noon = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 
 func scan(f *fake, known ...string) market.Snapshot {
-	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), Expected{Owner: "main", Known: known})
+	return New(f, clock.NewVirtual(noon), nil).Scan(context.Background(), Expected{Owner: "main", Known: known})
 }
 
 func failed(class market.Class) error {
@@ -232,7 +232,7 @@ func TestADeletedMachineIsGoneOnceTheMarketSaysSo(t *testing.T) {
 		"no answer":       {err: failed(market.ClassUnavailable)},
 	} {
 		f := &fake{instance: func(string) (market.Instance, error) { return c.inst, c.err }}
-		s := New(f, clock.NewVirtual(noon)).Scan(context.Background(), Expected{Leaving: []string{"left"}})
+		s := New(f, clock.NewVirtual(noon), nil).Scan(context.Background(), Expected{Leaving: []string{"left"}})
 		if !s.Instances.Complete || slices.Contains(s.Gone, "left") != c.gone {
 			t.Errorf("%s: complete %v, gone %v", name, s.Instances.Complete, s.Gone)
 		}

@@ -16,7 +16,7 @@ func (s *Scanner) second(ctx context.Context, snap *market.Snapshot, e Expected)
 	if !e.V2 && len(e.Second) == 0 && !lacks(snap, e.Ordered) {
 		return
 	}
-	list, err := s.reader.InstancesV2(ctx)
+	list, err := aside(ctx, s, "instances", s.reader.InstancesV2)
 	ids := make([]string, 0, len(list))
 	for i := range list {
 		ids = append(ids, list[i].ID)
@@ -26,6 +26,8 @@ func (s *Scanner) second(ctx context.Context, snap *market.Snapshot, e Expected)
 	if err != nil {
 		return
 	}
+	ctx, stop := s.clock.WithTimeout(ctx, patience)
+	defer stop()
 	s.merge(ctx, snap, list, e)
 	if err := s.holesV2(ctx, snap, e.Second); err != nil {
 		snap.V2 = section[[]string](s.clock, nil, err)

@@ -13,7 +13,7 @@ import (
 
 func scanFor(f *fake, e Expected) market.Snapshot {
 	e.Owner = "main"
-	return New(f, clock.NewVirtual(noon)).Scan(context.Background(), e)
+	return New(f, clock.NewVirtual(noon), nil).Scan(context.Background(), e)
 }
 
 func lists(list ...market.Instance) func() ([]market.Instance, error) {
@@ -159,12 +159,12 @@ func TestAListOfV2WithHolesIsJudgedByAskingForWhatIsMissing(t *testing.T) {
 func TestV2sLocationsAreReadEveryFiveMinutesAndOnlyWhereTheyAreWanted(t *testing.T) {
 	f, c := &fake{}, clock.NewVirtual(noon)
 	e := Expected{Owner: "main"}
-	if s := New(f, c).Scan(t.Context(), e); f.sites != 0 || !s.Sites.At.IsZero() {
+	if s := New(f, c, nil).Scan(t.Context(), e); f.sites != 0 || !s.Sites.At.IsZero() {
 		t.Fatalf("asked %d times: %+v", f.sites, s.Sites)
 	}
 	e.V2 = true
 	for i, want := range []int{1, 1, 1, 1, 1, 2, 2} {
-		s := New(f, c).Scan(t.Context(), e)
+		s := New(f, c, nil).Scan(t.Context(), e)
 		if e.Sites = s.Sites; f.sites != want || !s.Sites.Complete || s.Sites.Value[0].Location.ID != fmt.Sprint("site ", want) {
 			t.Errorf("minute %d: asked %d times: %+v", i, f.sites, s.Sites)
 		}
