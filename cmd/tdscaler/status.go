@@ -52,6 +52,9 @@ func (t *table) status(s *control.Status, now time.Time) {
 	if s.Problem != "" {
 		t.row("problem", shade{bad, s.Problem})
 	}
+	for _, u := range s.Unread {
+		t.row("not read", shade{caution, u.List + ": " + u.Why})
+	}
 	if s.Unwritable != "" && s.Unwritable != s.Problem {
 		t.row("ledger", shade{bad, s.Unwritable})
 	}

@@ -35,6 +35,9 @@ type Status struct {
 	FinishedAt time.Time   `json:"finished_at,omitzero"`
 	NextAt     time.Time   `json:"next_at,omitzero"`
 	Problem    string      `json:"problem,omitempty"`
+	// Unread are lists that only some policies and machines need and that the last look
+	// could not read.
+	Unread []Unread `json:"unread,omitempty"`
 	// Unwritable is why the last change of the ledger could not be written; "" if it
 	// could.
 	Unwritable string            `json:"ledger_unwritable,omitempty"`
@@ -67,6 +70,29 @@ type Status struct {
 	Drift []DriftSeen `json:"contract_drift,omitempty"`
 }
 
+// Unread is a list that the last look could not read.
+type Unread struct {
+	List string `json:"list"`
+	Why  string `json:"why"`
+}
+
+// unread are the lists, beside those of machines and hosts, that a look failed to read.
+func unread(s *market.Snapshot) (out []Unread) {
+	note := func(list string, at time.Time, complete bool, why string) {
+		if !at.IsZero() && !complete {
+			out = append(out, Unread{list, why})
+		}
+	}
+	note("v2's machines", s.V2.At, s.V2.Complete, s.V2.Problem)
+	note("v2's locations", s.Sites.At, s.Sites.Complete, s.Sites.Problem)
+	note("ready-made machines", s.Instants.At, s.Instants.Complete, s.Instants.Problem)
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		note("replicas of "+c.Container, c.Replicas.At, c.Replicas.Complete, c.Replicas.Problem)
+	}
+	return out
+}
+
 // Status tells where things stand after the last cycle.
 func (d *Daemon) Status() (Status, error) {
 	h, err := d.o.Ledger.History()
@@ -91,7 +117,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 		Cycle: last.Cycle, FinishedAt: last.FinishedAt, Problem: last.Problem,
 		Policies: last.Plan.Standings, Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
 		Overrides: activeOverrides(h, now), HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
-		Shadows: last.Shadows,
+		Shadows: last.Shadows, Unread: unread(&last.Input.Snapshot),
 	}
 	for i := range h.Machines {
 		s.Burn = s.Burn.Add(h.Machines[i].Burn())
