@@ -94,6 +94,34 @@ func TestV2IsAskedOnceACycleAndWithinItsPace(t *testing.T) {
 	w.end()
 }
 
+// toV2 counts all requests to v2.
+func (w *wire) toV2() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, op := range w.sent {
+		if strings.Contains(op, "/api/v2/") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestV2IsAskedAHundredTimesAMinuteAtMostThoughOnlyItShowsTheFleetAndTellsNoAddress(t *testing.T) {
+	config := strings.NewReplacer("@every 1m", "@every 1s", "max_gpu_hour", "capacity: on_demand\n    ssh_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvciB0ZXN0cyBvbmx5IGZvciB0ZXN0cyBvbmx5IG9r me@here\n    max_gpu_hour", "0.60", "1.50").Replace(few(3))
+	w := newWorld(t, plot{config: config, faults: "empty:list:1,json500:get:1,drop=ipAddress:v2_get:1,drop=ipAddress:v2_list:1", sim: simulator.Options{Scenario: field(3), Boot: sure()}})
+	w.pass(30 * time.Second)
+	asked, reports := w.wire.toV2(), w.reports
+	for range 3 {
+		w.pass(time.Minute)
+		more, looks := w.wire.toV2()-asked, w.reports-reports
+		asked, reports = asked+more, reports+looks
+		if more > 100 || looks < 50 {
+			t.Errorf("v2 was sent %d requests in a minute with %d looks", more, looks)
+		}
+	}
+	w.end()
+}
+
 func TestWhatOnlyV2ShowsIsDestroyedThroughV2(t *testing.T) {
 	w := newWorld(t, plot{config: few(1), faults: "lost:deploy:n1,empty:list:1:10s-", sim: simulator.Options{Scenario: field(2), Boot: sure()}})
 	w.pass(4 * time.Minute)

@@ -227,8 +227,20 @@ func (d *Daemon) mayShowUp(last *plan.Intent) bool {
 	return last.State == plan.IntentExpired && d.o.Clock.Now().Sub(last.SettledAt) < lateAge
 }
 
-// addressTakes is how long v2 may take to tell a running machine's address.
-const addressTakes = time.Minute
+// addressTakes is how long v2 may take to tell a running machine's address, and
+// addressEvery how often it is asked for it meanwhile: v2 takes a hundred requests a
+// minute, and cycles may be a second apart.
+const (
+	addressTakes = time.Minute
+	addressEvery = 15 * time.Second
+)
+
+// described says whether v2's details of a machine are known as far as they will be, or were
+// asked for lately.
+func described(m *plan.Machine, now time.Time) bool {
+	age, seen := now.Sub(m.StatusAt), m.SeenAt.Sub(m.StatusAt)
+	return m.IP != "" || age > addressTakes || age/addressEvery == seen/addressEvery
+}
 
 // scan looks at the market with what the books expect to see: what the market said
 // yes to, and what it has been asked to take away.
@@ -249,7 +261,7 @@ func scan(ctx context.Context, r scanner.Reader, c clock.Clock, s *policy.Set, h
 		}
 		if m.API == market.V2 {
 			e.Second = append(e.Second, m.ID)
-			if m.Phase == plan.PhaseLive && (m.IP != "" || c.Now().Sub(m.StatusAt) > addressTakes) {
+			if m.Phase == plan.PhaseLive && described(m, c.Now()) {
 				e.Told[m.ID] = m.Status
 			}
 		}
