@@ -59,6 +59,12 @@ func TestWhatHasNoPriceOnDemandIsNotCompared(t *testing.T) {
 	if len(days) != 3 || days[0].Key != "2026-03-01" || days[2].Key != "2026-03-11" || days[2].Amount != cents(1060) {
 		t.Errorf("%+v", days)
 	}
+	box := []plan.Cost{{Day: "2026-03-01", Policy: "web", Machine: "tds-main-web-box", Amount: cents(5), Uncompared: cents(5)}}
+	for by, want := range map[By]string{ByModel: Untold, ByHost: Untold, ByPolicy: "web", ByMachine: "tds-main-web-box"} {
+		if got := Sum(by, "", "", box, false).Lines; len(got) != 1 || got[0].Key != want {
+			t.Errorf("a container by %s: %+v, want %s", by, got, want)
+		}
+	}
 	if m := Sum(ByModel, "", "", someCosts(), false).Lines; len(m) != 2 || m[0].Key != Unnamed || m[1].Key != "x" {
 		t.Errorf("%+v", m)
 	}

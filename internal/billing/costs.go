@@ -24,10 +24,12 @@ const (
 // Ways lists them.
 func Ways() []By { return []By{ByPolicy, ByModel, ByHost, ByDay, ByMachine} }
 
-// What stands for costs that are not of a machine on record.
+// What stands for costs that are not of a machine on record, and for the model or host of
+// one that is, where the market does not tell: replicas of a container run on any.
 const (
 	Rest    = "(rest of the account)"
 	Unnamed = "(machines not on record)"
+	Untold  = "(not told by the market)"
 )
 
 // Line is what was spent on one policy, model, host, day or machine.
@@ -93,6 +95,8 @@ func keyOf(by By, c *plan.Cost) string {
 	switch {
 	case c.IsRest() && by != ByDay:
 		return Rest
+	case key == "" && c.Machine != "":
+		return Untold
 	case key == "":
 		return Unnamed
 	}
