@@ -93,7 +93,7 @@ type fileWindow struct {
 	TimeZone  text     `yaml:"time_zone" jsonschema:"default=UTC" jsonschema_description:"Whose clock: a name such as Europe/Berlin. What its clock skips in spring happens when it skips, what it shows twice in autumn the first time."`
 	GPUs      integer  `yaml:"gpus" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"GPUs in all while the window holds; a multiple of shape.gpus."`
 	Instances integer  `yaml:"instances" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Machines in all while the window holds."`
-	Replicas  integer  `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Containers in all while the window holds."`
+	Replicas  integer  `yaml:"replicas" jsonschema:"minimum=0,maximum=100000" jsonschema_description:"Replicas in all while the window holds."`
 }
 
 type fileSignal struct {
