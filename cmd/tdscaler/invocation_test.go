@@ -117,39 +117,36 @@ func closing(rs []rune, i int) int {
 // ownWords are the arguments of a simple command that calls tdscaler, by whatever path
 // and through whom.
 func ownWords(words []string) ([]string, bool) {
-	for len(words) > 0 && strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "-") {
-		words = words[1:] // assignments
-	}
-	through := []string{"sudo", "docker", "podman", "kubectl", "exec", "nsenter", "env", "nice", "time", "until", "while", "if", "!", "then", "do"}
-	if len(words) > 0 && slices.Contains(through, words[0]) {
-		i := slices.IndexFunc(words[1:], func(w string) bool { return filepath.Base(w) == "tdscaler" && !strings.HasSuffix(w, ":") })
-		if words[0] == "docker" || words[0] == "podman" || words[0] == "kubectl" {
-			i = execed(words)
-		}
-		if i < 0 {
+	for len(words) > 0 {
+		switch first := words[0]; {
+		case strings.Contains(first, "="):
+			words = words[1:]
+		case filepath.Base(first) == "tdscaler":
+			return words[1:], true
+		case slices.Contains([]string{"docker", "podman", "kubectl"}, first):
+			words = words[execed(words):]
+		case first == "-u" && len(words) > 1: // of sudo
+			words = words[2:]
+		case strings.HasPrefix(first, "-"),
+			slices.Contains([]string{"sudo", "exec", "env", "nice", "time", "until", "while", "if", "!", "then", "do", "$"}, first):
+			words = words[1:]
+		default:
 			return nil, false
 		}
-		words = words[1+i:]
 	}
-	if len(words) == 0 || filepath.Base(words[0]) != "tdscaler" {
-		return nil, false
-	}
-	return words[1:], true
+	return nil, false
 }
 
-// execed is where the program begins that a container runs, less one; -1 where that is
-// not to be seen: of "exec tdscaler tdscaler plan" the second.
+// execed is where the program begins that is run in a container that is there: of
+// "exec tdscaler tdscaler plan" the second. All words where that is not to be seen.
 func execed(words []string) int {
 	at := slices.Index(words, "exec")
-	if at < 0 {
-		return -1
-	}
-	for i := len(words) - 1; i > at+1; i-- {
+	for i := len(words) - 1; at > 0 && i > at+1; i-- {
 		if filepath.Base(words[i]) == "tdscaler" {
-			return i - 1
+			return i
 		}
 	}
-	return -1
+	return len(words)
 }
 
 // misused says what is wrong with the arguments of a call of tdscaler; nothing is run.

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		os.Args = slices.Insert(os.Args, 1, "-test.parallel=8")
 	}
 	testscript.Main(m, map[string]func(){"tdscaler": func() {
+		onStage(os.Args[1:])
 		os.Exit(run(os.Args[1:], os.Stdin, guard{os.Stdout}, guard{os.Stderr}))
 	}})
 }

@@ -42,7 +42,7 @@ func TestAnotherUserIsToldWhoseCommandsTheseAre(t *testing.T) {
 		}
 		return c.ProcessState.ExitCode(), string(out)
 	}
-	const hint = `permission denied: run this as the daemon's user, as in "sudo -u tdscaler tdscaler ..."`
+	const hint = `permission denied: run this as the daemon's user or as root, as in "sudo tdscaler ..."`
 	if code, out := nobody("status", "-c", "c.yaml"); code != exitFailure || !strings.Contains(out, hint) {
 		t.Errorf("a ledger of root's: %d %s", code, out)
 	}

@@ -103,7 +103,7 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	canary := daemon.NewCanary(clock.System{})
 	m := newManager(log)
 	clk := clock.Pulsed{Clock: clock.System{}} // of all that a cycle waits for
-	var d *daemon.Daemon // nothing is asked before it is there
+	var d *daemon.Daemon                       // nothing is asked before it is there
 	var out daemon.Errands = &errands.Obliging{Clock: clock.System{}}
 	if connect == nil { // the machines are real
 		out = errands.New(errands.Options{Clock: clock.System{}})

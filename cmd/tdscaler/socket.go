@@ -149,7 +149,7 @@ func deskError(ctx context.Context, cfg *daemon.Config, running bool, err error)
 }
 
 // asItsUser is what somebody may do whom the files of a daemon are closed to.
-const asItsUser = "run this as the daemon's user, as in \"sudo -u tdscaler tdscaler ...\""
+const asItsUser = "run this as the daemon's user or as root, as in \"sudo tdscaler ...\""
 
 // hinted says what to do about errors of the system that a command may end with.
 func hinted(err error) error {
