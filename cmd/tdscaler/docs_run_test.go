@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -369,8 +370,12 @@ func onStage(args []string) {
 	}
 	for _, a := range append(args, "policies.yaml") {
 		b, err := os.ReadFile(a)
-		if err == nil && strings.HasSuffix(a, ".yaml") {
-			_ = os.WriteFile(a, []byte(turned(string(b), url, os.Getenv(listenVariable))), 0o600)
+		if err != nil || !strings.HasSuffix(a, ".yaml") {
+			continue
+		}
+		if text := turned(string(b), url, os.Getenv(listenVariable)); text != string(b) { // others may be reading it
+			next := fmt.Sprintf("%s.%d", a, os.Getpid())
+			_ = errors.Join(os.WriteFile(next, []byte(text), 0o600), os.Rename(next, a)) // the command itself says what is wrong
 		}
 	}
 	lasting := len(args) > 0 && (args[0] == "run" && !slices.Contains(args, "--once") || args[0] == "simulator" || slices.Contains(args, "--serve"))
