@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -14,7 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -117,65 +118,81 @@ func pagesOfDocs(t *testing.T) map[string]string {
 	return out
 }
 
-// runnable says whether a block can be run here, and else why not.
-func runnable(b *block) (ok bool, why string) {
+// runnable says whether a block can be run here.
+func runnable(b *block) bool {
 	if b.notRun != "" {
-		return false, b.notRun
+		return false
 	}
 	for _, words := range shellWords(b.text) {
 		for len(words) > 1 && (words[0] == "sudo" || strings.Contains(words[0], "=")) {
 			words = words[1:]
 		}
 		if slices.Contains(elsewhere, filepath.Base(words[0])) {
-			return false, filepath.Base(words[0])
+			return false
 		}
 	}
-	return true, ""
+	return true
 }
 
 func TestEveryShellBlockOfTheDocsIsRunOrParsed(t *testing.T) {
-	var mu sync.Mutex
-	ran, parsed := 0, 0
+	var ran, parsed atomic.Int64
 	t.Run("pages", func(t *testing.T) {
-		for page, text := range pagesOfDocs(t) {
-			blocks, problems := shellBlocks(text)
-			for _, p := range problems {
-				t.Errorf("%s %s", page, p)
-			}
-			if len(blocks) == 0 {
-				continue
-			}
-			t.Run(page, func(t *testing.T) {
+		for name, pages := range together(pagesOfDocs(t)) {
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				var stage *stage
-				for i := range blocks {
-					b := &blocks[i]
-					parse(t, page, b)
-					ok, _ := runnable(b)
-					mu.Lock()
-					if ok {
-						ran++
-					} else {
-						parsed++
+				var s *stage
+				for _, p := range pages {
+					blocks, problems := shellBlocks(p.text)
+					for _, problem := range problems {
+						t.Errorf("%s %s", p.path, problem)
 					}
-					mu.Unlock()
-					if !ok || t.Failed() {
-						continue
-					}
-					if stage == nil {
-						stage = newStage(t)
-					}
-					if out, err := stage.play(t, b.text); err != nil {
-						t.Fatalf("%s line %d: %v\n%s\n%s", page, b.line, err, b.text, out)
+					for i := range blocks {
+						b := &blocks[i]
+						parse(t, p.path, b)
+						if !runnable(b) {
+							parsed.Add(1)
+							continue
+						}
+						ran.Add(1)
+						if s == nil {
+							s = newStage(t)
+							if name == runbooks {
+								s.runDaemon(t)
+							}
+						}
+						if out, err := s.play(t, b.text); err != nil {
+							t.Errorf("%s line %d: %v\n%s\n%s", p.path, b.line, err, b.text, out)
+						}
 					}
 				}
 			})
 		}
 	})
-	t.Logf("%d blocks were run, %d only parsed", ran, parsed)
-	if ran < 8 {
-		t.Errorf("only %d blocks were run: the search is broken", ran)
+	t.Logf("%d blocks were run, %d only parsed", ran.Load(), parsed.Load())
+	if ran.Load() < 20 {
+		t.Errorf("only %d blocks were run: the search is broken", ran.Load())
 	}
+}
+
+type page struct{ path, text string }
+
+// runbooks are read while a daemon runs, and an alarm with it.
+const runbooks = "docs/runbooks/"
+
+// together parts the pages by the stage they are played on: the runbooks share one, and
+// every other page with shell has its own.
+func together(all map[string]string) map[string][]page {
+	out := map[string][]page{}
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		name := path
+		if strings.HasPrefix(path, runbooks) {
+			name = runbooks
+		}
+		if blocks, problems := shellBlocks(all[path]); len(blocks)+len(problems) > 0 {
+			out[name] = append(out[name], page{path, all[path]})
+		}
+	}
+	return out
 }
 
 // parse holds a block to the grammar of the shell, and its calls of tdscaler to the
@@ -240,9 +257,9 @@ func misusedInALine(args []string) error {
 
 // stage is where the blocks of a page are played, one after the other.
 type stage struct {
-	dir   string
-	env   []string
-	ports *strings.Replacer
+	dir  string
+	env  []string
+	here *strings.Replacer
 }
 
 // newStage makes a folder like that of somebody who has built the program, has machines,
@@ -267,7 +284,7 @@ func newStage(t *testing.T) *stage {
 	}
 	dir := t.TempDir()
 	shims := filepath.Join(dir, "bin")
-	if err := os.Mkdir(shims, 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(shims, 0o755), os.Mkdir(filepath.Join(dir, "backup"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{program: filepath.Join(shims, "tdscaler"), makefile: filepath.Join(dir, "Makefile")} {
@@ -286,8 +303,8 @@ func newStage(t *testing.T) *stage {
 			t.Fatal(err)
 		}
 	}
-	s := &stage{dir: dir, ports: otherPorts(t)}
-	s.env = append(os.Environ(), "PATH="+shims+":"+os.Getenv("PATH"), marketVariable+"="+srv.URL, listenVariable+"="+s.ports.Replace("127.0.0.1:9877"),
+	s := &stage{dir: dir, here: here(t)}
+	s.env = append(os.Environ(), "PATH="+shims+":"+os.Getenv("PATH"), marketVariable+"="+srv.URL, listenVariable+"="+s.here.Replace("127.0.0.1:9877"),
 		"TENSORDOCK_API_KEY="+testKey, "TENSORDOCK_API_TOKEN="+testToken, "XDG_CONFIG_HOME="+filepath.Join(dir, "xdg"), configVariable+"=", "HOME="+dir, "TERM=dumb")
 	for range 2 {
 		if out, err := s.play(t, "tdscaler run --once --config policies.yaml"); err != nil {
@@ -297,8 +314,31 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// otherPorts replaces the addresses that the documents use by ones that are free here.
-func otherPorts(t *testing.T) *strings.Replacer {
+// runDaemon has a daemon run until the test is over.
+func (s *stage) runDaemon(t *testing.T) {
+	t.Helper()
+	c := exec.Command(filepath.Join(s.dir, "bin", "tdscaler"), "run", "--config", "policies.yaml")
+	c.Dir, c.Env = s.dir, s.env
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Signal(syscall.SIGTERM) // it may have ended
+		if err := c.Wait(); err != nil {
+			t.Errorf("the daemon: %v", err)
+		}
+	})
+	if !eventually(func() bool {
+		out, err := s.play(t, "tdscaler status --config policies.yaml")
+		return err == nil && strings.Contains(string(out), "a daemon runs")
+	}) {
+		t.Fatal("no daemon runs")
+	}
+}
+
+// here replaces what the documents say by what there is on the stage: addresses by ones
+// that are free, the service's files by those of the folder, and a policy by one of it.
+func here(t *testing.T) *strings.Replacer {
 	t.Helper()
 	var pairs []string
 	for _, port := range []string{"9877", "9878", "6060", "8080"} {
@@ -309,7 +349,7 @@ func otherPorts(t *testing.T) *strings.Replacer {
 		pairs = append(pairs, "127.0.0.1:"+port, ln.Addr().String())
 		defer ln.Close()
 	}
-	return strings.NewReplacer(pairs...)
+	return strings.NewReplacer(append(pairs, "/etc/tdscaler/policies.yaml", "policies.yaml", "/var/lib/tdscaler", ".", "/backup/", "backup/", " POLICY", " train")...)
 }
 
 // play runs a piece of shell in the folder; what it leaves in the background is ended.
@@ -317,7 +357,7 @@ func (s *stage) play(t *testing.T, text string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", s.ports.Replace(text))
+	c := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", s.here.Replace(text))
 	c.Dir, c.Env = s.dir, s.env
 	// Who runs in the background has /dev/null for its input, and is not ended early.
 	in, out, err := os.Pipe()
