@@ -134,7 +134,8 @@ install: ## install under PREFIX=/usr/local and DESTDIR: program, unit, manual, 
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DOCDIR)/examples
 	sed 's|/usr/bin/tdscaler|$(PREFIX)/bin/tdscaler|' deploy/systemd/tdscaler.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/tdscaler.service
 	install -m 0644 deploy/systemd/*.conf policies.example.yaml $(DOCDIR)/examples
-	install -m 0644 LICENSE README.md docs/*.md $(DOCDIR)
+	install -m 0644 LICENSE README.md $(DOCDIR)
+	for page in docs/*.md docs/*/*.md; do install -D -m 0644 $$page $(DOCDIR)/$$page || exit 1; done
 	gzip -9nc CHANGELOG.md >$(DOCDIR)/CHANGELOG.md.gz
 	@for extra in $(BIN)/sbom.cdx.json.gz $(BIN)/third-party-licenses.gz; do test ! -e $$extra || install -m 0644 $$extra $(DOCDIR) || exit 1; done
 	@set -e; pages=$$(mktemp -d); $(HOST) man $$pages; for page in $$pages/*; do \
