@@ -27,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring test-systemd
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring test-dashboards test-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,15 @@ test-prometheus: $(TOOLS)/prometheus ## the signals of targets against a real Pr
 
 test-monitoring: $(addprefix $(TOOLS)/,prometheus promtool prometheus-alertmanager amtool) ## rules, alerts and dashboards against a real Prometheus with a day of the simulated market
 	cd internal/monitoring && TDSCALER_MONITORING=1 $(GO) test -count 1 -v -timeout $(TIMEOUT) .
+
+SDK := $(TOOLS)/grafana-sdk
+
+test-dashboards: $(SDK)/node_modules ## the dashboards against the types of Grafana's foundation SDK, which npm gets; needs node
+	$(GO) test ./internal/dashboards
+	node tools/grafana/schema.mjs $(SDK) deploy/grafana/dashboards/*.json
+
+$(SDK)/node_modules:
+	npm install --silent --no-audit --no-fund --prefix $(SDK) @grafana/grafana-foundation-sdk@0.0.21 typescript@5.9.3
 
 # Those of the system; else Debian's packages, unpacked and not installed.
 $(TOOLS)/prometheus $(TOOLS)/promtool: PACKAGE = prometheus

@@ -24,11 +24,11 @@ func bids() dashboard {
 					q("rate", inRange(`tdscaler_events_total{$self, event="outbid"}`)+` / (sum(avg_over_time(tdscaler_policy_gpus{$self, state="ready"}[$__range])) * $__range_s / 86400)`)).at(step{2, watch}, step{6, act}).digits(2),
 				stat("Answers lost", "Writes whose answer never came. Each holds its place in target and budget until a list shows what became of it.", "short",
 					q("unknown", inRange(`tdscaler_actions_total{$ours, outcome="unknown"}`))).at(step{1, watch}).digits(0),
-				stat("Outages", "Machines that ran and deliver nothing, neither by our doing nor by the auction's. tdscaler claim has their proof.", "short",
+				stat("Outages begun or over", "Machines that ran and deliver nothing, neither by our doing nor by the auction's, or that do again. tdscaler claim has their proof.", "short",
 					q("outages", inRange(`tdscaler_events_total{$self, event="outage"}`))).at(step{1, watch}).digits(0),
 			}},
 			{title: "What was done", panels: []panel{
-				counts("Actions accepted, by kind", "Orders, raises and deletions in each five minutes. Orders and deletions in step, hour after hour, are churn.",
+				counts("Actions accepted, by kind", "Orders, raises and deletions. Orders and deletions in step, hour after hour, are churn.",
 					q("{{action}}", `sum by (action) (`+increased(`tdscaler_actions_total{$ours, outcome="accepted"}`)+`)`)),
 				counts("Actions by outcome", "accepted is done as far as TensorDock says; refused is a bid that lost or a host that changed; unknown is an answer that was lost; failed is an error; skipped was held back at the last moment.",
 					q("{{outcome}}", `sum by (outcome) (`+increased(`tdscaler_actions_total{$ours}`)+`)`)).coloured("accepted", good).coloured("refused", fine).coloured("unknown", act).coloured("failed", watch),
@@ -55,7 +55,7 @@ func bids() dashboard {
 			{title: "Churn and wins", panels: []panel{
 				counts("Machines won", "confirmed is an order that a look found, ready is one that runs for the first time, adopted had our name and no record, started was stopped and runs again.",
 					q("{{event}}", event("confirmed|ready|adopted|started"))),
-				counts("Machines gone", "deleted by us, lost without our doing, expired before it ever showed up, parked is stopped on purpose. Lost and expired ones are worth a look at the hosts.",
+				counts("Machines gone", "deleted by us, lost without our doing, expired before it ever showed up, parked is stopped on purpose, wasted was paid for and never ready. Lost and expired ones are worth a look at the hosts.",
 					q("{{event}}", event("deleted|lost|expired|parked|wasted"))).coloured("lost", act).coloured("expired", watch),
 				lines("Deletions per GPU and day", "Over six hours. Replacing machines costs boot times: a fleet that deletes each GPU more than a few times a day pays for it.", "short",
 					q("churn", `sum(increase(tdscaler_actions_total{$ours, action="delete", outcome="accepted"}[6h])) * 4 / (sum(avg_over_time(tdscaler_policy_gpus{$ours, state="ready"}[6h])) > 0)`)).from(0).digits(2),

@@ -98,7 +98,7 @@ func money() dashboard {
 					column{name: "GPU time delivered", expr: `sum by (policy) (tdscaler_shadow_delivered_gpu_seconds{$ours})`, unit: "s"},
 					column{name: "Per GPU-hour", expr: `3600 * sum by (policy) (tdscaler_shadow_spend_lifetime_dollars{$ours}) / (sum by (policy) (tdscaler_shadow_delivered_gpu_seconds{$ours}) > 0)`, unit: "currencyUSD"},
 				).size(12, 7),
-				counts("What shadows would have done", "Orders, raises and deletions in each five minutes. Many deletions beside few GPUs is churn that the real policy would pay for.",
+				counts("What shadows would have done", "Orders, raises and deletions. Many deletions beside few GPUs is churn that the real policy would pay for.",
 					q("{{policy}}: {{action}}", `sum by (policy, action) (increase(tdscaler_shadow_actions_total{$ours}[$__rate_interval])) > 0`)).size(12, 7),
 			}},
 		},
