@@ -136,7 +136,7 @@ zshdir     ?= $(PREFIX)/share/zsh/site-functions
 HOST       ?= $(BIN)/tdscaler
 DOCDIR      = $(DESTDIR)$(PREFIX)/share/doc/tdscaler
 
-.PHONY: install dist dist-check test-packages test-compose test-containers
+.PHONY: install dist dist-check docs-site test-packages test-compose test-containers
 install: ## install under PREFIX=/usr/local and DESTDIR: program, unit, manual, completions, docs, and a policy file where there is none
 	@test -x $(BIN)/tdscaler || $(MAKE) build
 	install -D -m 0755 $(BIN)/tdscaler $(DESTDIR)$(PREFIX)/bin/tdscaler
@@ -169,6 +169,11 @@ test-packages: $(TOOLS)/nfpm ## the .deb and the .rpm in a booted systemd: insta
 	@command -v systemd-nspawn && command -v dbus-daemon && command -v rpm >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus rpm; }
 	TDSCALER_PACKAGES=$(CURDIR)/$(TOOLS)/nfpm $(GO) test ./internal/shipping -run '^TestThePackage' -count 1 -timeout 20m -v
+
+# A module of its own: the product needs nobody to render Markdown.
+docs-site: ## the documents as a static site in dist/site, tested: every link leads somewhere, nothing is loaded from elsewhere
+	$(GO) -C tools/site test -count 1 ./...
+	$(GO) -C tools/site run . $(CURDIR) $(CURDIR)/dist/site
 
 test-compose: ## the compose files against the schema of compose, and against what they mount
 	$(GO) -C tools/compose test -count 1 ./...
