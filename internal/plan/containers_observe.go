@@ -161,9 +161,9 @@ func (o *observer) fillModels(c *Container) {
 }
 
 // roomFor says whether the market offers what another replica needs, within its
-// ceiling: only then does it say something that there is none.
+// ceiling, and would bring it up: only then does it say something that there is none.
 func (o *observer) roomFor(c *Container) bool {
-	if !o.l.Snapshot.Hosts.Complete {
+	if !o.l.Snapshot.Hosts.Complete || !o.solvent() {
 		return false
 	}
 	for i := range o.l.Snapshot.Hosts.Value {
@@ -175,6 +175,16 @@ func (o *observer) roomFor(c *Container) bool {
 		}
 	}
 	return false
+}
+
+// solvent says whether the account has what the market wants before it starts anything,
+// by what this look and the last one believed show. One who cannot pay gets no replica
+// now, and may get all that was asked for with the next deposit.
+func (o *observer) solvent() bool {
+	shown, read := o.l.Snapshot.Balance.Value.Balance.Get()
+	read = read && o.l.Snapshot.Balance.Complete
+	believed, known := o.h.Account.Balance.Get()
+	return (read || known) && (!read || shown >= leastBalance) && (!known || believed >= leastBalance)
 }
 
 func fitsReplica(of offer, c *Container) bool {

@@ -344,6 +344,28 @@ func TestAReplicaThatIsNotThereSaysNothingWhereTheMarketHasNoRoom(t *testing.T) 
 	}
 }
 
+func TestAReplicaThatIsNotThereSaysNothingWhileTheAccountIsEmpty(t *testing.T) {
+	for what, empty := range map[string]func(*Input){
+		"it is": func(in *Input) { in.Snapshot.Balance.Value.Balance = market.Some(dollars(0)) },
+		"it was, as far as is known": func(in *Input) {
+			in.Snapshot.Balance = market.Section[market.Balance]{}
+			in.History.Account.Balance = market.Some(dollars(0))
+		},
+		"nobody knows": func(in *Input) {
+			in.Snapshot.Balance = market.Section[market.Balance]{}
+			in.History.Account.Balance = market.Maybe[market.Amount]{}
+		},
+	} {
+		in := ran(1, 3)
+		carriedOut(t, &in)
+		empty(&in)
+		shows(&in, 1, 60)
+		if in.History.Scaling.Meaning != "" || in.History.Reserved() != usd("0.80") {
+			t.Errorf("%s: learnt %+v, %s reserved: what was asked for comes with the next deposit", what, in.History.Scaling, in.History.Reserved())
+		}
+	}
+}
+
 func TestEmptyAndFailedListsOfReplicasCauseNothing(t *testing.T) {
 	for _, failed := range []bool{false, true} {
 		in := ran(3, 3)
