@@ -186,8 +186,8 @@ test-containers: test-compose ## the image, built and run for real by podman: ha
 
 test-systemd: ## the unit judged by systemd, and the program under a real one that is booted in a namespace; needs root, and Debian's packages if there is no systemd-nspawn
 	@command -v systemd-nspawn >/dev/null && command -v dbus-daemon >/dev/null || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus; } || \
-		{ echo 'no systemd-nspawn: install systemd, systemd-container and dbus' >&2; exit 1; }
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus e2fsprogs; } || \
+		{ echo 'no systemd-nspawn: install systemd, systemd-container, dbus and e2fsprogs' >&2; exit 1; }
 	TDSCALER_SYSTEMD=1 $(GO) test ./internal/deploy -count 1 -v
 
 soak-real: ## the built program for SOAK_REAL_CYCLES=5000 cycles of a second: memory, goroutines, files and ledger stay flat

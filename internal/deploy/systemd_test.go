@@ -3,10 +3,13 @@ package deploy
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -44,10 +47,13 @@ type service struct {
 	market *bazaar
 }
 
-// install puts in place what a package would, and what its owner would.
-func install(t *testing.T) *service {
+// install puts in place what a package would, and what its owner would, and boots.
+func install(t *testing.T, prepare ...func(*service)) *service {
 	t.Helper()
 	s := &service{newComputer(t), openMarket(t)}
+	for _, fn := range prepare {
+		fn(s)
+	}
 	s.copy(program(t), "/usr/bin/tdscaler", 0o755)
 	s.copy("../../deploy/systemd/tdscaler.service", "/usr/lib/systemd/system/"+unit, 0o644)
 	s.dropIn("test.conf", "[Service]\nRestartSec=1s\nLoadCredential=webhook:/etc/tdscaler/webhook\n")
@@ -259,11 +265,64 @@ func stuck(s *service) {
 	}
 	s.run("kill", "-STOP", pid)
 	s.again(restarts)
-	j := s.journal()
-	if !strings.Contains(j, "SIGABRT: abort") || !strings.Contains(j, "daemon.(*Daemon).Run") {
+	s.stood()
+	s.has(3)
+}
+
+// stood: the journal has where it was stuck.
+func (s *service) stood() {
+	s.Helper()
+	if j := s.journal(); !strings.Contains(j, "SIGABRT: abort") || !strings.Contains(j, "daemon.(*Daemon).Run") {
 		s.Error("the journal does not tell where it stood")
 	}
-	s.has(3)
+}
+
+// TestACommitThatHangsIsFoundOutAndEndsInARestart lets the disk under the ledger hang, which
+// nothing in the process can be told to give up.
+func TestACommitThatHangsIsFoundOutAndEndsInARestart(t *testing.T) {
+	var disk string
+	s := install(t, func(s *service) { disk = s.disk("/var/lib/private/tdscaler") })
+	s.dropIn("watchdog.conf", "[Service]\nWatchdogSec=4s\n")
+	s.run("systemctl", "daemon-reload")
+	s.run("systemctl", "start", unit)
+	before := s.has(2)
+	s.says("live; 2 of 2 GPUs ready on 2 machines")
+	thaw := sync.OnceFunc(func() { outside(t, "fsfreeze", "--unfreeze", disk) })
+	t.Cleanup(thaw) // else nothing that touched it could ever end
+	began := time.Now()
+	outside(t, "fsfreeze", "--freeze", disk)
+	s.until(40*time.Second, "it knows that it is stuck", func() bool { return strings.Contains(s.journal("--priority=err"), "the cycle is stuck") })
+	t.Logf("it knew after %s", time.Since(began).Round(100*time.Millisecond))
+	s.until(40*time.Second, "systemd ends it", func() bool { return s.property("Result") == "watchdog" || s.property("ActiveState") != "active" })
+	t.Logf("systemd knew after %s", time.Since(began).Round(100*time.Millisecond))
+	thaw()
+	s.again(0)
+	s.stood()
+	s.says("live; 2 of 2 GPUs ready on 2 machines")
+	if after := s.has(2); !slices.Equal(after, before) || s.market.ordered() != 2 {
+		t.Errorf("it has %v, it had %v, and bought %d", after, before, s.market.ordered())
+	}
+}
+
+// disk puts a folder on a disk of its own, and returns where that is seen from outside.
+func (s *service) disk(path string) string {
+	s.Helper()
+	image, at := filepath.Join(s.TempDir(), "disk"), filepath.Join(s.root, path)
+	must(s, os.WriteFile(image, nil, 0o600))
+	must(s, os.Truncate(image, 64<<20))
+	must(s, os.MkdirAll(at, 0o700))
+	outside(s, "mkfs.ext4", "-q", image)
+	outside(s, "mount", "-o", "loop", image, at)
+	s.Cleanup(func() { outside(s, "umount", at) })
+	return at
+}
+
+// outside runs a command on this computer.
+func outside(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
 }
 
 func down(s *service) {
