@@ -107,6 +107,73 @@ type scene struct {
 	budget  string                                         // of the policy
 	do      func(w *world, cycles func(n int) error) error // what happens with the fuse armed; four cycles by default
 	again   func(*world)                                   // what the operator does after the crash
+	config  func(n int) string                             // few by default
+	runs    func(*world) int                               // what runs in the end; the GPUs of train by default
+}
+
+// onDemand wants n machines on demand, of a size that v2 sells.
+func onDemand(n int, shape, more string) string {
+	return strings.NewReplacer("{gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100}", shape, "0.60", "1.50").Replace(few(n)) + `    capacity: on_demand
+    ssh_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvciB0ZXN0cyBvbmx5IGZvciB0ZXN0cyBvbmx5IG9r me@here
+` + more
+}
+
+const small = "{gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100}"
+
+// otherWays are the scenes of what is bought otherwise than v0's own size on a host, and
+// of what becomes of it.
+func otherWays() []scene {
+	plain := func(n int) string { return onDemand(n, small, "") }
+	parks := func(n int) string { return onDemand(n, small, "    scale_down: release\n") }
+	becomes := func(config string, n int) func(*world, func(int) error) error {
+		return func(w *world, cycles func(int) error) error {
+			w.write(config)
+			return errors.Join(w.reload(true), cycles(n))
+		}
+	}
+	had := func(config string) func(*world) {
+		return func(w *world) {
+			w.write(config)
+			w.restart()
+			w.settle(30 * time.Minute)
+		}
+	}
+	ready := func(n int) string {
+		return strings.NewReplacer("    shape: "+small+"\n", "", "0.60", "1.50").Replace(few(n)) + "    kind: instant\n"
+	}
+	return []scene{
+		{name: "order through v2", target: 3, prepare: nobody, config: plain},
+		{name: "order through v2 whose answers are lost", target: 3, prepare: nobody, config: plain, faults: "lost:v2_create:n1,lost_request:v2_create:n2,late500:v2_create:n3"},
+		{name: "ready-made machines", target: 2, prepare: nobody, config: ready, faults: "lost:deploy_instant:n1"},
+		{name: "release and start", target: 3, prepare: had(parks(3)), config: parks, faults: "lost:stop:n1,lost:v2_stop:n1,lost:start:n1,lost:v2_start:n1", do: func(w *world, cycles func(int) error) error {
+			return errors.Join(becomes(parks(1), 6)(w, cycles), becomes(parks(3), 8)(w, cycles))
+		}, again: func(w *world) { w.write(parks(3)); w.must(w.reload(true)) }},
+		{
+			name: "container", target: 3, prepare: nobody, config: func(n int) string { return web(n, "") }, faults: "lost:container_scale:n1-2",
+			do: func(_ *world, cycles func(int) error) error { return cycles(30) }, again: theOperatorKnows, runs: func(w *world) int { _, all := w.replicas(); return all },
+		},
+	}
+}
+
+func nobody(*world) {}
+
+// theOperatorKnows says of every container in doubt what the dashboard shows.
+func theOperatorKnows(w *world) {
+	w.Helper()
+	w.must(w.cycles(1))
+	h, err := w.ledger.History()
+	w.must(err)
+	for _, c := range h.Containers {
+		if c.ID != "" {
+			continue
+		}
+		word := daemon.Adoption{Policy: c.Policy, None: true}
+		for _, is := range w.engine.Containers() {
+			word = daemon.Adoption{Policy: c.Policy, ID: is.ID}
+		}
+		_, err := w.daemon.AdoptContainer(w.Context(), word)
+		w.must(err)
+	}
 }
 
 func scenes() []scene {
@@ -198,7 +265,11 @@ func outbid(before func(*world), cents int64) func(*world) {
 }
 
 func (s *scene) world(t testing.TB, f *fuse) *world {
-	config := few(s.target)
+	wants := few
+	if s.config != nil {
+		wants = s.config
+	}
+	config := wants(s.target)
 	if s.target == 0 || s.budget != "" { // what it was before stays wished for
 		config = few(3)
 	}
@@ -262,7 +333,7 @@ func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
 	stride := envNumber(t, "STRIDE", 61)
 	var cuts atomic.Int64
 	t.Run("scenes", func(t *testing.T) {
-		for _, s := range scenes() {
+		for _, s := range append(scenes(), otherWays()...) {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
 				count := &fuse{death: func() {}}
@@ -302,8 +373,15 @@ func cutAt(t *testing.T, s *scene, at int) {
 	if s.again != nil {
 		s.again(w)
 	}
+	if s.runs != nil { // what lists of replicas prove takes its time, and to wait for it is rest
+		w.pass(time.Hour)
+	}
 	w.rest(time.Hour)
-	if n := w.running("train"); n != s.target {
+	n := w.running("train")
+	if s.runs != nil {
+		n = s.runs(w)
+	}
+	if n != s.target {
 		t.Errorf("%d GPUs run, want %d", n, s.target)
 	}
 	w.whole()
