@@ -191,7 +191,7 @@ func (w *world) within(e simulator.Event) {
 		target = (most + (p.Surge+min(p.Migrate.MaxPerHour, 1))*p.Shape.GPUs) * w.daemons
 	}
 	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
-		return !w.hand[id] && (!fallsBack(p) || o.Capacity == e.Capacity)
+		return !w.hand[id] && o.Kind != simulator.Released && (!fallsBack(p) || o.Capacity == e.Capacity)
 	})
 	w.holds(ruleIntent, have <= target, "policy %s has %d GPUs at the market, its target is %d", name, have, target)
 }
@@ -200,11 +200,10 @@ func (w *world) within(e simulator.Event) {
 // besides.
 func fallsBack(p *policy.Policy) bool { return p != nil && p.Capacity == policy.SpotWithFallback }
 
-// gpusOf adds up the GPUs of a policy at the market that count; a machine that was
-// released has none.
+// gpusOf adds up the GPUs of a policy at the market that count.
 func (w *world) gpusOf(policy string, counts func(id string, o simulator.Event) bool) (gpus int) {
 	for id, o := range w.alive {
-		if p, mine := ours(o.Name); mine && p == policy && o.Kind != simulator.Released && counts(id, o) {
+		if p, mine := ours(o.Name); mine && p == policy && counts(id, o) {
 			gpus += o.GPUs
 		}
 	}

@@ -44,7 +44,9 @@ func (w *world) shadeAll(d *desk) {
 // mayShade says whether the bid of a machine can be lowered at all: by policy, and by
 // what is known of the market and of the machine. Others of ours on its host do not
 // matter: a lower bid of one that stays takes the same from all that hold
-// GPUs together with it, so they stay too; and one that would not stay is refused.
+// GPUs together with it, so they stay too; and one that would not stay is refused. But
+// where one of them is outbid, that one is to be raised, and a lower bid of this one
+// would bound the raise.
 func (w *world) mayShade(d *desk, m *Machine) bool {
 	applies, known := w.in.History.RebidApplies.Get()
 	now := w.in.Now
@@ -54,7 +56,9 @@ func (w *world) mayShade(d *desk, m *Machine) bool {
 	case m.Rebid != nil || m.RebidIgnored || now.Before(m.NoCutBefore) || now.Sub(m.StatusAt) < cutEvery || !m.SeenAt.Equal(now):
 	case !m.Bid.Known() || !m.Storage.Known() || m.sureBid() != m.Bid || !w.offered(m) || !w.onDemand(m).Known():
 	default:
-		return !w.raising[m.Host] && !slices.ContainsFunc(w.machines, func(o *Machine) bool { return o.Host == m.Host && o.Rebid != nil })
+		return !w.raising[m.Host] && !slices.ContainsFunc(w.machines, func(o *Machine) bool {
+			return o.Host == m.Host && (o.Rebid != nil || o.Status == market.StatusOutbid)
+		})
 	}
 	return false
 }

@@ -136,11 +136,20 @@ func TestALowerBidFreesNothingBeforeTwoLooksShowIt(t *testing.T) {
 
 func TestNoBidIsLoweredWhereThatWouldNotWorkOrMustNotBe(t *testing.T) {
 	for name, change := range map[string]func(b *bazaar){
-		"they do not":               func(b *bazaar) { b.in.History.RebidApplies = market.Some(Lesson{false, t0}) },
-		"the policy forbids it":     func(b *bazaar) { b.in.Policies[0].Bidding.MaxStep = 0 },
-		"the lower bid would lose":  func(b *bazaar) { b.theta["a"] = usd("0.40") },
-		"a breaker is open":         func(b *bazaar) { b.in.History.Breakers = []Breaker{{Code: BreakerFailures, Since: t0, Reason: "x"}} },
-		"the policy is paused":      func(b *bazaar) { b.in.History.Pauses = []Pause{{Policy: "p", Since: t0}} },
+		"they do not":              func(b *bazaar) { b.in.History.RebidApplies = market.Some(Lesson{false, t0}) },
+		"the policy forbids it":    func(b *bazaar) { b.in.Policies[0].Bidding.MaxStep = 0 },
+		"the lower bid would lose": func(b *bazaar) { b.theta["a"] = usd("0.40") },
+		"a breaker is open":        func(b *bazaar) { b.in.History.Breakers = []Breaker{{Code: BreakerFailures, Since: t0, Reason: "x"}} },
+		"the policy is paused":     func(b *bazaar) { b.in.History.Pauses = []Pause{{Policy: "p", Since: t0}} },
+		"another of ours there is outbid": func(b *bazaar) {
+			q := newPolicy("q", 1)
+			m := newMachine(q, 2, "a", "0.15")
+			m.Status = market.StatusOutbid
+			listed := shown(m)
+			b.machines[m.ID] = &listed
+			b.in.Policies, b.in.History.Machines = append(b.in.Policies, q), append(b.in.History.Machines, m)
+			b.in.History.Pauses = []Pause{{Policy: "q", Since: t0}} // so it stays as it is
+		},
 		"a raise is not yet proven": func(b *bazaar) { b.in.History.Machines[0].NoCutBefore = t0.Add(2 * time.Hour) },
 	} {
 		b := tooHigh()
