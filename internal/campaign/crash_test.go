@@ -118,7 +118,10 @@ func onDemand(n int, shape, more string) string {
 ` + more
 }
 
-const small = "{gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100}"
+const (
+	small = "{gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 100}"
+	large = "{gpus: 1, vcpus: 6, ram_gb: 32, storage_gb: 120}"
+)
 
 // otherWays are the scenes of what is bought otherwise than v0's own size on a host, and
 // of what becomes of it.
@@ -148,6 +151,10 @@ func otherWays() []scene {
 		{name: "release and start", target: 3, prepare: had(parks(3)), config: parks, faults: "lost:stop:n1,lost:v2_stop:n1,lost:start:n1,lost:v2_start:n1", do: func(w *world, cycles func(int) error) error {
 			return errors.Join(becomes(parks(1), 6)(w, cycles), becomes(parks(3), 8)(w, cycles))
 		}, again: func(w *world) { w.write(parks(3)); w.must(w.reload(true)) }},
+		{
+			name: "resize", target: 2, prepare: func(w *world) { had(plain(2))(w); w.reshaped = true }, config: plain, faults: "lost:v2_modify:n1,lost_request:v2_modify:n2", do: becomes(onDemand(2, large, ""), 14),
+			again: func(w *world) { w.write(onDemand(2, large, "")); w.must(w.reload(true)) },
+		},
 		{
 			name: "container", target: 3, prepare: nobody, config: func(n int) string { return web(n, "") }, faults: "lost:container_scale:n1-2",
 			do: func(_ *world, cycles func(int) error) error { return cycles(30) }, again: theOperatorKnows, runs: func(w *world) int { _, all := w.replicas(); return all },

@@ -72,9 +72,10 @@ func faultPlan(rng *rand.Rand, hours int) string {
 		"drop=name:v2_list:0.1", "more:v2_list:0.1",
 		"empty:v2_list:0.1", "stale=6:v2_list:0.2", "partial:v2_list:0.1", "json500:v2_*:0.1", "html200:v2_*:0.1", "status:v2_*:0.05", "lost:v2_delete:0.2",
 		"lost:v2_create:0.15", "lost_request:v2_create:0.05", "late500:v2_create:0.05", "lost:deploy_instant:0.15", "late500:deploy_instant:0.05", "never_up:deploy_instant:0.1",
-		"empty:instants:0.05", "stale=3:instants:0.1", "partial:instants:0.05",
+		"empty:instants:0.05", "stale=3:instants:0.1", "partial:instants:0.05", "lost:v2_modify:0.2", "lost_request:v2_modify:0.1", "late500:v2_modify:0.1",
+		"lost:v2_st*:0.15", "lost_request:v2_st*:0.1", "lost:start:0.15", "lost:stop:0.15", "slow=10m:v2_list:0.05",
 	}
-	spells := []string{"empty:list:1", "partial:list:1", "stale=4:list:1", "html500:*:1", "lost:deploy:1", "empty:hostnodes:1", "late500:deploy:1", "html200:get:1", "json500:get:1", "no_gpu_count:list:1", "status:get:1", "json500:v2_*:1", "empty:v2_list:1", "auth:v2_*:1", "drop=name:list:1", "drop=virtualmachines:list:1", "more:list:1"}
+	spells := []string{"empty:list:1", "partial:list:1", "stale=4:list:1", "html500:*:1", "lost:deploy:1", "empty:hostnodes:1", "late500:deploy:1", "html200:get:1", "json500:get:1", "no_gpu_count:list:1", "status:get:1", "json500:v2_*:1", "empty:v2_list:1", "auth:v2_*:1", "drop=name:list:1", "drop=virtualmachines:list:1", "more:list:1", "slow=10m:v2_*:1"}
 	var plan []string
 	for _, f := range everyday {
 		if rng.Float64() < 0.5 {

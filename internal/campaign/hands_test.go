@@ -129,6 +129,7 @@ func troubles() []trouble {
 		}},
 		{kind: "caps_lowered", from: byOperator, inside: true, do: func(s *simulation) bool { s.wish.tighten(); return s.adopt() }},
 		{kind: "ceiling_lowered", from: byOperator, inside: true, do: func(s *simulation) bool { s.wish.ceiling = 20 + s.rng.IntN(20); return s.adopt() }},
+		{kind: "shape_grown", from: byOperator, inside: true, share: 3, do: func(s *simulation) bool { s.wish.grown, s.reshaped = !s.wish.grown, true; return s.adopt() }},
 		{kind: "policy_removed", from: byOperator, inside: true, do: func(s *simulation) bool {
 			s.wish.gone = s.policy()
 			s.later(s.upTo(5*time.Hour), func() { s.wish.gone = ""; s.adopt() })

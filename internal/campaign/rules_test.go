@@ -35,7 +35,7 @@ const (
 	ruleAbsence
 	// every write before the market sees it: it names a machine under our mark; every event: nothing else changed by a write
 	ruleOurs
-	// every write before the market sees it: an open intent, and the password of an order, are on disk; every deploy: no name twice, no more than the target
+	// every write before the market sees it: an open intent, and the password of an order, are on disk; every deploy: no name twice, no more than the target; every report: no machine twice in the books
 	ruleIntent
 	// every report: what counts as ready has run at the market, what is confirmed as bought was bought
 	ruleConfirmed
@@ -188,7 +188,11 @@ func (w *world) within(e simulator.Event) {
 	target := 0
 	if p != nil {
 		_, most := w.wanted(p)
-		target = (most + (p.Surge+min(p.Migrate.MaxPerHour, 1))*p.Shape.GPUs) * w.daemons
+		beside := min(p.Migrate.MaxPerHour, 1)
+		if w.reshaped { // what is too small by now is replaced as what moves is
+			beside = 1
+		}
+		target = (most + (p.Surge+beside)*p.Shape.GPUs) * w.daemons
 	}
 	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
 		return !w.hand[id] && o.Kind != simulator.Released && (!fallsBack(p) || o.Capacity == e.Capacity)
@@ -464,6 +468,7 @@ func (w *world) check(r *plan.Report) {
 	w.planned(r)
 	w.explained(r)
 	w.ready(r)
+	w.counted(&h)
 	w.proven(r)
 	w.reserved(r, &h)
 	w.reservedContainers(r, &h)
@@ -498,6 +503,24 @@ func (w *world) explained(r *plan.Report) {
 	}
 	for _, s := range r.Plan.Standings {
 		w.holds(ruleReasons, s.Satisfied || told[s.Policy] || told[""], "cycle %d: nobody says why %s is not satisfied: %+v", r.Cycle, s.Policy, s)
+	}
+}
+
+// counted: no machine is in the books twice, whichever API showed it under which name.
+func (w *world) counted(h *plan.History) {
+	seen := map[string]string{}
+	for i := range h.Machines {
+		m := &h.Machines[i]
+		if m.ID == "" {
+			continue
+		}
+		w.holds(ruleIntent, seen[m.ID] == "", "machine %s is in the books twice, as %s and %s", m.ID, seen[m.ID], m.Name)
+		seen[m.ID] = m.Name
+	}
+	for i := range h.Containers {
+		for _, r := range h.Containers[i].Replicas {
+			w.holds(ruleIntent, seen[r.Machine] == "", "replica %s of %s is in the books as %s too", r.Machine, h.Containers[i].Name, seen[r.Machine])
+		}
 	}
 }
 
@@ -538,7 +561,8 @@ func (w *world) reserved(r *plan.Report, h *plan.History) {
 			continue // an old list may have shown an old bid
 		}
 		worst := e.Rate.Add(e.Storage)
-		if e.Kind == simulator.Released && m.Parked != nil && m.Parked.Start == 0 {
+		// What v2 has modified stands released, as the event before said or not.
+		if (e.Kind == simulator.Released || e.Kind == simulator.Modified) && m.Parked != nil && m.Parked.Start == 0 {
 			worst = e.Storage // it runs again only if we start it
 		}
 		w.holds(ruleOutbid, m.Reserved >= worst, "cycle %d reserves %s for %s, which may cost %s", r.Cycle, m.Reserved, m.Name, worst)

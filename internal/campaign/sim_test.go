@@ -77,6 +77,7 @@ type wish struct {
 	ghost                    bool // a shadow policy beside them: bought is what it has, so it must have nothing
 	cares                    bool // train and serve are probed and drained
 	surge, moves             int
+	grown                    bool // train and serve ask for larger machines than they did
 	gone                     string
 	protected                []string
 }
@@ -108,13 +109,13 @@ policies:
 	if w.gone != "train" {
 		fmt.Fprintf(&b, `  - name: train
     target: %s
-    shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: 60}
+    shape: %s
     max_gpu_hour: 0.%02d%s
     surge: %d
     migrate: {max_per_hour: %d}
     protected: [%s]
     budget: %s
-`, w.target(), w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
+`, w.target(), w.single(60), w.ceiling, w.fallback(), w.surge, w.moves, strings.Join(w.of("train"), ", "), caps("max_hourly", w.trainHourly, "max_daily", w.trainDaily, "max_monthly", w.trainMonthly, "max_total", w.trainTotal))
 		b.WriteString(w.careful())
 	}
 	if w.ghost {
@@ -143,13 +144,13 @@ policies:
     capacity: on_demand
     priority: 10
     target: {gpus: %d}
-    shape: {gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: %d}
+    shape: %s
     max_gpu_hour: 0.55
     protected: [%s]
     scale_down: %s
     ssh_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZvciB0ZXN0cyBvbmx5IGZvciB0ZXN0cyBvbmx5IG9r me@here
     budget: %s
-`, w.serve, map[bool]int{false: 60, true: 100}[w.v2], strings.Join(w.of("serve"), ", "), []string{"delete", "release", "stop"}[w.park], caps("max_daily", w.serveDaily))
+`, w.serve, w.single(map[bool]int{false: 60, true: 100}[w.v2]), strings.Join(w.of("serve"), ", "), []string{"delete", "release", "stop"}[w.park], caps("max_daily", w.serveDaily))
 		b.WriteString(w.careful())
 	}
 	if w.quick > 0 {
@@ -171,6 +172,14 @@ policies:
 `, w.web, w.ceiling+15)
 	}
 	return b.String()
+}
+
+// single is the shape of a machine with one GPU.
+func (w *wish) single(storage int) string {
+	if w.grown {
+		return fmt.Sprintf("{gpus: 1, vcpus: 6, ram_gb: 32, storage_gb: %d}", storage+20)
+	}
+	return fmt.Sprintf("{gpus: 1, vcpus: 4, ram_gb: 16, storage_gb: %d}", storage)
 }
 
 func (w *wish) target() string {

@@ -96,6 +96,7 @@ type world struct {
 	renamed    map[string]time.Time // machines renamed by hand, and when
 	handing    bool                 // somebody's hand is at the market
 	daemons    int                  // that buy, each of them a whole target
+	reshaped   bool                 // a policy has asked for larger machines than it did
 	writing    *write
 	scanAt     time.Time         // of the last request for the list of machines
 	left       []simulator.Event // machines that went since, and not because the daemon asked for it
