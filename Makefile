@@ -179,10 +179,10 @@ test-compose: ## the compose files against the schema of compose, and against wh
 	$(GO) -C tools/compose test -count 1 ./...
 
 # As root, on a machine with apt; elsewhere podman and runc must be there.
-test-containers: test-compose ## the image, built and run for real by podman: hardened, healthy, buying, stopped
-	@command -v podman && command -v runc >/dev/null || { apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates; }
-	TDSCALER_CONTAINERS=1 $(GO) test ./internal/shipping -run '^TestTheImageBuys' -count 1 -timeout 20m -v
+test-containers: test-compose $(TOOLS)/prometheus $(TOOLS)/prometheus-alertmanager ## the image, built and run for real by podman: hardened, healthy, buying, stopped; and the compose file but for Grafana
+	@command -v podman && command -v runc && command -v wget >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends podman buildah runc netavark aardvark-dns iptables ca-certificates wget; }
+	PATH=$(CURDIR)/$(TOOLS):$$PATH TDSCALER_CONTAINERS=1 $(GO) test ./internal/shipping -run '^TestTheImageBuys|^TestTheComposeFile' -count 1 -timeout 20m -v
 
 test-systemd: ## the unit judged by systemd, and the program under a real one that is booted in a namespace; needs root, and Debian's packages if there is no systemd-nspawn
 	@command -v systemd-nspawn >/dev/null && command -v dbus-daemon >/dev/null || { apt-get update -qq && \

@@ -140,7 +140,7 @@ func TestTheImageBuysOnASimulatedMarketWithAReadOnlyRootAndNoCapability(t *testi
 	hardened := []string{"run", "--detach", "--network", net, "--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=512m", "--pids-limit=256"}
 
 	p.must(append(hardened, "--name", "tdscaler-test-market", "--network-alias", "simulator", image, "simulator", "--listen", "0.0.0.0:8080", "--seed", "7", "--write-latency", "200ms")...)
-	p.later("rm", "--force", "tdscaler-test-market")
+	p.later("rm", "--force", "--volumes", "tdscaler-test-market")
 	policies, err := filepath.Abs(filepath.Join(root, "deploy/docker/simulator"))
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestTheImageBuysOnASimulatedMarketWithAReadOnlyRootAndNoCapability(t *testi
 	daemon := append(hardened, "--name", "tdscaler-test", "--publish", "127.0.0.1::9877", "--env", "TENSORDOCK_API_KEY=k", "--env", "TENSORDOCK_API_TOKEN=t",
 		"--volume", policies+":/etc/tdscaler:ro", "--volume", volume+":"+statePath, image)
 	p.must(daemon...)
-	p.later("rm", "--force", "tdscaler-test")
+	p.later("rm", "--force", "--volumes", "tdscaler-test")
 	p.lives("tdscaler-test")
 	p.stopsAndGoesOn("tdscaler-test")
 }
@@ -236,7 +236,7 @@ func (p *podman) minimal() {
 		p.Errorf("there is a shell: %s", out)
 	}
 	id := p.must("create", image)
-	p.later("rm", id)
+	p.later("rm", "--volumes", id)
 	dir := p.TempDir()
 	for path, least := range map[string]int{"/etc/ssl/certs/ca-certificates.crt": 100_000, "/usr/share/doc/tdscaler/sbom.cdx.json": 5_000, "/usr/share/doc/tdscaler/LICENSE": 10_000, "/usr/share/doc/tdscaler/third-party-licenses": 50_000} {
 		to := filepath.Join(dir, filepath.Base(path))

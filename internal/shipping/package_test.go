@@ -20,8 +20,8 @@ import (
 // /usr lies over this machine's, and what is written to it goes elsewhere.
 type computer struct {
 	*testing.T
-	root, out string
-	leader    int // the process id of its systemd
+	root   string
+	leader int // the process id of its systemd
 }
 
 // sh runs a command of this machine.
