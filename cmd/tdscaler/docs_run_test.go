@@ -305,7 +305,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{dir: dir, here: here(t)}
 	s.env = append(os.Environ(), "PATH="+shims+":"+os.Getenv("PATH"), marketVariable+"="+srv.URL, listenVariable+"="+s.here.Replace("127.0.0.1:9877"),
-		"TENSORDOCK_API_KEY="+testKey, "TENSORDOCK_API_TOKEN="+testToken, "XDG_CONFIG_HOME="+filepath.Join(dir, "xdg"), configVariable+"=", "HOME="+dir, "TERM=dumb")
+		"TENSORDOCK_API_KEY="+testKey, "TENSORDOCK_API_TOKEN="+testToken, "XDG_CONFIG_HOME="+filepath.Join(dir, "xdg"), configVariable+"=", "HOME="+dir, "TERM=dumb", "GORACE="+briefRaces)
 	for range 2 {
 		if out, err := s.play(t, "tdscaler run --once --config policies.yaml"); err != nil {
 			t.Fatalf("%v: %s", err, out)

@@ -73,6 +73,7 @@ func TestScripts(t *testing.T) {
 func setupScript(e *testscript.Env) error {
 	e.Setenv("TENSORDOCK_API_KEY", testKey)
 	e.Setenv("TENSORDOCK_API_TOKEN", testToken)
+	e.Setenv("GORACE", briefRaces)
 	e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "xdg"))
 	e.Setenv(configVariable, "")
@@ -88,6 +89,10 @@ func setupScript(e *testscript.Env) error {
 	}
 	return nil
 }
+
+// briefRaces has a program under the race detector end within a moment. It waits a second
+// for late reports unless told otherwise, and hundreds of commands are run here.
+const briefRaces = "atexit_sleep_ms=50"
 
 // patience is how long a script waits for anything.
 const patience = 30 * time.Second
@@ -137,7 +142,7 @@ func output(ts *testscript.TestScript, args []string) *exec.Cmd {
 	c := exec.Command(args[0], args[1:]...)
 	c.Dir = ts.MkAbs(".")
 	c.Env = os.Environ()
-	for _, name := range []string{"TENSORDOCK_API_KEY", "TENSORDOCK_API_TOKEN", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", configVariable} {
+	for _, name := range []string{"TENSORDOCK_API_KEY", "TENSORDOCK_API_TOKEN", "GORACE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", configVariable} {
 		c.Env = append(c.Env, name+"="+ts.Getenv(name))
 	}
 	return c
