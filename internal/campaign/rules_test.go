@@ -226,8 +226,14 @@ func (w *world) displaced(e simulator.Event) {
 	if w.writing != nil && strings.Contains(w.writing.verb, "/container/") {
 		return // the market chooses where a replica goes, and it is on demand: nobody can keep it off our bids
 	}
-	byUs := w.writing != nil && !w.handing && w.writing.id != e.Machine && !strings.Contains(w.writing.verb, "/delete/")
+	byUs := w.writing != nil && !w.handing && w.writing.id != e.Machine && !givesBack(w.writing.verb)
 	w.holds(ruleDisplace, !byUs, "our own bid displaced %s on %s", e.Name, e.Host)
+}
+
+// givesBack says whether a write sets GPUs free: what falls out by it fell to a rival that
+// fits now. A resize through v2 is one, as the machine stands released after it.
+func givesBack(verb string) bool {
+	return strings.Contains(verb, "/delete/") || strings.Contains(verb, "/stop/") || strings.Contains(verb, "/api/v2/") && strings.HasSuffix(verb, "/modify")
 }
 
 // grown: what the daemon adds stays within every cap that is in force.
