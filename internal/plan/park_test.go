@@ -264,6 +264,24 @@ func TestAMachineIsResizedWhereV2CanAndKeepsItsDisk(t *testing.T) {
 	}
 }
 
+func TestAMachineIsNotResizedToWhatWouldCostMoreThanItsPolicyAllows(t *testing.T) {
+	dear := func(in *Input) { in.Snapshot.Hosts.Value[0].RAM.Price = market.Some(usd("0.10")) }
+	in := growing(t)
+	dear(&in)
+	p := Compute(in)
+	wantActions(t, p)
+	if len(p.Holds) == 0 {
+		t.Error("nobody says why it stays as it is")
+	}
+	in = growing(t)
+	carried(t, &in, Stop)
+	dear(&in) // meanwhile
+	seen(&in, market.StatusStopped)
+	if a, _ := carried(t, &in, Start); a.Reason.Code != ReasonResize || in.History.Machines[0].Reserved > usd("0.60") {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestAMachineThatCannotBeResizedRunsOnUntilAnotherTakesItsPlace(t *testing.T) {
 	in := growing(t)
 	carried(t, &in, Stop)

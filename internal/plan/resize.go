@@ -66,7 +66,7 @@ func (w *world) resize(d *desk) bool {
 		return true
 	}
 	why := Reason{ReasonResize, d.drifted(old)}
-	if to := grownTo(old.Shape, d.p.Shape); w.modifiable(old, to) {
+	if to := grownTo(old.Shape, d.p.Shape); w.modifiable(old, to) && !w.tooDear(d, old, to) {
 		if !w.drains(old, why) {
 			w.stopFor(d, old, why, to)
 		}
@@ -111,6 +111,8 @@ func (w *world) resizeParked(d *desk) {
 		switch {
 		case m.NoModify:
 			a.Reason.Text = "it could not be resized, and goes on as it was"
+		case p.To != m.Shape && w.tooDear(d, m, p.To):
+			a.Reason.Text = "resized it would cost more than the policy allows by now, and it goes on as it was"
 		case p.To != m.Shape:
 			a.Kind, a.Shape = Modify, p.To
 			a.Rate = min(d.ceiling(m), w.rateOf(m, p.To))
@@ -145,7 +147,17 @@ func (w *world) rateOf(m *Machine, s market.Shape) market.Rate {
 	if !ok1 || !ok2 {
 		return market.MaxRate
 	}
-	return max(compute.Add(storage), m.Parked.Rate)
+	if m.Parked != nil {
+		return max(compute.Add(storage), m.Parked.Rate)
+	}
+	return compute.Add(storage)
+}
+
+// tooDear says whether the machine is known to cost more in another shape than its policy
+// allows.
+func (w *world) tooDear(d *desk, m *Machine, s market.Shape) bool {
+	rate := w.rateOf(m, s)
+	return rate != market.MaxRate && rate > d.ceiling(m)
 }
 
 // beginModify reserves what the machine may cost when it runs in its new shape.
