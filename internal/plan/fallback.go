@@ -149,6 +149,9 @@ func (w *world) growBoth(d *desk) {
 		if d.covers(m) {
 			places -= d.gpus(m)
 		}
+		if m.returning() && m.Leaving == nil && !w.going[m.Name] { // none of these is in kept
+			lack -= d.gpus(m)
+		}
 	}
 	for _, m := range d.kept {
 		if !w.going[m.Name] && (m.Ready() || w.onItsWay(m)) {

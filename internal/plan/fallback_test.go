@@ -56,10 +56,15 @@ func TestOnDemandCoversWhatSpotDoesNot(t *testing.T) {
 		want     []string
 		reason   string
 	}{
-		"spot wins":                       {nil, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
-		"spot never wins":                 {nil, never, []string{"deploy on_demand", "deploy on_demand"}, ReasonFallback},
-		"one runs on spot":                {func(p policy.Policy) []Machine { return []Machine{onSpot(p, 1)} }, never, []string{"deploy on_demand"}, ReasonFallback},
-		"on-demand covers already":        {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 2)} }, never, nil, ""},
+		"spot wins":                {nil, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
+		"spot never wins":          {nil, never, []string{"deploy on_demand", "deploy on_demand"}, ReasonFallback},
+		"one runs on spot":         {func(p policy.Policy) []Machine { return []Machine{onSpot(p, 1)} }, never, []string{"deploy on_demand"}, ReasonFallback},
+		"on-demand covers already": {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 2)} }, never, nil, ""},
+		"one runs on spot, on-demand is stopped to be resized": {func(p policy.Policy) []Machine {
+			m := demanded(p, 2)
+			m.Status, m.Parked = market.StatusStopped, &Parked{Intent: 9, At: t0, Done: true, Resize: true, To: m.Shape, Rate: m.Reserved, Until: t0.Add(time.Minute)}
+			return []Machine{onSpot(p, 1), m}
+		}, never, nil, ""},
 		"on-demand runs, and spot is had": {func(p policy.Policy) []Machine { return []Machine{demanded(p, 1), demanded(p, 2)} }, always, []string{"deploy spot", "deploy spot"}, ReasonBelowTarget},
 		"spot boots, on-demand goes on": {func(p policy.Policy) []Machine {
 			return []Machine{demanded(p, 1), booting(onSpot(p, 2), time.Minute), onSpot(p, 3)}
