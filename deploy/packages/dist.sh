@@ -59,6 +59,9 @@ for arch in amd64 arm64; do
 		if [ $kind = deb ]; then
 			tree "$arch" "$PWD/stage" /usr zshdir=/usr/share/zsh/vendor-completions
 			install -D -m 0644 deploy/packages/copyright stage/usr/share/doc/tdscaler/copyright
+			# Debian's own form of a changelog, which says where ours is.
+			printf 'tdscaler (%s) unstable; urgency=medium\n\n  * What is new is in CHANGELOG.md.gz, beside this file.\n\n -- The tdscaler project <tdscaler@users.noreply.github.com>  %s\n' \
+				"$DIST_VERSION" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >stage/usr/share/doc/tdscaler/changelog.gz
 			install -D -m 0644 deploy/packages/lintian-overrides stage/usr/share/lintian/overrides/tdscaler
 		else
 			tree "$arch" "$PWD/stage" /usr
