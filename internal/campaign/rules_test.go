@@ -195,6 +195,9 @@ func (w *world) within(e simulator.Event) {
 		target = (most + (p.Surge+beside)*p.Shape.GPUs) * w.daemons
 	}
 	have := w.gpusOf(name, func(id string, o simulator.Event) bool {
+		if w.reshaped && o.Kind == simulator.Stopped { // surplus that was kept, beside which another is replaced
+			return false
+		}
 		return !w.hand[id] && o.Kind != simulator.Released && (!fallsBack(p) || o.Capacity == e.Capacity)
 	})
 	w.holds(ruleIntent, have <= target, "policy %s has %d GPUs at the market, its target is %d", name, have, target)
