@@ -259,6 +259,7 @@ func (o *observer) parking(m *Machine) {
 		}
 	case m.Status == market.StatusStopping || m.Status == market.StatusUnknown || m.Status == market.StatusError:
 	case p.Done:
+		o.closeModify(m)
 		e := o.emit(EventStarted, m, "%s again after %s", m.Status, o.l.Now.Sub(p.At).Round(time.Second))
 		e.Intent, e.State = p.Start, IntentConfirmed
 		m.Parked = nil

@@ -264,6 +264,29 @@ func TestAMachineIsResizedWhereV2CanAndKeepsItsDisk(t *testing.T) {
 	}
 }
 
+func TestAResizeIsSettledWhereSomebodyElseStartsTheMachineMeanwhile(t *testing.T) {
+	for ram, want := range map[int]IntentState{16: IntentFailed, 32: IntentConfirmed} {
+		in := growing(t)
+		carried(t, &in, Stop)
+		seen(&in, market.StatusStopped)
+		_, intent := carried(t, &in, Modify)
+		in.History.Machines[0].Shape.RAM = ram
+		in.Now = in.Now.Add(time.Minute)
+		list := shown(in.History.Machines[0])
+		list.Status = market.StatusRunning
+		in.Snapshot.Instances = market.Section[[]market.Instance]{Value: []market.Instance{list}, At: in.Now, Complete: true}
+		settled := IntentState("")
+		for _, e := range Observe(&in.History, look(in)) {
+			if e.Intent == intent.ID {
+				settled = e.State
+			}
+		}
+		if settled != want || in.History.Machines[0].Parked != nil {
+			t.Errorf("%d GB: the intent is %q, want %q", ram, settled, want)
+		}
+	}
+}
+
 func TestAMachineIsNotResizedToWhatWouldCostMoreThanItsPolicyAllows(t *testing.T) {
 	dear := func(in *Input) { in.Snapshot.Hosts.Value[0].RAM.Price = market.Some(usd("0.10")) }
 	in := growing(t)

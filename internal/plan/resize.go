@@ -181,6 +181,21 @@ func (p *Parked) notResized(m *Machine) {
 	m.Reserved = m.parkedRate()
 }
 
+// closeModify settles a change of size under way of a machine that runs again without
+// our doing: what it has now is what became of it.
+func (o *observer) closeModify(m *Machine) {
+	p := m.Parked
+	if p.Modify == 0 {
+		return
+	}
+	kind, state := EventNotResized, IntentFailed
+	if m.Shape == p.To {
+		kind, state, m.Asked = EventResized, IntentConfirmed, p.To
+	}
+	e := o.emit(kind, m, "runs with %d vCPUs, %d GB of RAM and %d GB of storage", m.Shape.VCPUs, m.Shape.RAM, m.Shape.Storage)
+	e.Intent, e.State = p.Modify, state
+}
+
 // resizing books what a look shows of a machine that was modified.
 func (o *observer) resizing(m *Machine) {
 	p := m.Parked
