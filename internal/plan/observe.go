@@ -683,7 +683,9 @@ func (o *observer) deleted(m *Machine) {
 	Penalise(o.h, o.l.Safety, m.site(), m.Model, m.Shape.GPUs, bid, "a machine was deleted there: "+code, o.l.Now)
 }
 
+// closeRebid settles what is under way of a machine that is gone, beside its deletion.
 func (o *observer) closeRebid(m *Machine) {
+	o.closePark(m)
 	if m.Rebid == nil {
 		return
 	}

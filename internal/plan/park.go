@@ -274,6 +274,24 @@ func (o *observer) parking(m *Machine) {
 	}
 }
 
+// closePark settles a stop, a change of size or a start under way of a machine that is gone.
+func (o *observer) closePark(m *Machine) {
+	p := m.Parked
+	if p == nil {
+		return
+	}
+	for _, u := range []struct {
+		intent uint64
+		open   bool
+		kind   EventKind
+	}{{p.Intent, !p.Done, EventNotParked}, {p.Modify, p.Modify != 0, EventNotResized}, {p.Start, p.Start != 0, EventNotStarted}} {
+		if u.open {
+			e := o.emit(u.kind, m, "the machine is gone")
+			e.Intent, e.State = u.intent, IntentFailed
+		}
+	}
+}
+
 // overdue says whether the effect of a request has failed to show for long enough.
 func (o *observer) overdue(looks int, since time.Time) bool {
 	return looks >= o.l.Safety.AbsentLooks && o.l.Now.Sub(since) >= o.l.Safety.AbsentAge

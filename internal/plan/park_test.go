@@ -287,6 +287,24 @@ func TestAResizeIsSettledWhereSomebodyElseStartsTheMachineMeanwhile(t *testing.T
 	}
 }
 
+func TestAResizeIsSettledWhereTheMachineIsGone(t *testing.T) {
+	in := growing(t)
+	carried(t, &in, Stop)
+	seen(&in, market.StatusStopped)
+	_, intent := carried(t, &in, Modify)
+	settled := false
+	for range 10 {
+		in.Now = in.Now.Add(time.Minute)
+		in.Snapshot.Instances = market.Section[[]market.Instance]{At: in.Now, Complete: true}
+		for _, e := range Observe(&in.History, look(in)) {
+			settled = settled || e.Intent == intent.ID && e.State == IntentFailed
+		}
+	}
+	if !settled || len(in.History.Machines) != 0 {
+		t.Errorf("the intent is still open; machines %+v", in.History.Machines)
+	}
+}
+
 func TestAMachineIsNotResizedToWhatWouldCostMoreThanItsPolicyAllows(t *testing.T) {
 	dear := func(in *Input) { in.Snapshot.Hosts.Value[0].RAM.Price = market.Some(usd("0.10")) }
 	in := growing(t)
