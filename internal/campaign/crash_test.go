@@ -334,10 +334,10 @@ func (w *world) mortally(f *fuse, do func() error) (killed bool) {
 }
 
 // TestKilledAnywhereItNeverBuysTwiceNorLeaks cuts every scene at every point (with
-// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every 61st), and
+// TDSCALER_CAMPAIGN_STRIDE=1, which is make sim-crash; else at every 97th), and
 // lets another process go on with the same ledger.
 func TestKilledAnywhereItNeverBuysTwiceNorLeaks(t *testing.T) {
-	stride := envNumber(t, "STRIDE", 61)
+	stride := envNumber(t, "STRIDE", 97)
 	var cuts atomic.Int64
 	t.Run("scenes", func(t *testing.T) {
 		for _, s := range append(scenes(), otherWays()...) {

@@ -230,7 +230,8 @@ func TestWhatAListHidesForAnHourIsNotBoughtAgain(t *testing.T) {
 }
 
 func TestAnEmptyAccountBuysNothingAndRecoversWithADeposit(t *testing.T) {
-	w := newWorld(t, plot{config: few(3), sim: simulator.Options{Scenario: field(2), Boot: sure(), Balance: 4 * market.Dollar}})
+	config := strings.Replace(few(3), "@every 1m", "@every 5m", 1) // days go by here
+	w := newWorld(t, plot{config: config, sim: simulator.Options{Scenario: field(2), Boot: sure(), Balance: 4 * market.Dollar}})
 	w.settle(30 * time.Minute)
 	w.pass(4 * time.Hour)
 	sent := len(w.wire.writesSent())

@@ -584,7 +584,7 @@ func (a *tally) String() string {
 
 // TestSimulation is `make sim`; by default it is short.
 func TestSimulation(t *testing.T) {
-	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 10), envNumber(t, "DAYS", 1)
+	first, seeds, days := uint64(envNumber(t, "FROM", 1)), envNumber(t, "SEEDS", 6), envNumber(t, "DAYS", 1)
 	all := &tally{kinds: map[string]int{}, events: map[string]int{}}
 	began := clock.System{}.Uptime()
 	t.Run("seeds", func(t *testing.T) {
@@ -628,15 +628,13 @@ func TestSimulation(t *testing.T) {
 }
 
 func TestASeedReplaysExactly(t *testing.T) {
-	for seed := uint64(1); seed <= 2; seed++ {
-		var sums []string
-		for range 2 {
-			s := simulate(t, seed, 1, false)
-			sums = append(sums, hex.EncodeToString(s.sum.Sum(nil)))
-		}
-		if sums[0] != sums[1] {
-			t.Errorf("seed %d: two runs of it differ", seed)
-		}
+	var sums []string
+	for range 2 {
+		s := simulate(t, 2, 1, false)
+		sums = append(sums, hex.EncodeToString(s.sum.Sum(nil)))
+	}
+	if sums[0] != sums[1] {
+		t.Error("two runs of one seed differ")
 	}
 }
 
