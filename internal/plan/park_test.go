@@ -373,6 +373,19 @@ func TestAResizeThatTheCapsDoNotAllowWaits(t *testing.T) {
 	}
 }
 
+func TestAMachineThatStandsStoppedToBeResizedIsDeletedWhenItIsNotWantedAnyMore(t *testing.T) {
+	in := growing(t)
+	carried(t, &in, Stop)
+	seen(&in, market.StatusStopped)
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Modify {
+		t.Fatalf("it is wanted: %+v", got)
+	}
+	in.Policies[0].Target = 0
+	if got := Compute(in).Actions; len(got) != 1 || got[0].Kind != Delete || got[0].Reason.Code != ReasonOverTarget {
+		t.Fatalf("it is started for nothing: %+v", got)
+	}
+}
+
 func TestAMachineIsDrainedBeforeItIsStoppedOnPurpose(t *testing.T) {
 	for name, in := range map[string]Input{"too much": serving(1, 0, policy.ReleaseSurplus), "too small": growing(t)} {
 		in.Policies[0].Drain = policy.Drain{Hook: policy.Hook{Command: []string{"true"}}, Grace: 5 * time.Minute, Deadline: 15 * time.Minute}

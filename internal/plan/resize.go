@@ -104,6 +104,10 @@ func (w *world) resizeParked(d *desk) {
 		if p == nil || !p.Resize || !p.Done || p.Start != 0 || p.Modify != 0 || m.Leaving != nil || w.going[m.Name] || w.in.Now.Before(p.Until) {
 			continue
 		}
+		if w.outgrown(d, m) && !w.shielded(d, m) && !w.cooling(d) && w.remove(m, Reason{ReasonOverTarget, "stopped to be resized, and not wanted any more: " + d.wantedText()}) {
+			d.busy = true
+			continue
+		}
 		a := Action{
 			Kind: Start, Policy: m.Policy, Machine: m.Name, Instance: m.ID, API: m.API, Host: m.Host, Location: m.Location, Model: m.Model, Shape: m.Shape,
 			Capacity: m.Capacity, Storage: m.Storage.Or(0), Rate: max(p.Rate, m.Reserved), Reserve: d.ceiling(m), Reason: Reason{ReasonResize, "it is resized"},
@@ -131,6 +135,18 @@ func (w *world) resizeParked(d *desk) {
 		w.going[m.Name], d.busy = true, true
 		w.plan.Actions = append(w.plan.Actions, a)
 	}
+}
+
+// outgrown says whether the policy has, by this very look, all that it wants without a
+// machine that stands stopped to be resized: its target fell meanwhile.
+func (w *world) outgrown(d *desk, m *Machine) bool {
+	others := 0
+	for _, o := range d.machines {
+		if o != m && o.Leaving == nil && !o.parked() && !w.going[o.Name] && !w.overlaps(o) && w.shownNow(o) {
+			others += d.gpus(o)
+		}
+	}
+	return !d.covers(m) && others >= d.st.Target
 }
 
 // rateOf is what the machine would cost in another shape by its host's prices; what it
