@@ -43,8 +43,10 @@ type Parked struct {
 	To       market.Shape `json:"to,omitzero"`
 	Modify   uint64       `json:"modify,omitempty"`
 	ModifyAt time.Time    `json:"modify_at,omitzero"`
-	Failures int          `json:"failures,omitempty"`
-	Until    time.Time    `json:"until,omitzero"` // not started before, after failures
+	// Disk is what its disk costs at most as To.
+	Disk     market.Rate `json:"disk_usd_hour,omitempty"`
+	Failures int         `json:"failures,omitempty"`
+	Until    time.Time   `json:"until,omitzero"` // not started before, after failures
 }
 
 // parked says whether the machine stands stopped because it is too much.
@@ -228,7 +230,7 @@ func (p *Parked) notStarted(m *Machine, s policy.Safety, now time.Time) {
 // parkedRate is what the machine costs as it stands.
 func (m *Machine) parkedRate() market.Rate {
 	if disk, ok := m.Storage.Get(); ok && m.Status == market.StatusReleased {
-		return disk
+		return max(disk, m.Parked.Disk)
 	}
 	return m.Parked.Rate
 }

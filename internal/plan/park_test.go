@@ -443,3 +443,21 @@ func TestWhatWasReleasedIsNotStartedUponASpotMachineOfOurs(t *testing.T) {
 		t.Fatalf("stopped: %+v", got)
 	}
 }
+
+func TestTheDiskOfAMachineThatMayHaveBeenResizedIsReservedAsTheGreaterOne(t *testing.T) {
+	in := growing(t)
+	m := &in.History.Machines[0]
+	in.Policies[0].Shape = m.Shape
+	in.Policies[0].Shape.Storage = 2 * m.Shape.Storage
+	carried(t, &in, Stop)
+	seen(&in, market.StatusStopped)
+	a, intent := carried(t, &in, Modify)
+	if a.Storage != usd("0.02") {
+		t.Fatalf("%+v", a)
+	}
+	in.History.Machines[0].Status = market.StatusReleased
+	Refuse(&in.History, in.Safety, &intent, market.ClassRefused, "an answer that need not be true", in.Now)
+	if m := &in.History.Machines[0]; m.Reserved != usd("0.02") {
+		t.Errorf("%s are reserved for a disk of %s", m.Reserved, a.Storage)
+	}
+}

@@ -119,7 +119,7 @@ func (w *world) resizeParked(d *desk) {
 			a.Reason.Text = "resized it would cost more than the policy allows by now, and it goes on as it was"
 		case p.To != m.Shape:
 			a.Kind, a.Shape = Modify, p.To
-			a.Rate = min(d.ceiling(m), w.rateOf(m, p.To))
+			a.Rate, a.Storage = min(d.ceiling(m), w.rateOf(m, p.To)), m.diskAs(p.To)
 			a.Reason.Text = fmt.Sprintf("to %d vCPUs, %d GB of RAM and %d GB of storage", p.To.VCPUs, p.To.RAM, p.To.Storage)
 		}
 		if a.Kind == Start && w.fallsUpon(m) {
@@ -147,6 +147,15 @@ func (w *world) outgrown(d *desk, m *Machine) bool {
 		}
 	}
 	return !d.covers(m) && others >= d.st.Target
+}
+
+// diskAs is what the machine's disk costs in another shape: it is billed by the gigabyte.
+func (m *Machine) diskAs(s market.Shape) market.Rate {
+	disk := m.Storage.Or(0)
+	if m.Shape.Storage <= 0 {
+		return disk
+	}
+	return max(disk, disk.Scale(int64(s.Storage), int64(m.Shape.Storage)))
 }
 
 // rateOf is what the machine would cost in another shape by its host's prices; what it
@@ -186,7 +195,7 @@ func beginModify(h *History, a Action, caps Caps, in *Intent) error {
 		return err
 	}
 	p := m.Parked
-	p.Modify, p.ModifyAt, p.Looks = in.ID, in.At, 0
+	p.Modify, p.ModifyAt, p.Looks, p.Disk = in.ID, in.At, 0, a.Storage
 	return nil
 }
 
@@ -223,6 +232,9 @@ func (o *observer) resizing(m *Machine) {
 		e.Intent, e.State = p.Modify, IntentConfirmed
 		p.Modify, p.ModifyAt, p.Looks = 0, time.Time{}, 0
 		p.Rate, m.Asked = m.Reserved, p.To
+		if m.Storage.Known() {
+			m.Storage = market.Some(max(m.Storage.Or(0), p.Disk))
+		}
 		return
 	}
 	if p.Looks++; o.overdue(p.Looks, p.ModifyAt) {
