@@ -252,7 +252,7 @@ func list() []mutant {
 		{
 			11, "the GPU of a machine that is being started is given away", "internal/plan/offers.go",
 			"	starting := m.Parked != nil && m.Parked.Start != 0\n", "	starting := false\n",
-			"internal/plan", "TestWhatWasReleasedIsNotStartedUponASpotMachineOfOurs", "",
+			"internal/plan", "TestTheGPUOfAMachineThatIsBeingStartedIsNotGivenAway", "",
 		},
 		{
 			11, "a raise does not wait for what leaves its host", plan + "/outbid.go",

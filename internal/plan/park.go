@@ -142,7 +142,7 @@ func (w *world) fallsUpon(m *Machine) bool {
 		return w.stock().bidsAt(m.Location)
 	}
 	t := w.stock().taken[m.Host]
-	return bids(t, m.Model) && (t.gpus[m.Model] > 0 || w.freeOn(m) < m.Shape.GPUs)
+	return t != nil && (bids(t, m.Model) || t.blocked) && (t.gpus[m.Model] > 0 || w.freeOn(m) < m.Shape.GPUs)
 }
 
 // startCost is what a start adds to the bill per hour.
