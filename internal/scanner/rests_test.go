@@ -27,8 +27,10 @@ func (h *hung) hang(ctx context.Context) error {
 	return failed(h.class)
 }
 
-func (h *hung) Instants(ctx context.Context) ([]market.Instant, error)     { return nil, h.hang(ctx) }
-func (h *hung) Locations(ctx context.Context) ([]market.Site, error)       { return nil, h.hang(ctx) }
+func (h *hung) Instants(ctx context.Context) ([]market.Instant, error) { return nil, h.hang(ctx) }
+
+func (h *hung) Locations(ctx context.Context) ([]market.Site, error) { return nil, h.hang(ctx) }
+
 func (h *hung) InstancesV2(ctx context.Context) ([]market.Instance, error) { return nil, h.hang(ctx) }
 
 func (h *hung) Replicas(ctx context.Context, _ string) ([]market.Replica, error) {
