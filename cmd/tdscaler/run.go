@@ -177,7 +177,7 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 			return fmt.Errorf("daemon.listen: %w", err)
 		}
 		log.Info("listening", zap.String("addr", ln.Addr().String()))
-		wg.Go(func() { serveHTTP(ctx, ln, d, reg, log) })
+		wg.Go(func() { serveHTTP(ctx, ln, d, control.Running(officeOptions(cfg), d, l), reg, log) })
 	}
 	if hook := cfg.Set.Daemon.Webhook; hook.Listen != "" {
 		ln, h, err := openWebhook(hook, control.Running(officeOptions(cfg), d, l), reg, log)

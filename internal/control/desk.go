@@ -82,7 +82,8 @@ type Status struct {
 	PauseFile string `json:"pause_file,omitempty"`
 }
 
-// PlanRequest asks for a plan under a file, which need not be the daemon's.
+// PlanRequest asks for a plan under a file, which need not be the daemon's. Without path
+// and file it is about the configuration in use.
 type PlanRequest struct {
 	Path  string `json:"path"` // for messages
 	File  []byte `json:"file"`

@@ -33,7 +33,7 @@ type Market struct {
 
 // Market implements Desk.
 func (f *Office) Market(ctx context.Context, r MarketRequest) (Market, error) {
-	c, err := readFile(r.PlanRequest)
+	c, err := f.file(r.PlanRequest)
 	if err != nil {
 		return Market{}, err
 	}

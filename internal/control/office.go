@@ -77,11 +77,19 @@ func absolute(path string) string {
 
 // Plan implements Desk.
 func (f *Office) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
-	c, err := readFile(r)
+	c, err := f.file(r)
 	if err != nil {
 		return Plan{}, err
 	}
 	return f.plan(ctx, c, r.Fresh)
+}
+
+// file is the configuration that a request is about.
+func (f *Office) file(r PlanRequest) (daemon.Config, error) {
+	if r.Path == "" && r.File == nil {
+		return f.b.config(), nil
+	}
+	return readFile(r)
 }
 
 func readFile(r PlanRequest) (daemon.Config, error) {
@@ -126,7 +134,7 @@ func list[T any](l []T) []T {
 
 // Explain implements Desk.
 func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, error) {
-	c, err := readFile(r.PlanRequest)
+	c, err := f.file(r.PlanRequest)
 	if err != nil {
 		return Explanation{}, err
 	}

@@ -36,7 +36,7 @@ type Prices struct {
 
 // Prices implements Desk.
 func (f *Office) Prices(_ context.Context, r PricesRequest) (Prices, error) {
-	c, err := readFile(r.PlanRequest)
+	c, err := f.file(r.PlanRequest)
 	if err != nil {
 		return Prices{}, err
 	}

@@ -247,6 +247,13 @@ func (d *Daemon) awaitLook(ctx context.Context, fresh bool) error {
 	}
 }
 
+// Published is closed when the next cycle has been reported; ask again for the one after.
+func (d *Daemon) Published() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fresh
+}
+
 // Config is the configuration in use.
 func (d *Daemon) Config() Config { return d.current() }
 

@@ -19,7 +19,11 @@ type Options struct {
 	Ready func() error
 	// Machines are those of the last whole look, and their policies; false before it.
 	Machines func() ([]plan.Machine, []policy.Policy, bool)
-	Version  string
+	// Desk answers everything else; nil serves metrics, health and discovery alone.
+	Desk Desk
+	// Published is closed when the next cycle has been reported; nil never tells.
+	Published func() <-chan struct{}
+	Version   string
 }
 
 // Handler serves / /metrics, the health endpoints and service discovery, for GET and
