@@ -264,6 +264,9 @@ func explain(t *testing.T, w world) {
 	if e.OneMore || e.Funnel.Offers == 0 || len(e.Actions) != 2 {
 		t.Errorf("%+v", e)
 	}
+	if own := must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{Policy: "train"})); own.Funnel != must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "train"})).Funnel {
+		t.Errorf("without a file it is not the one in use: %+v", own)
+	}
 	_, err := w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "trian"})
 	wantClass(t, err, control.NoSuchPolicy, "trian")
 }
