@@ -23,9 +23,8 @@ import (
 )
 
 func demoCommand() *cobra.Command {
-	o := demo.Options{Connect: simulatorConnector(nil)}
-	var asJSON, serve, show bool
-	var metrics, start string
+	o := demo.Options{}
+	var d demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch a fleet being bought, outbid and rebought on a simulated market",
@@ -37,47 +36,74 @@ With --serve it runs in real time instead, with HTTP open, until it is stopped.
 With --metrics it writes what a Prometheus would have scraped meanwhile: a week of
 history for alerts and dashboards, see docs/monitoring.md.
 
+With --keep the configuration and the ledger stay in a folder, and everything that
+reads a ledger tells of the played night: status, ledger, cost.
+--faults lets the market misbehave meanwhile, as docs/simulator.md describes.
+
 When to use it: first, before there is an account.`,
-		Example: "  tdscaler demo\n  tdscaler demo --seed 7 --days 30\n  tdscaler demo --serve",
+		Example: "  tdscaler demo\n  tdscaler demo --seed 7 --days 30\n  tdscaler demo --for 6h --keep night --faults 'empty:list:0.1'\n  tdscaler demo --serve",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case show:
+			case d.show:
 				_, err := cmd.OutOrStdout().Write(demo.Policies)
 				return err
-			case o.Days < 1 || o.Hosts < 1:
-				return usageError("--days and --hosts must be at least 1")
-			case serve && (o.Config != "" || metrics != "" || start != ""):
+			case d.serve && (o.Config != "" || d.metrics != "" || d.start != "" || o.Keep != "" || d.faults != ""):
 				return usageError("--serve plays the demo's own policies in real time; for others run a simulator beside a daemon: docs/simulator.md")
-			case serve:
-				return serveDemo(cmd, o)
 			}
-			if err := demoFlags(cmd, &o, start); err != nil {
+			if err := d.options(cmd, &o); err != nil {
 				return err
 			}
-			return playDemo(cmd, o, metrics, asJSON)
+			if d.serve {
+				return serveDemo(cmd, o)
+			}
+			return playDemo(cmd, o, &d)
 		},
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the market")
-	f.IntVar(&o.Days, "days", 7, "days of virtual time")
+	f.IntVar(&d.days, "days", 7, "days of virtual time")
+	f.DurationVar(&o.Length, "for", 0, "`LENGTH` of virtual time instead of --days, as 6h")
 	f.IntVar(&o.Hosts, "hosts", 60, "hosts on the market")
-	f.BoolVar(&asJSON, "json", false, "print as JSON")
-	f.BoolVar(&serve, "serve", false, "run in real time, with HTTP open, until stopped")
+	f.BoolVar(&d.asJSON, "json", false, "print as JSON")
+	f.BoolVar(&d.serve, "serve", false, "run in real time, with HTTP open, until stopped")
 	f.StringVarP(&o.Config, "config", "c", "", "play the policies of this `FILE` instead, live whatever its mode; nothing beside it is written")
-	f.StringVar(&start, "start", "", "when the virtual time begins, as in 2026-03-02T00:00:00Z, which is the default")
-	f.StringVar(&metrics, "metrics", "", "write the metrics of every virtual minute into `FILE`, as OpenMetrics")
-	f.BoolVar(&show, "policies", false, "print the demo's policies and stop")
+	f.StringVar(&d.start, "start", "", "when the virtual time begins, as in 2026-03-02T00:00:00Z, which is the default")
+	f.StringVar(&d.metrics, "metrics", "", "write the metrics of every virtual minute into `FILE`, as OpenMetrics")
+	f.StringVar(&o.Keep, "keep", "", "leave configuration and ledger in this new `FOLDER`, to read with other commands")
+	f.StringVar(&d.faults, "faults", "", "`FAULTS` of the market, as kind:operation:when, separated by commas; see docs/simulator.md")
+	f.BoolVar(&d.show, "policies", false, "print the demo's policies and stop")
 	return cmd
 }
 
-// demoFlags reads what the flags say about the play.
-func demoFlags(cmd *cobra.Command, o *demo.Options, start string) (err error) {
-	if start != "" {
-		if o.Start, err = time.Parse(time.RFC3339, start); err != nil {
+// demoFlags are the flags of demo that are not options of a run as they are.
+type demoFlags struct {
+	asJSON, serve, show    bool
+	metrics, start, faults string
+	days                   int
+	parsed                 *simulator.Faults
+}
+
+// options reads what the flags say about the play.
+func (d *demoFlags) options(cmd *cobra.Command, o *demo.Options) (err error) {
+	switch {
+	case o.Length == 0:
+		o.Length = time.Duration(d.days) * 24 * time.Hour
+	case cmd.Flags().Changed("days"):
+		return usageError("--days and --for exclude each other")
+	}
+	if o.Length < time.Minute || o.Hosts < 1 {
+		return usageError("the demo needs a day (or --for a minute) and a host at least")
+	}
+	if d.start != "" {
+		if o.Start, err = time.Parse(time.RFC3339, d.start); err != nil {
 			return usageError("--start: %v", err)
 		}
 	}
+	if d.parsed, err = simulator.ParseFaults(d.faults); err != nil {
+		return usageError("--faults: %v", err)
+	}
+	o.Connect = simulatorConnector(d.parsed, nil)
 	if o.Config != "" { // what is wrong with it is said here
 		_, err = loadConfig(o.Config, cmd.ErrOrStderr())
 	}
@@ -85,12 +111,12 @@ func demoFlags(cmd *cobra.Command, o *demo.Options, start string) (err error) {
 }
 
 // simulatorConnector makes the same client as on the real market, on a transport that
-// calls the simulator in process.
-func simulatorConnector(observe func(tensordock.Call)) demo.Connect {
+// calls the simulator in process. faults may be nil.
+func simulatorConnector(faults *simulator.Faults, observe func(tensordock.Call)) demo.Connect {
 	return func(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Reader, actuator.Writer, error) {
 		o := clientOptions(&cfg, c, observe)
 		o.Transport = simulator.Transport(e.Handler(simulator.FaceOptions{
-			Latency: simulator.Latency{Read: 500 * time.Millisecond, Write: 3 * time.Second, Sigma: 0.5},
+			Latency: simulator.Latency{Read: 500 * time.Millisecond, Write: 3 * time.Second, Sigma: 0.5}, Faults: faults,
 		}))
 		client, err := tensordock.NewClient(o)
 		if err != nil {
@@ -100,9 +126,9 @@ func simulatorConnector(observe func(tensordock.Call)) demo.Connect {
 	}
 }
 
-func playDemo(cmd *cobra.Command, o demo.Options, metrics string, asJSON bool) (err error) {
-	if metrics != "" {
-		h, herr := recordHistory(&o, metrics)
+func playDemo(cmd *cobra.Command, o demo.Options, d *demoFlags) (err error) {
+	if d.metrics != "" {
+		h, herr := recordHistory(&o, d.parsed, d.metrics)
 		if herr != nil {
 			return herr
 		}
@@ -112,8 +138,8 @@ func playDemo(cmd *cobra.Command, o demo.Options, metrics string, asJSON bool) (
 	bar := newProgress(errw)
 	if bar != nil {
 		o.Progress = bar.show
-	} else if !asJSON {
-		fmt.Fprintf(errw, "playing %s of a simulated market ...\n", plural(o.Days, "day"))
+	} else if !d.asJSON {
+		fmt.Fprintf(errw, "playing %s of a simulated market ...\n", played(o.Length))
 	}
 	r, err := demo.Run(cmd.Context(), o)
 	if bar != nil {
@@ -122,14 +148,22 @@ func playDemo(cmd *cobra.Command, o demo.Options, metrics string, asJSON bool) (
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if d.asJSON {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	return printDemo(cmd.OutOrStdout(), &r)
 }
 
+// played is a length of virtual time in words.
+func played(d time.Duration) string {
+	if day := 24 * time.Hour; d%day == 0 {
+		return plural(int(d/day), "day")
+	}
+	return d.String()
+}
+
 func printDemo(w io.Writer, r *demo.Result) error {
-	fmt.Fprintf(w, "\n%s of market, %d cycles, %d machines, in %s\n\n", plural(r.Days, "day"), r.Cycles, r.Machines, r.Took.Round(100*time.Millisecond))
+	fmt.Fprintf(w, "\n%s of market, %d cycles, %d machines, in %s\n\n", played(time.Duration(r.Days*24*float64(time.Hour))), r.Cycles, r.Machines, r.Took.Round(100*time.Millisecond))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "POLICY\tWANTED GPUh\tDELIVERED GPUh\t\t$/GPUh\tON DEMAND\tSAVED\tCOST\tOUTBIDS\tDEPLOYS\tREBIDS\tDELETES\t")
 	for _, p := range append(r.Policies, r.Total) {

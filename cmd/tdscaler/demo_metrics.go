@@ -15,6 +15,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/demo"
 	"github.com/tdscaler/tdscaler/internal/signals"
+	"github.com/tdscaler/tdscaler/internal/simulator"
 )
 
 // history writes what a Prometheus would have scraped from a daemon in virtual time, in
@@ -28,7 +29,7 @@ type history struct {
 
 // recordHistory makes a demo write its metrics into a file. Whoever plays it must close
 // what is returned.
-func recordHistory(o *demo.Options, path string) (*history, error) {
+func recordHistory(o *demo.Options, faults *simulator.Faults, path string) (*history, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func recordHistory(o *demo.Options, path string) (*history, error) {
 	webhookMetrics(h.reg) // at zero: nobody calls here
 	canary := daemon.NewCanary(clock.System{})
 	o.Registerer, o.Scrape, o.Canary = h.reg, h.scrape, canary
-	o.Connect = simulatorConnector(watched(apiMetrics(h.reg, func() uint64 { return 0 }), canary))
+	o.Connect = simulatorConnector(faults, watched(apiMetrics(h.reg, func() uint64 { return 0 }), canary))
 	asked := signalMetrics(h.reg)
 	o.Signals = func(c clock.Clock) daemon.Signals { return signals.New(signals.Options{Clock: c, Asked: asked}) }
 	return h, nil

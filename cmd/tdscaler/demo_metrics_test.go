@@ -13,7 +13,7 @@ import (
 func TestAHistoryIsWhatTwoScrapesWouldHaveSeen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "demo.om")
 	var o demo.Options
-	h, err := recordHistory(&o, path)
+	h, err := recordHistory(&o, nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ type Connect func(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon
 // Options of a run.
 type Options struct {
 	Seed    uint64
-	Days    int
+	Length  time.Duration // of virtual time
 	Hosts   int
 	Connect Connect
 	// schedule replaces the policies' own, for quicker tests.
@@ -67,6 +67,9 @@ type Options struct {
 	Config string
 	// Start is when the virtual time begins, a Monday by default.
 	Start time.Time
+	// Keep, if set, is a folder in which the configuration and the ledger are left; it
+	// must not exist yet, or be empty.
+	Keep string
 	// Registerer, if set, gets the daemon's metrics; Scrape is then called every
 	// ScrapeEvery of virtual time.
 	Registerer prometheus.Registerer
@@ -80,20 +83,36 @@ type Options struct {
 // ScrapeEvery is the virtual time between two calls of Options.Scrape.
 const ScrapeEvery = time.Minute
 
-// Run plays the given days in virtual time, in a folder of its own that is
-// removed at the end, and adds up what the market saw.
+// Run plays the given length of virtual time, in a folder of its own that is removed
+// at the end unless it is to be kept, and adds up what the market saw.
 func Run(ctx context.Context, o Options) (Result, error) {
 	began := clock.System{}.Now()
-	dir, err := os.MkdirTemp("", "tdscaler-demo-")
+	dir, tidy, err := o.folder()
 	if err != nil {
-		return Result{}, err
+		return Result{}, fmt.Errorf("demo: %w", err)
 	}
 	r, err := play(ctx, o, dir)
-	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+	if err := errors.Join(err, tidy()); err != nil {
 		return Result{}, fmt.Errorf("demo: %w", err)
 	}
 	r.Took = clock.System{}.Now().Sub(began)
 	return r, nil
+}
+
+// folder makes the folder of a run, and what is done with it at the end.
+func (o *Options) folder() (dir string, tidy func() error, err error) {
+	if o.Keep == "" {
+		dir, err = os.MkdirTemp("", "tdscaler-demo-")
+		return dir, func() error { return os.RemoveAll(dir) }, err
+	}
+	if err := os.MkdirAll(o.Keep, 0o700); err != nil {
+		return "", nil, err
+	}
+	inside, err := os.ReadDir(o.Keep)
+	if err == nil && len(inside) > 0 {
+		err = fmt.Errorf("%s is not empty: a played market is kept in a folder of its own", o.Keep)
+	}
+	return o.Keep, func() error { return nil }, err
 }
 
 func play(ctx context.Context, o Options, dir string) (Result, error) {
@@ -118,7 +137,7 @@ func play(ctx context.Context, o Options, dir string) (Result, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := tally{cfg: &cfg, engine: engine, begin: start, end: start.Add(time.Duration(o.Days) * 24 * time.Hour)}
+	t := tally{cfg: &cfg, engine: engine, begin: start, end: start.Add(o.Length)}
 	d, err := daemon.New(daemon.Options{
 		Config: cfg, Ledger: l, Credentials: credentials.New(filepath.Join(dir, "credentials")), Clock: virtual,
 		Log: zap.NewNop(), Registerer: o.registerer(), Errands: &errands.Obliging{Clock: virtual}, Signals: o.signals(virtual), Canary: o.Canary,
@@ -161,10 +180,33 @@ func (o *Options) config(dir string) (daemon.Config, error) {
 	if err != nil {
 		return daemon.Config{}, err
 	}
-	d := &cfg.Set.Daemon
-	d.Ledger, d.Mode, d.Schedule = filepath.Join(dir, "ledger.db"), policy.Live, cmp.Or(o.schedule, d.Schedule)
+	d, ledger := &cfg.Set.Daemon, filepath.Join(dir, "ledger.db")
+	if o.Keep != "" {
+		if ledger, err = o.keep(&cfg); err != nil {
+			return daemon.Config{}, err
+		}
+	}
+	d.Ledger, d.Mode, d.Schedule = ledger, policy.Live, cmp.Or(o.schedule, d.Schedule)
 	cfg.Key, cfg.Token = Credentials()
 	return cfg, nil
+}
+
+// keep puts the configuration into the folder that is kept, and says where the ledger
+// must be for commands to find it by that file.
+func (o *Options) keep(cfg *daemon.Config) (ledger string, err error) {
+	path := filepath.Join(o.Keep, filepath.Base(cfg.Path))
+	if err := os.WriteFile(path, cfg.Raw, 0o600); err != nil {
+		return "", err
+	}
+	kept, _, err := daemon.ReadConfig(path)
+	if err != nil {
+		return "", err
+	}
+	ledger = kept.Set.Daemon.Ledger
+	if rel, err := filepath.Rel(o.Keep, ledger); err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("daemon.ledger is %s, outside of the folder that is kept: a relative path is needed", ledger)
+	}
+	return ledger, os.MkdirAll(filepath.Dir(ledger), 0o700)
 }
 
 // clock is the virtual clock, which lets itself be looked at where somebody wants to.
@@ -214,7 +256,7 @@ func (t *tally) report(r *plan.Report) {
 
 // Result is what a run came to, as the market saw it.
 type Result struct {
-	Days     int            `json:"days"`
+	Days     float64        `json:"days"`
 	Cycles   int            `json:"cycles"`
 	Policies []PolicyResult `json:"policies"`
 	Total    PolicyResult   `json:"total"`
@@ -257,7 +299,7 @@ func perGPUHour(a market.Amount, hours float64) market.Rate {
 func (t *tally) result(now time.Time) Result {
 	account := t.engine.Account()
 	r := Result{
-		Days: int(t.end.Sub(t.begin).Hours() / 24), Cycles: t.cycles, Cap: t.cfg.Set.HourlyCap(),
+		Days: t.end.Sub(t.begin).Hours() / 24, Cycles: t.cycles, Cap: t.cfg.Set.HourlyCap(),
 		Peak: account.Peak, Balance: account.Balance, Total: PolicyResult{Policy: "total"},
 	}
 	parts := map[string]*PolicyResult{}

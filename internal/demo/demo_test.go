@@ -33,7 +33,7 @@ func connect(cfg daemon.Config, c clock.Clock, e *simulator.Engine) (daemon.Read
 func TestADemoDayDeliversWithinTheBudgetAndIsTheSameEveryTime(t *testing.T) {
 	var scrapes []time.Time
 	o := Options{
-		Seed: 1, Days: 1, Hosts: 60, Connect: connect, schedule: "@every 5m",
+		Seed: 1, Length: 24 * time.Hour, Hosts: 60, Connect: connect, schedule: "@every 5m",
 		Scrape: func(now time.Time) { scrapes = append(scrapes, now) },
 	}
 	a, err := Run(context.Background(), o)
@@ -72,7 +72,7 @@ func TestTheDemoPoliciesHaveNoErrors(t *testing.T) {
 
 func TestADemoStopsWhenItIsToldTo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	o := Options{Seed: 1, Days: 7, Hosts: 10, Connect: connect, Progress: func(done float64) {
+	o := Options{Seed: 1, Length: 7 * 24 * time.Hour, Hosts: 10, Connect: connect, Progress: func(done float64) {
 		if done > 0.01 {
 			cancel()
 		}
@@ -86,7 +86,7 @@ func TestADemoStopsWhenItIsToldTo(t *testing.T) {
 // ledger together.
 func BenchmarkDemo(b *testing.B) {
 	for range b.N {
-		if _, err := Run(context.Background(), Options{Seed: 1, Days: 1, Hosts: 60, Connect: connect}); err != nil {
+		if _, err := Run(context.Background(), Options{Seed: 1, Length: 24 * time.Hour, Hosts: 60, Connect: connect}); err != nil {
 			b.Fatal(err)
 		}
 	}
