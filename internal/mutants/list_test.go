@@ -22,7 +22,7 @@ func list() []mutant {
 		{
 			2, "the hourly cap of a policy is not looked at", plan + "/caps.go",
 			`r.take(own.Sub(p.own), "the policy's max_hourly`, `r.take(own, "the policy's max_hourly`,
-			plan, "TestNoCapIsEverExceeded", "its cap is",
+			plan, "TestAPolicyIsBoughtUpToItsOwnHourlyCapLessWhatItHas", "fit into",
 		},
 		{
 			2, "a machine is priced at what is wanted, not at what the host sells", plan + "/offers.go",

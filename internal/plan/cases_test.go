@@ -779,6 +779,26 @@ func TestTheDaysMoneyEndsWhatItCannotPay(t *testing.T) {
 	wantActions(t, spent(0), "delete "+nameOf("p", 1)+" over_budget")
 }
 
+// What a policy has counts against its own hourly cap: nine machines to a cap of $2.00.
+func TestAPolicyIsBoughtUpToItsOwnHourlyCapLessWhatItHas(t *testing.T) {
+	p := newPolicy("p", 20)
+	p.Budget.MaxHourly = market.Some(usd("2.00"))
+	in := newInput([]market.Host{newHost("a", 16, "0.35"), newHost("b", 16, "0.35")}, p)
+	in.Limits.MaxActions = 20
+	in.Verdicts = []market.Verdict{accepted(p, "a", "0.20"), accepted(p, "b", "0.20")}
+	for n := range 10 {
+		in.History.Machines = nil
+		for i := range n {
+			in.History.Machines = append(in.History.Machines, newMachine(p, i+1, "c", "0.20"))
+		}
+		got := Compute(in)
+		if bought := len(got.Actions); n+bought != 9 {
+			t.Errorf("has %d machines and buys %d, 9 of $0.205 fit into $2.00", n, bought)
+		}
+		wantHold(t, got, HoldBudget)
+	}
+}
+
 func TestAMachineThatDoesNotBootIsReplacedEvenIfItRanBefore(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput(nil, p)
