@@ -469,5 +469,20 @@ func list() []mutant {
 			"	cmd.Env = environment(j)\n", "	cmd.Env = append(os.Environ(), environment(j)...)\n",
 			"internal/errands", "TestACommandGetsTheFactsAndNothingOfTheDaemonsEnvironment", "",
 		},
+		{
+			7, "a machine is resized to what its policy does not allow", plan + "/resize.go",
+			"return rate != market.MaxRate && rate > d.ceiling(m)", "return rate != market.MaxRate && rate < 0",
+			plan, "TestAMachineIsNotResizedToWhatWouldCostMoreThanItsPolicyAllows", "",
+		},
+		{
+			6, "a resize stays open where somebody else starts the machine", plan + "/park.go",
+			"		o.closeModify(m)\n", "",
+			plan, "TestAResizeIsSettledWhereSomebodyElseStartsTheMachineMeanwhile", "",
+		},
+		{
+			6, "a resize stays open where the machine is gone", plan + "/observe.go",
+			"	o.closePark(m)\n", "",
+			plan, "TestAResizeIsSettledWhereTheMachineIsGone", "",
+		},
 	}
 }
