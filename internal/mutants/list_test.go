@@ -484,5 +484,10 @@ func list() []mutant {
 			"	o.closePark(m)\n", "",
 			plan, "TestAResizeIsSettledWhereTheMachineIsGone", "",
 		},
+		{
+			3, "an old list that shows what was deleted costs a machine that runs", plan + "/fit.go",
+			"	case w.mayBeGone(m):\n		return 2\n", "",
+			plan, "TestWhatMayBeGoneIsGivenUpBeforeAMachineThatIsNot", "",
+		},
 	}
 }

@@ -284,6 +284,7 @@ func Lose(h *History, in *Intent, detail string, now time.Time) {
 		h.scaled(in.Policy, now)
 	case in.Kind == Delete:
 		m.Leaving = &PendingDelete{Intent: in.ID, At: now, Code: in.Reason.Code, Lost: true}
+		m.EndLostAt = now
 		in.State, in.SettledAt = IntentFailed, now
 	}
 }

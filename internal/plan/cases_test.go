@@ -757,6 +757,32 @@ func TestTooDearAFleetIsShedByPriorityThenPrice(t *testing.T) {
 	wantActions(t, capped("1.00"), "delete "+nameOf("low", 1)+" over_budget")
 }
 
+// An old list may show what has been deleted: it must not cost us a machine that runs.
+func TestWhatMayBeGoneIsGivenUpBeforeAMachineThatIsNot(t *testing.T) {
+	p := newPolicy("p", 2)
+	in := newInput(nil, p)
+	for i, bid := range []string{"0.20", "0.30", "0.25"} {
+		in.History.Machines = append(in.History.Machines, newMachine(p, i, "a", bid))
+	}
+	h := &in.History
+	end, err := Begin(h, Action{Kind: Delete, Policy: "p", Machine: nameOf("p", 0), Instance: "id-p-0", Reason: Reason{ReasonOutbid, "x"}}, Caps{}, 1, 1, "", t0.Add(-50*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	Lose(h, &end, "the connection ended", t0.Add(-50*time.Minute))
+	h.Machines[0].Leaving = nil // the next cycle
+	got := Compute(in)
+	wantActions(t, got, "delete "+nameOf("p", 0)+" over_target")
+	if text := got.Actions[0].Reason.Text; !strings.Contains(text, "may be gone") {
+		t.Error(text)
+	}
+	in.Now = t0.Add(11 * time.Minute) // it is there, after all
+	for i := range h.Machines {
+		h.Machines[i].SeenAt = in.Now
+	}
+	wantActions(t, Compute(in), "delete "+nameOf("p", 1)+" over_target")
+}
+
 func TestTheDaysMoneyEndsWhatItCannotPay(t *testing.T) {
 	p := newPolicy("p", 2)
 	in := newInput([]market.Host{newHost("b", 8, "0.35")}, p)

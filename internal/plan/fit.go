@@ -165,8 +165,8 @@ func (w *world) holdRenamed(m *Machine) {
 	}
 }
 
-// removeSurplus deletes down to the target: what is no capacity first, then the
-// dearest. Only what this look shows is surplus, and what it shows for the first
+// removeSurplus deletes down to the target: what may be gone already and what is no
+// capacity first, then the dearest. Only what this look shows is surplus, and what it shows for the first
 // time and we never ordered is not: one list that names a machine twice must not
 // cost us a machine that runs. Where none is wanted, that cannot happen.
 func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
@@ -193,7 +193,7 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 	order := slices.Clone(kept)
 	slices.SortFunc(order, func(a, b *Machine) int {
 		return cmp.Or(
-			-cmp.Compare(rank(a), rank(b)),
+			-cmp.Compare(w.rank(a), w.rank(b)),
 			boolCompare(b.Drain != nil, a.Drain != nil), // what is on its way out goes on
 			-cmp.Compare(a.Reserved.PerGPU(d.gpus(a)), b.Reserved.PerGPU(d.gpus(b))),
 			cmp.Compare(a.Name, b.Name))
@@ -204,7 +204,7 @@ func (w *world) removeSurplus(d *desk, kept []*Machine) []*Machine {
 			continue
 		}
 		heirs := w.heirs(d, m)
-		if why := surplusText(d, m, have); w.park(d, m, why) || w.remove(m, Reason{ReasonOverTarget, why}) {
+		if why := w.surplusText(d, m, have); w.park(d, m, why) || w.remove(m, Reason{ReasonOverTarget, why}) {
 			surplus -= d.gpus(m)
 			for _, o := range heirs {
 				surplus += d.gpus(o)
@@ -230,17 +230,32 @@ func (w *world) heirs(d *desk, m *Machine) (list []*Machine) {
 	return list
 }
 
-func surplusText(d *desk, m *Machine, have int) string {
+func (w *world) surplusText(d *desk, m *Machine, have int) string {
 	why := m.Reserved.PerGPU(d.gpus(m)).String() + " a GPU is the dearest"
-	if rank(m) > 0 {
+	switch {
+	case w.mayBeGone(m):
+		why = "this one may be gone: it was to be deleted, and the answer was lost"
+	case w.rank(m) > 0:
 		why = "this one delivers none"
 	}
 	return fmt.Sprintf("%d GPUs, %s; %s", have, d.wantedText(), why)
 }
 
+// goneLasts is for how long a machine whose deletion lost its answer may be gone though it
+// is listed: lists have been an hour old.
+const goneLasts = time.Hour
+
+// mayBeGone says whether a list may only show what the machine was. Where there are too
+// many, giving up another for its sake could leave too few.
+func (w *world) mayBeGone(m *Machine) bool {
+	return !m.EndLostAt.IsZero() && w.in.Now.Sub(m.EndLostAt) < goneLasts
+}
+
 // rank orders machines by how little they are worth.
-func rank(m *Machine) int {
+func (w *world) rank(m *Machine) int {
 	switch {
+	case w.mayBeGone(m):
+		return 2
 	case m.Phase == PhaseLive && !m.Status.BillsCompute():
 		return 1
 	default:

@@ -89,6 +89,9 @@ type Machine struct {
 	DeployIntent uint64 `json:"deploy_intent,omitempty"`
 	// Leaving is a deletion that was asked for and that no look has confirmed yet.
 	Leaving *PendingDelete `json:"leaving,omitempty"`
+	// EndLostAt is when the answer to its deletion was lost last: it may be gone, whatever
+	// an old list shows.
+	EndLostAt time.Time `json:"end_lost_at,omitzero"`
 	// Rebid is a change of bid that no look has confirmed yet.
 	Rebid *PendingRebid `json:"rebid,omitempty"`
 	// Site is where v2 was to find a host for it.
