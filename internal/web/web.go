@@ -37,7 +37,7 @@ func Handler(o Options) http.Handler {
 	for _, p := range []string{"/-/ready", "/readyz"} {
 		mux.HandleFunc("GET "+p, o.ready)
 	}
-	mux.HandleFunc("GET /api/v1/sd", o.discover)
+	o.api(mux)
 	mux.HandleFunc("GET /{$}", o.landing)
 	return secured(mux)
 }
