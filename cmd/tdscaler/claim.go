@@ -51,12 +51,16 @@ When to use it: after an outage, or once a month.`,
 }
 
 func (s *session) claim(since time.Time, asCSV bool) error {
+	st, err := s.desk.Status(s.Context(), control.StatusRequest{})
+	if err != nil {
+		return err
+	}
 	outages, err := s.desk.Outages(s.Context(), control.OutagesRequest{Since: since})
 	if err != nil {
 		return err
 	}
 	// From the month before the first outage on: what was spent in it bounds the credit.
-	zone, oldest := s.cfg.Set.Budget.Zone.Location(), since
+	zone, oldest := st.Zone.Location(), since
 	if len(outages) > 0 && outages[0].From.Before(oldest) {
 		oldest = outages[0].From
 	}

@@ -102,12 +102,12 @@ type balanceCheck struct {
 }
 
 func (s *session) cost(o *costOptions) error {
-	first, last := billing.Days(o.from, o.to, clock.System{}.Now(), s.cfg.Set.Budget.Zone.Location())
-	costs, err := s.desk.Costs(s.Context(), control.CostsRequest{First: first, Last: last})
+	st, err := s.desk.Status(s.Context(), control.StatusRequest{})
 	if err != nil {
 		return err
 	}
-	st, err := s.desk.Status(s.Context(), control.StatusRequest{})
+	first, last := billing.Days(o.from, o.to, clock.System{}.Now(), st.Zone.Location())
+	costs, err := s.desk.Costs(s.Context(), control.CostsRequest{First: first, Last: last})
 	if err != nil {
 		return err
 	}

@@ -46,11 +46,10 @@ func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := readConfig(found.path, cmd.ErrOrStderr())
-	if err != nil {
+	s := &session{Command: cmd, json: f.json}
+	if err := s.read(found.path); err != nil {
 		return err
 	}
-	s := &session{Command: cmd, cfg: cfg, json: f.json}
 	for try := 1; ; try++ {
 		err = s.visit(fn)
 		again := control.ClassOf(err) == control.Locked && try == 1 || control.ClassOf(err) == control.Unreachable && try < 5
@@ -58,6 +57,24 @@ func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
 			return s.error(err)
 		}
 	}
+}
+
+// read reads the file. One with errors keeps nobody from the daemon that goes on with what
+// the file was before: what it does must be seen, and can be stopped, all the same.
+func (s *session) read(path string) (err error) {
+	if s.cfg, err = readConfig(path, s.ErrOrStderr()); err == nil {
+		return nil
+	}
+	c, ok := daemon.ReadLedgerOf(path)
+	if !ok {
+		return err
+	}
+	if _, gone := control.Dial(s.Context(), c.Set.Daemon.Ledger, clock.System{}); gone != nil {
+		return err
+	}
+	fmt.Fprintf(s.ErrOrStderr(), "tdscaler: %v; a daemon runs with what the file was before, and answers:\n", err)
+	s.cfg = c
+	return nil
 }
 
 func (s *session) visit(fn func(*session) error) error {

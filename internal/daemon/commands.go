@@ -267,6 +267,19 @@ func ReadConfig(path string) (Config, []policy.Problem, error) {
 	return ReadSent(path, raw)
 }
 
+// ReadLedgerOf reads of a file with errors no more than where its ledger is: a daemon may
+// go on with what the file was before, and can still be asked and stopped.
+func ReadLedgerOf(path string) (Config, bool) {
+	raw, err := readConfig(path)
+	if err != nil {
+		return Config{}, false
+	}
+	c := Config{Path: path, Raw: raw}
+	ledger, ok := policy.LedgerOf(path, raw)
+	c.Set.Daemon.Ledger = c.resolveState(ledger)
+	return c, ok
+}
+
 // ReadSent is ReadConfig for a file that was read already.
 func ReadSent(path string, raw []byte) (Config, []policy.Problem, error) {
 	set, problems := policy.Parse(path, raw)

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"reflect"
+	"regexp"
 	"slices"
 )
 
@@ -25,4 +26,25 @@ func Parse(name string, data []byte) (Set, []Problem) {
 		return Set{}, d.problems
 	}
 	return f.build(), d.problems
+}
+
+// LedgerOf is where the ledger of a file is that may have errors elsewhere: the way to a
+// daemon that goes on with what the file was before. false where the file does not tell.
+func LedgerOf(name string, data []byte) (path string, ok bool) {
+	d := newDecoder(name, data)
+	var f file
+	raw := reflect.ValueOf(&f).Elem()
+	root, ok := d.document(data)
+	if ok {
+		d.value(root, "", rules{}, raw)
+	}
+	d.fillDefaults("", raw)
+	l := &f.Daemon.Ledger
+	if !ok { // it is no YAML any more: the one line that names it counts
+		named := regexp.MustCompile(`[\s{,]ledger:[ \t]+["']?([^\s"'{},#]+)`).FindAllSubmatch(data, -1)
+		if len(named) > 0 {
+			return string(named[0][1]), len(named) == 1
+		}
+	}
+	return l.v, l.ok && l.v != ""
 }

@@ -369,3 +369,20 @@ func TestAShapeIsWhatIsWrittenAndAnOddOneOnlyWarned(t *testing.T) {
 		t.Fatalf("%+v %v", s.Policies, ps)
 	}
 }
+
+func TestTheLedgerOfAFileWithErrorsIsStillFound(t *testing.T) {
+	for text, want := range map[string]string{
+		"version: 1\npolicys: []\n":                                        "tdscaler.db",
+		"version: 1\ndaemon: {ledger: l.db, mode: wild}\n":                 "l.db",
+		"version: 1\ndaemon:\n  ledger: \"/var/l.db\" # here\n  mode: [\n": "/var/l.db",
+		"version: 1\nledger: {retention: 24h}\npolicies: ]\n":              "tdscaler.db",
+		"a: [\n": "tdscaler.db",
+		"daemon:\n  ledger: a.db\nother:\n  ledger: b.db\n x: [\n": "",
+		"version: 1\ndaemon: {ledger: [1]}\n":                      "",
+	} {
+		got, ok := LedgerOf("p.yaml", []byte(text))
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%q: %q %v, want %q", text, got, ok, want)
+		}
+	}
+}
