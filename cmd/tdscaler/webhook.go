@@ -68,5 +68,5 @@ func readWebhookSecret(path string) (s secret.String, err error) {
 	if err != nil {
 		return s, err
 	}
-	return webhook.ReadSecret(b)
+	return secret.Key(string(b))
 }

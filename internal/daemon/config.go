@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tdscaler/tdscaler/internal/errands"
+	"github.com/tdscaler/tdscaler/internal/notify"
 	"github.com/tdscaler/tdscaler/internal/policy"
 	"github.com/tdscaler/tdscaler/internal/secret"
 )
@@ -24,9 +25,11 @@ type Config struct {
 	Set  policy.Set
 	// Materials are, by policy, what a machine is fitted out with.
 	Materials map[string]Material
-	Key       secret.String
-	Token     secret.String
-	Problems  []policy.Problem // warnings, once loading succeeded
+	// Sinks are the notifications' sinks with what their files hold.
+	Sinks    []notify.SinkConfig
+	Key      secret.String
+	Token    secret.String
+	Problems []policy.Problem // warnings, once loading succeeded
 }
 
 // Material is what a policy's machines get beside their size: the contents of
@@ -115,6 +118,7 @@ func ParseConfig(path string, raw []byte) (Config, []policy.Problem, error) {
 		c.Materials[set.Policies[i].Name], bad = c.material(&set.Policies[i])
 		problems = append(problems, bad...)
 	}
+	problems = append(problems, c.readSinks()...)
 	if policy.HasErrors(problems) {
 		return Config{}, problems, ErrConfig
 	}

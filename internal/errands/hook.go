@@ -3,7 +3,6 @@ package errands
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -48,9 +46,9 @@ func post(ctx context.Context, clk clock.Clock, j *Job, f *plan.Finding) {
 	req.Header.Set("X-Tdscaler-Event", string(j.Kind))
 	req.Header.Set("X-Tdscaler-Delivery", j.Facts.Delivery)
 	if !j.Key.IsEmpty() {
-		at := strconv.FormatInt(clk.Now().Unix(), 10)
-		req.Header.Set("X-Tdscaler-Timestamp", at)
-		req.Header.Set("X-Tdscaler-Signature", "sha256="+hex.EncodeToString(j.Key.Sign(at, body)))
+		for name, value := range j.Key.Headers(clk.Now(), body) {
+			req.Header.Set(name, value)
+		}
 	}
 	var d net.Dialer
 	resp, err := client(d.DialContext).Do(req)

@@ -30,7 +30,7 @@ func floorOf() map[string]int {
 		"internal/plan":   20, "internal/prices": 25, "internal/shadow": 25, "internal/billing": 25,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
-		"internal/errands": 35, "internal/scanner": 35, "internal/bidder": 35, "internal/signals": 35, "internal/actuator": 35, "internal/ledger": 35,
+		"internal/errands": 35, "internal/notify": 35, "internal/scanner": 35, "internal/bidder": 35, "internal/signals": 35, "internal/actuator": 35, "internal/ledger": 35,
 
 		"internal/daemon":  40,
 		"internal/control": 45, "internal/webhook": 47, "internal/web": 47, "internal/demo": 45, "internal/backtest": 45, // they drive the daemon

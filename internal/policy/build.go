@@ -39,6 +39,8 @@ func (f *file) build() Set {
 			PriceOutlier: f.Safety.PriceOutlier.v, BillTolerance: f.Safety.BillTolerance.v, BillStop: f.Safety.BillStop.v,
 		},
 		Ledger: Ledger{Retention: f.Ledger.Retention.v, MaxSize: f.Ledger.MaxSize.v},
+
+		Notifications: f.Notifications.build(),
 	}
 	for i := range f.Policies {
 		if p := f.Policies[i].build(); f.Policies[i].Shadow.v {

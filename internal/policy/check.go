@@ -44,6 +44,7 @@ func (d *decoder) check(f *file) {
 	for i := range f.Policies {
 		d.checkPolicy(f, &f.Policies[i], names)
 	}
+	d.checkNotifications(f)
 }
 
 // written prefers the place that is in the file over a default's.

@@ -59,6 +59,8 @@ const (
 	CodeBidding      = "TD421"
 	CodeDemand       = "TD422"
 	CodeHook         = "TD430"
+	CodeSink         = "TD440"
+	CodeTemplate     = "TD441"
 )
 
 // CodeInfo explains one code to the person who meets it.
@@ -388,6 +390,18 @@ func Codes() []CodeInfo {
 			"`ready` needs one of `tcp`, `http` and `ssh`; `on_ready` needs a `webhook` or a `command`, and a command is a list with a program in it.",
 			"ready: {deadline: 15m}",
 			"Say what is to be probed or called, for example `ready: {tcp: 22}` or `on_ready: {command: [/usr/local/bin/join]}`; or remove the section.",
+		},
+		{
+			CodeSink, "A sink of notifications that cannot work",
+			"A sink needs an address. That of a chat, a mailbox or ntfy is itself a key, so it is in a file of its own (`url_file`), never in this one. `events` and `policies` name what there is.",
+			"notifications: {sinks: [{name: ops, type: slack, url: \"https://hooks.slack.com/services/...\"}]}",
+			"Write the address into a file that only the daemon can read, and name it: `url_file: secrets/slack`. What an address looks like: docs/notifications.md.",
+		},
+		{
+			CodeTemplate, "A template that cannot be used",
+			"`title_template` and `template` are Go's text/template. Each is tried with a sample when the file is read.",
+			"notifications: {sinks: [{name: ops, type: webhook, url: \"https://example.com/\", template: \"{{.Titel}}\"}]}",
+			"Mend what the message names. The fields are in docs/notifications.md.",
 		},
 	}
 }

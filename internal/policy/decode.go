@@ -378,7 +378,9 @@ func keyPaths() []string {
 
 var (
 	inlineSecret = regexp.MustCompile(`(?i)((?:key|token|password|secret)["']?\s*:\s*|password_file["']?\s*:\s*)[^\s#].*`)
-	userInfo     = regexp.MustCompile(`://[^/\s]*@`)
+	// A path or a query may be a key, as in the addresses of chats.
+	inlineAddress = regexp.MustCompile(`(?i)(\burl["']?\s*:\s*["']?[a-z]+://[^/?\s"',}]+[/?])[^\s"',}]+`)
+	userInfo      = regexp.MustCompile(`://[^/\s]*@`)
 )
 
 // source is the line as written: bounded, printable, and without what looks like
@@ -392,6 +394,7 @@ func (d *decoder) source(line int) string {
 		s = string(r[:maxSourceRunes]) + "…"
 	}
 	s = userInfo.ReplaceAllString(s, "://[redacted]@")
+	s = inlineAddress.ReplaceAllString(s, "${1}[redacted]")
 	s = inlineSecret.ReplaceAllString(s, "${1}[redacted]")
 	return printable(s)
 }

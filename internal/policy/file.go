@@ -18,7 +18,10 @@ type file struct {
 	Limits     fileLimits     `yaml:"limits" jsonschema_description:"What one cycle may do at most."`
 	Safety     fileSafety     `yaml:"safety" jsonschema_description:"How much evidence is enough."`
 	Ledger     fileLedger     `yaml:"ledger" jsonschema_description:"How much history is kept."`
-	Policies   []filePolicy   `yaml:"policies" jsonschema_description:"What to buy. An empty list means that every machine known to be ours is torn down."`
+
+	Notifications fileNotifications `yaml:"notifications" jsonschema_description:"Who is told what needs somebody."`
+
+	Policies []filePolicy `yaml:"policies" jsonschema_description:"What to buy. An empty list means that every machine known to be ours is torn down."`
 }
 
 type fileDaemon struct {

@@ -171,11 +171,11 @@ func (d *decoder) checkHook(where *at, w *fileHookURL, command *words, needed bo
 		d.fail(CodeHook, command.at, "for example [/usr/local/bin/join]", "the command is empty")
 	}
 	d.checkPath(&w.SecretFile)
-	d.checkHookURL(&w.URL)
+	d.checkHookURL(&w.URL, "your machines' addresses")
 }
 
 // checkHookURL never repeats an address: it may hold a password.
-func (d *decoder) checkHookURL(t *text) {
+func (d *decoder) checkHookURL(t *text, tells string) {
 	if !t.ok {
 		return
 	}
@@ -186,7 +186,7 @@ func (d *decoder) checkHookURL(t *text) {
 	case u.Fragment != "":
 		d.fail(CodeURL, t.at, "remove what follows #", "url must not hold a fragment")
 	case u.Scheme == "http" && !loopback(u.Hostname()):
-		d.warn(CodePlain, t.at, "use https:// where you can", "url is plain http://: everybody on the way can read your machines' addresses")
+		d.warn(CodePlain, t.at, "use https:// where you can", "url is plain http://: everybody on the way can read %s", tells)
 	}
 }
 

@@ -18,7 +18,9 @@ type Set struct {
 	Limits     Limits
 	Safety     Safety
 	Ledger     Ledger
-	Policies   []Policy // sorted by Name; those that buy
+	// Notifications are no reason for any decision.
+	Notifications Notifications
+	Policies      []Policy // sorted by Name; those that buy
 	// Shadows are decided and never acted on. Sorted by Name; none is in Policies.
 	Shadows []Policy
 }

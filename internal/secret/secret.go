@@ -6,8 +6,12 @@ package secret
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // Redacted is what a secret prints as.
@@ -38,6 +42,31 @@ func (s String) Sign(stamp string, body []byte) []byte {
 	mac.Write([]byte(stamp + "."))
 	mac.Write(body)
 	return mac.Sum(nil)
+}
+
+// Headers of a signed request: when it was signed, in seconds since 1970, and "sha256=" and
+// the signature in hexadecimal.
+const (
+	HeaderTimestamp = "X-Tdscaler-Timestamp"
+	HeaderSignature = "X-Tdscaler-Signature"
+)
+
+// MinKey is how many bytes a secret that requests are signed with has at least.
+const MinKey = 16
+
+// Headers are those of a request with this body that is signed now.
+func (s String) Headers(now time.Time, body []byte) map[string]string {
+	stamp := strconv.FormatInt(now.Unix(), 10)
+	return map[string]string{HeaderTimestamp: stamp, HeaderSignature: "sha256=" + hex.EncodeToString(s.Sign(stamp, body))}
+}
+
+// Key takes the text of the file of a secret that requests are signed with.
+func Key(text string) (String, error) {
+	k := strings.TrimSpace(text)
+	if len(k) < MinKey {
+		return String{}, fmt.Errorf("it must hold at least %d bytes", MinKey)
+	}
+	return New(k), nil
 }
 
 // IsEmpty says whether there is no secret.

@@ -113,3 +113,13 @@ func TestTheSignatureIsTheDocumentedOne(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestAShortKeyIsNone(t *testing.T) {
+	if _, err := Key("fifteen bytes!!\n"); err == nil {
+		t.Error("fifteen bytes are taken")
+	}
+	const key = "0123456789abcdef"
+	if s, err := Key(key + "\n"); err != nil || s.Reveal() != key || strings.Contains(fmt.Sprint(s), key) {
+		t.Errorf("%v, %v", s, err)
+	}
+}

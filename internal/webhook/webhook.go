@@ -23,17 +23,14 @@ import (
 // Path is where requests are taken, by POST.
 const Path = "/v1/target"
 
-// Headers of a request. The signature is "sha256=" and the HMAC, in hexadecimal, of the
-// timestamp as it is written in its header (seconds since 1970), a dot and the body.
+// Headers of a request: those of everything that is signed.
 const (
-	HeaderTimestamp = "X-Tdscaler-Timestamp"
-	HeaderSignature = "X-Tdscaler-Signature"
+	HeaderTimestamp = secret.HeaderTimestamp
+	HeaderSignature = secret.HeaderSignature
 )
 
 const (
-	// MinSecret is how many bytes a secret has at least.
-	MinSecret = 16
-	maxBody   = 4 << 10
+	maxBody = 4 << 10
 	// longest is how long a target can be set for, usual for how long it is.
 	longest = 7 * 24 * time.Hour
 	usual   = time.Hour
@@ -181,13 +178,4 @@ func (h *handler) carryOut(ctx context.Context, q *Request, signature string) (a
 		Policy: q.Policy, N: *q.GPUs, Until: h.o.Clock.Now().Add(length), Reason: q.Reason, Webhook: signature,
 	})
 	return answer, fmt.Sprintf("set %s to %d GPUs for %s", q.Policy, *q.GPUs, length), err
-}
-
-// ReadSecret takes the text of a secret's file.
-func ReadSecret(text []byte) (secret.String, error) {
-	s := strings.TrimSpace(string(text))
-	if len(s) < MinSecret {
-		return secret.String{}, fmt.Errorf("it must hold at least %d bytes", MinSecret)
-	}
-	return secret.New(s), nil
 }
