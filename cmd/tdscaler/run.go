@@ -173,11 +173,15 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 	})
 	if addr := cfg.Set.Daemon.Listen; addr != "" {
 		ln, err := net.Listen("tcp", addr)
-		if err != nil {
+		switch {
+		case err == nil:
+			log.Info("listening", zap.String("addr", ln.Addr().String()))
+			wg.Go(func() { serveHTTP(ctx, ln, d, control.Running(officeOptions(cfg), d, l), reg, log) })
+		case once: // nobody would come by in one cycle
+			log.Warn("daemon.listen: one cycle is done without it", zap.Error(err))
+		default:
 			return fmt.Errorf("daemon.listen: %w", err)
 		}
-		log.Info("listening", zap.String("addr", ln.Addr().String()))
-		wg.Go(func() { serveHTTP(ctx, ln, d, control.Running(officeOptions(cfg), d, l), reg, log) })
 	}
 	if hook := cfg.Set.Daemon.Webhook; hook.Listen != "" {
 		ln, h, err := openWebhook(hook, control.Running(officeOptions(cfg), d, l), reg, log)
