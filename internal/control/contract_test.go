@@ -33,6 +33,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"intents are listed newest first, and filtered", intents},
 				{"an intent is found by its id, or not found", intent},
 				{"cycles are listed newest first, and read back", cycles},
+				{"what cycles saw is told newest first", chronicle},
 				{"machines are listed with age, burn and password file", machines},
 				{"a word about a container must make sense and fit to one in doubt", aboutContainers},
 				{"a plan of another file changes nothing", planOfAnotherFile},
@@ -173,6 +174,19 @@ func cycles(t *testing.T, w world) {
 	}
 	_, err = w.Cycle(t.Context(), control.CycleRequest{Cycle: 99})
 	wantClass(t, err, control.NotFound, "ledger cycles")
+}
+
+func chronicle(t *testing.T, w world) {
+	all := must[[]control.Chapter](t)(w.Chronicle(t.Context(), control.ChronicleRequest{Limit: 10}))
+	if len(all) != 2 || all[0].Cycle != 2 || all[1].Cycle != 1 || len(all[0].Events) == 0 || all[1].Events == nil || all[0].StartedAt.IsZero() {
+		t.Fatalf("%+v", all)
+	}
+	one := must[[]control.Chapter](t)(w.Chronicle(t.Context(), control.ChronicleRequest{Before: 2, Limit: 1}))
+	if len(one) != 1 || one[0].Cycle != 1 {
+		t.Errorf("%+v", one)
+	}
+	_, err := w.Chronicle(t.Context(), control.ChronicleRequest{})
+	wantClass(t, err, control.Usage, "1 to 1500")
 }
 
 func machines(t *testing.T, w world) {

@@ -38,6 +38,8 @@ type Desk interface {
 	Cycles(context.Context, CyclesRequest) ([]ledger.ReportSummary, error)
 	// Cycle reads the report of one cycle.
 	Cycle(context.Context, CycleRequest) (plan.Report, error)
+	// Chronicle tells what cycles saw and held back, newest first.
+	Chronicle(context.Context, ChronicleRequest) ([]Chapter, error)
 	// Verify checks the whole ledger and says what it holds.
 	Verify(context.Context, VerifyRequest) (ledger.Contents, error)
 	// Backup writes a checked copy of the ledger to a file, as whoever keeps the

@@ -41,6 +41,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "intent", quick, d.Intent)
 	route(mux, clk, "cycles", quick, d.Cycles)
 	route(mux, clk, "cycle", quick, d.Cycle)
+	route(mux, clk, "chronicle", quick, d.Chronicle)
 	route(mux, clk, "verify", patient, d.Verify)
 	route(mux, clk, "backup", slow, d.Backup)
 	route(mux, clk, "machines", quick, d.Machines)

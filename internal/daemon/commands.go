@@ -119,12 +119,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 		Overrides: activeOverrides(h, now), HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
 		Shadows: last.Shadows, Unread: unread(&last.Input.Snapshot),
 	}
-	for i := range h.Machines {
-		s.Burn = s.Burn.Add(h.Machines[i].Burn())
-	}
-	for i := range h.Containers {
-		s.Burn = s.Burn.Add(h.Containers[i].Burn())
-	}
+	s.Burn = h.Burn()
 	s.Containers, s.Scaling = h.Containers, h.Scaling
 	s.Zone = c.Set.Budget.Zone
 	spent := h.Spent("", now.In(s.Zone.Location()))

@@ -411,14 +411,7 @@ func (m *metrics) quarantine(r *plan.Report) {
 
 func (m *metrics) history(r *plan.Report) {
 	h := &r.Input.History
-	var burn market.Rate
-	for i := range h.Machines {
-		burn = burn.Add(h.Machines[i].Burn())
-	}
-	for i := range h.Containers {
-		burn = burn.Add(h.Containers[i].Burn())
-	}
-	m.burn.Set(burn.Float())
+	m.burn.Set(h.Burn().Float())
 	m.reserved.Set(h.Reserved().Float())
 	m.others.Set(h.Account.Others.Float())
 	m.excess.Set(h.Account.Bill.Excess.Float())

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -31,6 +32,8 @@ type ReportSummary struct {
 	Problem    string      `json:"problem,omitempty"`
 	Keyframe   uint64      `json:"keyframe"` // the cycle whose frame begins the group
 	Bytes      int         `json:"bytes"`    // of the stored report
+	// Burn is what all machines cost as last seen; unknown of cycles before it was kept.
+	Burn market.Maybe[market.Rate] `json:"burn_usd_hour,omitzero"`
 }
 
 func summarise(r *plan.Report) ReportSummary {
@@ -38,7 +41,7 @@ func summarise(r *plan.Report) ReportSummary {
 		Cycle: r.Cycle, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, Mode: r.Mode, Problem: r.Problem,
 		Policies: len(r.Input.Policies), Actions: len(r.Plan.Actions), Holds: len(r.Plan.Holds),
 		Questions: len(r.Input.Verdicts), Intents: len(r.Intents), Events: len(r.Events),
-		Before: r.Plan.Before, After: r.Plan.After,
+		Before: r.Plan.Before, After: r.Plan.After, Burn: market.Some(r.Input.History.Burn()),
 	}
 	for i := range r.Plan.Standings {
 		s.Target += r.Plan.Standings[i].Target
@@ -180,6 +183,54 @@ func (l *Ledger) Reports(from, to time.Time, limit int, fn func(ReportSummary) e
 			}
 		}
 	}
+}
+
+// EachReport calls fn for whole reports, newest first, from the one before a cycle on; 0
+// begins with the newest. They are read group by group, each group once. An error of fn
+// ends the list and is returned as it is; what fn is given shares lists with others and must
+// not be changed.
+func (l *Ledger) EachReport(before uint64, fn func(*plan.Report) error) error {
+	for {
+		batch, err := l.summaries(before)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for _, s := range batch {
+			if before > 0 && s.Cycle >= before {
+				continue // it was of the last group
+			}
+			if err := l.backwards(s.Cycle, fn); err != nil {
+				return err
+			}
+			before = s.Keyframe
+		}
+	}
+}
+
+// backwards calls fn for the reports of a group up to a cycle, newest first. A group that
+// was pruned meanwhile is none.
+func (l *Ledger) backwards(last uint64, fn func(*plan.Report) error) error {
+	frames, err := l.framesTo(last)
+	if errors.Is(err, ErrNoSuchCycle) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all := make([]*plan.Report, 0, len(frames))
+	err = readGroup(frames, func(r *plan.Report) error {
+		all = append(all, r)
+		return nil
+	})
+	if err != nil {
+		return l.wrap("read report", err)
+	}
+	for _, r := range slices.Backward(all) {
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // summaries reads the next summaries before a cycle, newest first; 0 begins.

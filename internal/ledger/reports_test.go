@@ -130,6 +130,43 @@ func TestReportsAreListedNewestFirstWithinTheirTimes(t *testing.T) {
 	}
 }
 
+func TestWholeReportsAreReadBackwardsEachOnce(t *testing.T) {
+	l := mustOpen(t, Options{Path: tempPath(t), NoSync: true})
+	w := newWorld(3, 2, 1)
+	for range 150 { // more than two groups
+		must(t, l.PutReport(w.next()))
+	}
+	for before, want := range map[uint64]uint64{0: 150, 151: 150, 150: 149, 61: 60, 60: 59, 2: 1, 1: 0} {
+		next := want
+		must(t, l.EachReport(before, func(r *plan.Report) error {
+			if r.Cycle != next || len(r.Input.Snapshot.Hosts.Value) == 0 {
+				t.Fatalf("before %d: cycle %d, want %d", before, r.Cycle, next)
+			}
+			next--
+			return nil
+		}))
+		if next != 0 {
+			t.Errorf("before %d: ended before cycle %d", before, next)
+		}
+	}
+	enough := errors.New("enough")
+	if err := l.EachReport(0, func(*plan.Report) error { return enough }); err != enough {
+		t.Fatal(err)
+	}
+}
+
+func TestASummaryHoldsWhatTheFleetCost(t *testing.T) {
+	l := mustOpen(t, Options{Path: tempPath(t), NoSync: true})
+	r := newWorld(3, 2, 1).next()
+	must(t, l.PutReport(r))
+	must(t, l.Reports(time.Time{}, time.Time{}, 1, func(s ReportSummary) error {
+		if got, known := s.Burn.Get(); !known || got == 0 || got != r.Input.History.Burn() {
+			t.Errorf("%v, %v", got, known)
+		}
+		return nil
+	}))
+}
+
 func BenchmarkPutReport1000Hosts(b *testing.B) {
 	l := mustOpen(b, Options{Path: tempPath(b)})
 	w := newWorld(1000, 100, 100)

@@ -445,6 +445,17 @@ func (m *Machine) since() time.Time {
 	return m.StatusAt
 }
 
+// Burn is what all machines and containers cost per hour as last seen.
+func (h *History) Burn() (sum market.Rate) {
+	for i := range h.Machines {
+		sum = sum.Add(h.Machines[i].Burn())
+	}
+	for i := range h.Containers {
+		sum = sum.Add(h.Containers[i].Burn())
+	}
+	return sum
+}
+
 // Burn is what the machine costs per hour in the state last seen. What was never
 // seen costs what is reserved for it.
 func (m *Machine) Burn() market.Rate {

@@ -25,6 +25,7 @@ type Desk interface {
 	Intent(context.Context, control.IntentRequest) (plan.Intent, error)
 	Cycles(context.Context, control.CyclesRequest) ([]ledger.ReportSummary, error)
 	Cycle(context.Context, control.CycleRequest) (plan.Report, error)
+	Chronicle(context.Context, control.ChronicleRequest) ([]control.Chapter, error)
 	Machines(context.Context, control.MachinesRequest) ([]control.Machine, error)
 	Containers(context.Context, control.MachinesRequest) ([]control.Container, error)
 	Hosts(context.Context, control.HostsRequest) ([]plan.HostView, error)
