@@ -24,7 +24,7 @@ func bids() dashboard {
 					q("rate", inRange(`tdscaler_events_total{$self, event="outbid"}`)+` / (sum(avg_over_time(tdscaler_policy_gpus{$self, state="ready"}[$__range])) * $__range_s / 86400)`)).at(step{2, watch}, step{6, act}).digits(2),
 				stat("Answers lost", "Writes whose answer never came. Each holds its place in target and budget until a list shows what became of it.", "short",
 					q("unknown", inRange(`tdscaler_actions_total{$ours, outcome="unknown"}`))).at(step{1, watch}).digits(0),
-				stat("Outages begun or over", "Machines that ran and deliver nothing, neither by our doing nor by the auction's, or that do again. tdscaler claim has their proof.", "short",
+				stat("Outages", "How often a machine that ran delivered nothing, neither by our doing nor by the auction's. tdscaler claim has the proof.", "short",
 					q("outages", inRange(`tdscaler_events_total{$self, event="outage"}`))).at(step{1, watch}).digits(0),
 			}},
 			{title: "What was done", panels: []panel{

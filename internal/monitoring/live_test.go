@@ -171,7 +171,7 @@ func alertmanager(t *testing.T, inbox string) (addr string) {
 	t.Helper()
 	dir := t.TempDir()
 	addr = freeAddress(t)
-	config := strings.ReplaceAll(read(t, root("deploy", "alertmanager", "alertmanager.yml")), "http://127.0.0.1:9094", inbox)
+	config := strings.ReplaceAll(examples(read(t, routes()), "webhook"), "http://127.0.0.1:8000", inbox)
 	config = regexp.MustCompile(`(group_wait|group_interval): \w+`).ReplaceAllString(config, "$1: 1s")
 	cmd := atHome(t, tool(t, "prometheus-alertmanager", "alertmanager"), "--config.file="+write(t, filepath.Join(dir, "alertmanager.yml"), config),
 		"--storage.path="+dir, "--web.listen-address="+addr, "--cluster.listen-address=", "--log.level=warn")

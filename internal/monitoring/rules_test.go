@@ -142,8 +142,58 @@ func TestPromtoolAcceptsTheRulesAndTheirUnitTests(t *testing.T) {
 	run(t, promtool, append([]string{"test", "rules"}, files...)...)
 }
 
+func routes() string { return root("deploy", "alertmanager", "alertmanager.yml") }
+
+// examples takes the # from the examples of receivers of some kinds, such as slack.
+func examples(config string, kinds ...string) string {
+	lines, on := strings.Split(config, "\n"), false
+	for i, line := range lines {
+		if m := regexp.MustCompile(`^    #(\w+)_configs:$`).FindStringSubmatch(line); m != nil {
+			on = slices.Contains(kinds, m[1])
+		} else if !strings.HasPrefix(line, "    #  ") {
+			on = false
+		}
+		if on {
+			lines[i] = strings.Replace(line, "#", "", 1)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A target that nobody listens on is an error a minute in Alertmanager's log, and looks
+// as if somebody were told.
+func TestTheReceiversAsShippedHaveNoTargetAndTheirExamplesAreRight(t *testing.T) {
+	type file struct{ Receivers []map[string]any }
+	var bare, full file
+	kinds := []string{"pagerduty", "slack", "email", "webhook"}
+	all := examples(read(t, routes()), kinds...)
+	must(t, yaml.Unmarshal([]byte(read(t, routes())), &bare))
+	must(t, yaml.Unmarshal([]byte(all), &full))
+	if len(bare.Receivers) != 3 || len(full.Receivers) != 3 {
+		t.Fatalf("%v, %v", bare, full)
+	}
+	seen := map[string]bool{}
+	for i, r := range bare.Receivers {
+		if len(r) != 1 {
+			t.Errorf("as shipped it has a target: %v", r)
+		}
+		if _, ok := full.Receivers[i]["webhook_configs"]; !ok {
+			t.Errorf("%v has no example of a webhook", r["name"])
+		}
+		for key := range full.Receivers[i] {
+			seen[strings.TrimSuffix(key, "_configs")] = true
+		}
+	}
+	for _, kind := range kinds {
+		if !seen[kind] {
+			t.Errorf("there is no example of %s", kind)
+		}
+	}
+	run(t, tool(t, "amtool"), "check-config", write(t, filepath.Join(t.TempDir(), "all.yml"), all))
+}
+
 func TestAmtoolAcceptsTheRoutes(t *testing.T) {
-	config := root("deploy", "alertmanager", "alertmanager.yml")
+	config := routes()
 	amtool := tool(t, "amtool")
 	run(t, amtool, "check-config", config)
 	for labels, want := range map[string]string{

@@ -86,7 +86,8 @@ const (
 	EventResized      EventKind = "resized"       // has its new size, as a look shows
 	EventNotResized   EventKind = "not_resized"   // asked to change its size, and did not
 	EventBill         EventKind = "bill_mismatch" // the balance falls faster than the books explain
-	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's; or does again
+	EventOutage       EventKind = "outage"        // a machine that ran delivers nothing, neither by our doing nor by the auction's
+	EventOutageOver   EventKind = "outage_over"   // it delivers again, or is gone; once for each EventOutage
 	EventReplicas     EventKind = "replicas"      // a container has another number of them
 	EventScaleLearnt  EventKind = "scale_learnt"  // how the market reads a request to scale
 	EventAlarm        EventKind = "container_alarm"
@@ -126,7 +127,7 @@ func EventKinds() []EventKind {
 		EventConfirmed, EventReady, EventAdopted, EventOutbid, EventWonBack, EventStatus, EventLost, EventDeleted,
 		EventExpired, EventRebidApplied, EventRebidIgnored, EventSuspicious, EventBreaker,
 		EventClosed, EventClock, EventBill, EventParked, EventNotParked, EventStarted, EventNotStarted, EventResized, EventNotResized,
-		EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventReplicas, EventScaleLearnt, EventAlarm,
+		EventTarget, EventOverride, EventOverrideEnded, EventOutage, EventOutageOver, EventReplicas, EventScaleLearnt, EventAlarm,
 		EventWasted, EventHook, EventHookFailed, EventVeto, EventDrain,
 	}
 }

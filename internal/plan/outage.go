@@ -190,7 +190,7 @@ func (o *observer) recover(m *Machine, end string, inst *market.Instance) {
 	}
 	u.To = latest(u.To, u.LastAt)
 	o.over, m.Outage = append(o.over, *u), nil
-	o.emit(EventOutage, m, "down for %s, ended: %s", u.Lasted().Round(time.Second), end)
+	o.emit(EventOutageOver, m, "down for %s, ended: %s", u.Lasted().Round(time.Second), end)
 }
 
 // vanished ends the outage of a machine that is gone without our doing, or makes one

@@ -25,7 +25,9 @@ func TestAnOutageHasItsTimesItsRateAndItsProof(t *testing.T) {
 	witnesses(&in, time.Minute, as(m, market.StatusRunning)) // 12:01, well
 	stopped := as(m, market.StatusReleased)
 	stopped.RawStatus = "StoppedDisassociated"
-	witnesses(&in, time.Minute, stopped) // 12:02, down
+	if begun := witnesses(&in, time.Minute, stopped); told(begun, EventOutage) != 1 || told(begun, EventOutageOver) != 0 { // 12:02, down
+		t.Errorf("%+v", begun.Events)
+	}
 	if u := in.History.Machines[0].Outage; u == nil || !u.From.Equal(t0.Add(2*time.Minute)) || !u.WellAt.Equal(t0.Add(time.Minute)) {
 		t.Fatalf("%+v", u)
 	}
@@ -34,9 +36,13 @@ func TestAnOutageHasItsTimesItsRateAndItsProof(t *testing.T) {
 			t.Fatalf("%+v", over)
 		}
 	}
-	over := witnesses(&in, time.Minute, as(m, market.StatusRunning)).Outages // 12:31
+	end := witnesses(&in, time.Minute, as(m, market.StatusRunning)) // 12:31
+	over := end.Outages
 	if len(over) != 1 || in.History.Machines[0].Outage != nil {
 		t.Fatalf("%+v", over)
+	}
+	if told(end, EventOutage) != 0 || told(end, EventOutageOver) != 1 {
+		t.Errorf("whoever counts outages counts this one twice, or misses its end: %+v", end.Events)
 	}
 	u := over[0]
 	if u.Cause != "released" || u.End != "running" || u.Lasted() != 29*time.Minute || u.Looks != 29 || u.DataLost || u.Rate != market.Some(usd("0.449")) ||
@@ -47,6 +53,16 @@ func TestAnOutageHasItsTimesItsRateAndItsProof(t *testing.T) {
 	if got := proofText(u.Proof); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+}
+
+// told counts the events of a kind.
+func told(w Witnessed, kind EventKind) (n int) {
+	for i := range w.Events {
+		if w.Events[i].Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 func proofText(all []Proof) string {

@@ -328,13 +328,23 @@ func (p *packaged) upgrades() {
 func (p *packaged) keepsTheOldOneWhereTheNewOneWouldRefuseTheFile() {
 	before := p.property("MainPID")
 	p.write(configPath, edited+"\nversion: 1\npolicys: []\n")
-	if out := p.manage(p.manager.downgrade, p.older); !strings.Contains(out, "the old one goes on running") {
-		p.Error("it is not told that the file has errors")
+	out := p.manage(p.manager.downgrade, p.older)
+	for _, told := range []string{"URGENT", "policys", "in memory only", "NOT TRIED AGAIN", "systemctl restart tdscaler"} {
+		if !strings.Contains(out, told) {
+			p.Errorf("it is not told of %q", told)
+		}
 	}
 	if now := p.property("MainPID"); now != before || p.property("ActiveState") != "active" {
 		p.Errorf("process %s became %s", before, now)
 	}
+	// It is as urgent as it says, and what it says to do helps.
+	p.run("kill", "-9", before)
+	p.until("it ends with 2 and stays down", func() bool {
+		return p.property("ActiveState") == "failed" && p.property("ExecMainStatus") == "2"
+	})
 	p.configure()
+	p.run("sh", "-c", "tdscaler check "+configPath+" && systemctl restart tdscaler")
+	p.until("it runs with the file that was mended", func() bool { return p.property("ActiveState") == "active" })
 }
 
 func (p *packaged) removes() {

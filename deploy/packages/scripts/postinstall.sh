@@ -31,13 +31,23 @@ if [ -z "$before" ]; then
 fi
 
 # An upgrade replaces a daemon that runs, but not by one that would refuse the file:
-# the old one goes on working, as it is still in memory.
+# the old one goes on working, as it is still in memory. Nowhere else: whatever ends it
+# now ends it for good, so this is said as loudly as an apt that runs at night can.
 if running; then
-	if tdscaler check /etc/tdscaler/policies.yaml >/dev/null 2>&1; then
+	if errors=$(tdscaler check /etc/tdscaler/policies.yaml 2>&1); then
 		systemctl try-restart tdscaler.service ||
 			echo 'tdscaler: THE SERVICE WAS NOT RESTARTED; its machines go on costing money: journalctl -u tdscaler' >&2
 	else
-		echo 'tdscaler: the new version finds errors in /etc/tdscaler/policies.yaml, so the old one goes on running.' >&2
-		echo 'tdscaler: mend them (tdscaler check /etc/tdscaler/policies.yaml), then: systemctl restart tdscaler' >&2
+		cat >&2 <<-END
+
+			tdscaler: URGENT: THE UPGRADE IS NOT DONE. The new version finds errors in /etc/tdscaler/policies.yaml:
+			$errors
+			tdscaler: The old version goes on running, but in memory only: on disk is the new one.
+			tdscaler: The next restart, by a crash, the watchdog or a reboot, ends with 2 and is NOT TRIED AGAIN;
+			tdscaler: then nobody looks after the machines, which go on costing money.
+			tdscaler: Now, either mend the file:  tdscaler check /etc/tdscaler/policies.yaml && systemctl restart tdscaler
+			tdscaler: or install the package of before, which takes the file as it is.
+
+		END
 	fi
 fi
