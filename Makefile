@@ -38,11 +38,12 @@ build: ## build bin/tdscaler, static; the version comes from git
 demo: build ## watch a week of a simulated market; no account needed
 	@$(BIN)/tdscaler demo
 
-test: ## go vet, and every test under the race detector
+test: ## go vet, and every test under the race detector; those of the documents' site and the compose files, too
 	$(GO) vet ./...
 	@test -n '$(RACE)' || echo 'WARNING: no C compiler found: testing WITHOUT the race detector'
 	$(GO) test $(RACE) -timeout $(TIMEOUT) ./...
 	cd internal/monitoring && $(GO) vet . && $(GO) test .
+	for module in site compose; do $(GO) -C tools/$$module vet ./... && $(GO) -C tools/$$module test ./... || exit 1; done
 
 # The simulation of docs/testing.md: its output is that of the tests themselves, and
 # a collector in less of a hurry makes it a third faster.

@@ -142,7 +142,6 @@ func TestTheUnitUnderARealSystemd(t *testing.T) {
 		{"killed, it comes back and finds its machines", killed},
 		{"stuck, it is ended by the watchdog and comes back", stuck},
 		{"it is ready although the market is down, and waits for it", down},
-		{"its credentials may be encrypted", encrypted},
 		{"what root does to its files leaves them its own", rooted},
 		{"the drop-ins for newer versions do what they say", newer},
 		{"a stop waits for the answer to an order", patient},
@@ -338,20 +337,6 @@ func down(s *service) {
 	}
 	s.configure(3)
 	s.run("systemctl", "reload", unit)
-	s.says("live; 3 of 3 GPUs ready on 3 machines")
-}
-
-func encrypted(s *service) {
-	text := "[Service]\nLoadCredential=\nLoadCredential=webhook:/etc/tdscaler/webhook\n"
-	for _, name := range []string{"api_key", "api_token"} {
-		at := "/etc/tdscaler/" + name
-		s.run("systemd-creds", "encrypt", "--with-key=host", "--name="+name, at, at+".cred")
-		s.run("mv", at, at+".plain")
-		text += "LoadCredentialEncrypted=" + name + ":" + at + ".cred\n"
-	}
-	s.dropIn("encrypted.conf", text)
-	s.run("systemctl", "daemon-reload")
-	s.run("systemctl", "restart", unit)
 	s.says("live; 3 of 3 GPUs ready on 3 machines")
 }
 

@@ -216,6 +216,24 @@ func TestADaemonThatStopsIsAPageAndOneThatIsBackIsAllClear(t *testing.T) {
 	})
 }
 
+func TestTheTrialAlertOfThePageArrives(t *testing.T) {
+	serversWanted(t)
+	in := newInbox(t)
+	const shown = "http://127.0.0.1:9093"
+	line := regexp.MustCompile(`(?m)^amtool alert add .*$`).FindString(read(t, root("docs", "monitoring.md")))
+	if !strings.Contains(line, shown) {
+		t.Fatalf("the page has %q", line)
+	}
+	line = tool(t, "amtool") + strings.TrimPrefix(strings.Replace(line, shown, "http://"+alertmanager(t, in.URL), 1), "amtool")
+	run(t, "sh", "-c", line)
+	eventually(t, 30*time.Second, func() string {
+		if _, told := in.has("/page", "TdscalerTrial", "firing"); !told {
+			return "nobody is told of it"
+		}
+		return ""
+	})
+}
+
 // typesAreRight compares what Prometheus was told of each metric with the page, and lets
 // promtool look at what is served.
 func (l *living) typesAreRight(t *testing.T, s *server) {

@@ -2,12 +2,14 @@ package shipping
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,16 +143,54 @@ func TestTheImageBuysOnASimulatedMarketWithAReadOnlyRootAndNoCapability(t *testi
 
 	p.must(append(hardened, "--name", "tdscaler-test-market", "--network-alias", "simulator", image, "simulator", "--listen", "0.0.0.0:8080", "--seed", "7", "--write-latency", "200ms")...)
 	p.later("rm", "--force", "--volumes", "tdscaler-test-market")
-	policies, err := filepath.Abs(filepath.Join(root, "deploy/docker/simulator"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	daemon := append(hardened, "--name", "tdscaler-test", "--publish", "127.0.0.1::9877", "--env", "TENSORDOCK_API_KEY=k", "--env", "TENSORDOCK_API_TOKEN=t",
-		"--volume", policies+":/etc/tdscaler:ro", "--volume", volume+":"+statePath, image)
+	policies := folderOf(t, map[string]string{"policies.yaml": strings.Replace(read(t, "deploy/docker/simulator/policies.yaml"),
+		"\ntensordock:\n", "\ntensordock:\n  api_key_file: /run/secrets/api-key\n  api_token_file: /run/secrets/api-token\n", 1)})
+	secrets := folderOf(t, map[string]string{"api-key": "k\n", "api-token": "t\n"})
+	daemon := documented(t, "--network="+net, "--read-only-tmpfs=false")
+	replaced(t, daemon, map[string]string{
+		"tdscaler": "tdscaler-test", "tdscaler:devel": image, "127.0.0.1:9877:9877": "127.0.0.1::9877", "/srv/tdscaler:/etc/tdscaler:ro": policies + ":/etc/tdscaler:ro",
+		"tdscaler-ledger:" + statePath: volume + ":" + statePath, "/srv/tdscaler-secrets:/run/secrets:ro": secrets + ":/run/secrets:ro",
+	})
 	p.must(daemon...)
 	p.later("rm", "--force", "--volumes", "tdscaler-test")
 	p.lives("tdscaler-test")
 	p.stopsAndGoesOn("tdscaler-test")
+}
+
+// documented is the "docker run" of docs/docker.md, with more options.
+func documented(t *testing.T, more ...string) []string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^docker run -d((?:.*\\\n)*.*)$`).FindStringSubmatch(read(t, "docs/docker.md"))
+	if m == nil {
+		t.Fatal("docs/docker.md runs nothing")
+	}
+	return append(append([]string{"run", "-d"}, more...), strings.Fields(strings.ReplaceAll(m[1], "\\\n", " "))...)
+}
+
+// replaced puts what is here in the place of words, each of which must be there.
+func replaced(t *testing.T, words []string, by map[string]string) {
+	t.Helper()
+	for from, to := range by {
+		i := slices.Index(words, from)
+		if i < 0 {
+			t.Fatalf("no %s in %q", from, words)
+		}
+		words[i] = to
+	}
+}
+
+// folderOf has these files, which the image's user can read.
+func folderOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := os.Chmod(dir, 0o755)
+	for name, text := range files {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // lives waits until the container is healthy by its own check, and has bought.
