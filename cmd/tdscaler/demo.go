@@ -71,7 +71,7 @@ When to use it: first, before there is an account.`,
 	f.StringVar(&d.start, "start", "", "when the virtual time begins, as in 2026-03-02T00:00:00Z, which is the default")
 	f.StringVar(&d.metrics, "metrics", "", "write the metrics of every virtual minute into `FILE`, as OpenMetrics")
 	f.StringVar(&o.Keep, "keep", "", "leave configuration and ledger in this new `FOLDER`, to read with other commands")
-	f.StringVar(&d.faults, "faults", "", "`FAULTS` of the market, as kind:operation:when, separated by commas; see docs/simulator.md")
+	f.StringVar(&d.faults, "faults", "", "`FAULTS` to inject, as kind:operation:when, separated by commas, e.g. lost:deploy:0.05; see docs/simulator.md")
 	f.BoolVar(&d.show, "policies", false, "print the demo's policies and stop")
 	return cmd
 }

@@ -117,7 +117,7 @@ func codeErrors(c *cobra.Command) {
 			if err == nil || isCoded(err) {
 				return err
 			}
-			return usageError("%w\nSee %q.", err, c.CommandPath()+" --help")
+			return usageError("%w; it is called as %q\nSee %q.", err, c.UseLine(), c.CommandPath()+" --help")
 		}
 	}
 	if work := c.RunE; work != nil {
