@@ -127,6 +127,8 @@ type Explanation struct {
 	Funnel     plan.Funnel `json:"funnel"`
 	// OneMore: the policy needs no offer, so the funnel is that of one machine more.
 	OneMore bool `json:"funnel_of_one_machine_more,omitempty"`
+	// Counterfactuals are what would bring the GPUs that are missing, the most useful first.
+	Counterfactuals []plan.Counterfactual `json:"counterfactuals"`
 	// Shadow: the policy is decided and never acted on; what is told of it is what
 	// would be.
 	Shadow bool `json:"shadow,omitempty"`

@@ -81,7 +81,8 @@ func (f *Office) Plan(ctx context.Context, r PlanRequest) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return f.plan(ctx, c, r.Fresh)
+	p, _, err := f.plan(ctx, c, r.Fresh)
+	return p, err
 }
 
 // file is the configuration that a request is about.
@@ -106,17 +107,18 @@ func readFile(r PlanRequest) (daemon.Config, error) {
 	return c, &Fault{Class: Usage, Message: strings.Join(lines, "\n")}
 }
 
-func (f *Office) plan(ctx context.Context, c daemon.Config, fresh bool) (Plan, error) {
+// plan is the plan under a configuration, and what it was made of.
+func (f *Office) plan(ctx context.Context, c daemon.Config, fresh bool) (Plan, plan.Input, error) {
 	a, err := f.b.plan(ctx, c, fresh)
 	if err != nil {
-		return Plan{}, faultOf(err)
+		return Plan{}, plan.Input{}, faultOf(err)
 	}
 	return Plan{
 		Mode: a.Mode, LookedAt: a.LookedAt, AgeSeconds: f.age(a.LookedAt), Problem: a.Problem,
 		Actions: list(a.Plan.Actions), Holds: list(a.Plan.Holds), Drains: list(a.Plan.Drains), Policies: list(a.Plan.Standings),
 		Before: a.Plan.Before, After: a.Plan.After, Verdicts: list(a.Questions), Questions: a.Plan.Questions,
 		Shadows: a.Shadows,
-	}, nil
+	}, a.Input, nil
 }
 
 // age is in whole seconds, never negative: clocks jump.
@@ -145,11 +147,11 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	if !ok {
 		return Explanation{}, noSuchPolicy(r.Policy, daemon.KnownPolicies(&c, &plan.History{}))
 	}
-	all, err := f.plan(ctx, c, r.Fresh)
+	all, in, err := f.plan(ctx, c, r.Fresh)
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Plan: only(all, r.Policy), Policy: *p}
+	e := Explanation{Plan: only(all, r.Policy), Policy: *p, Counterfactuals: list(plan.Counterfactuals(in, r.Policy))}
 	if e.Machines, err = f.machines(r.Policy); err != nil {
 		return Explanation{}, err
 	}
@@ -170,11 +172,11 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 
 // explainShadow tells of a policy that is decided and never acted on.
 func (f *Office) explainShadow(ctx context.Context, c daemon.Config, p *policy.Policy, fresh bool) (Explanation, error) {
-	all, err := f.plan(ctx, c, fresh)
+	all, _, err := f.plan(ctx, c, fresh)
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Plan: only(all, p.Name), Policy: *p, Shadow: true, Machines: []Machine{}}
+	e := Explanation{Plan: only(all, p.Name), Policy: *p, Shadow: true, Machines: []Machine{}, Counterfactuals: []plan.Counterfactual{}}
 	e.Verdicts, e.Questions = []market.Verdict{}, nil
 	for _, s := range e.Shadows {
 		e.Actions, e.Holds, e.Policies, e.Funnel = list(s.Actions), append(e.Holds, s.Holds...), []plan.Standing{s.Standing}, s.Standing.Funnel
@@ -211,7 +213,7 @@ func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, targ
 			p.Target, p.Demand.Fixed = target/max(p.Shape.GPUs, 1)+1, true
 		}
 	}
-	more, err := f.plan(ctx, c, false)
+	more, _, err := f.plan(ctx, c, false)
 	if err != nil {
 		return plan.Funnel{}, err
 	}

@@ -146,6 +146,7 @@ func (d *Daemon) Ready() error {
 // PlanAnswer is a plan made on demand.
 type PlanAnswer struct {
 	Plan      plan.Plan        `json:"plan"`
+	Input     plan.Input       `json:"-"` // that it was made of
 	Mode      policy.Mode      `json:"mode"`
 	LookedAt  time.Time        `json:"looked_at"` // when the market was looked at
 	Questions []market.Verdict `json:"verdicts"`  // what was asked and answered for it
@@ -189,7 +190,7 @@ func PlanOn(ctx context.Context, clk clock.Clock, ask bidder.Asker, c *Config, s
 	in.Verdicts = slices.Clone(seen.Verdicts)
 	in, p := bidder.Converse(ctx, clk, ask, in)
 	return PlanAnswer{
-		Plan: p, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem, Shadows: shadowsOn(c, &seen, in, &h),
+		Plan: p, Input: in, Mode: c.Set.Daemon.Mode, LookedAt: seen.At, Questions: in.Verdicts, Problem: seen.Problem, Shadows: shadowsOn(c, &seen, in, &h),
 	}
 }
 

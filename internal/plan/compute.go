@@ -27,8 +27,10 @@ import (
 //
 // A machine that is to go keeps its place in target and budget until a look has
 // confirmed that it is gone: its replacement comes after that.
-func Compute(in Input) Plan {
-	w := newWorld(&in)
+func Compute(in Input) Plan { return newWorld(&in).decide() }
+
+func (w *world) decide() Plan {
+	in := w.in
 	if b := in.History.OpenBreaker(in.Now); b != nil && b.All {
 		return w.standStill(b)
 	}
@@ -106,6 +108,14 @@ type desk struct {
 	covered  bool            // on-demand delivers all that spot does not
 	spotSays string          // why spot falls short, where on-demand is bought
 	busy     bool            // has an action or a hold
+	grew     harvest         // how its growth ended
+}
+
+// harvest is how the growth of a policy ended: for those who ask what stood in its way.
+type harvest struct {
+	need, got int         // GPUs that were wanted, and that were ordered or asked about
+	dear      market.Rate // the cheapest machine that the caps left no room for; 0 if none
+	at        position    // what was reserved and spent then
 }
 
 // gpus is the size of a machine. Where the market has not told, it is taken to be
@@ -284,7 +294,12 @@ func (w *world) ask(d *desk, q market.Question) {
 func (w *world) room(d *desk) tightest {
 	c := w.caps
 	c.Policy = d.p.Budget
-	return c.room(position{all: w.reserved, own: w.ofPolicy[d.p.Name], allSpent: w.allSpent, ownSpent: w.spent[d.p.Name]})
+	return c.room(w.position(d))
+}
+
+// position is what is reserved and spent by now, by all and by a policy.
+func (w *world) position(d *desk) position {
+	return position{all: w.reserved, own: w.ofPolicy[d.p.Name], allSpent: w.allSpent, ownSpent: w.spent[d.p.Name]}
 }
 
 func (w *world) reserve(d *desk, r market.Rate) {

@@ -552,6 +552,8 @@ type growth struct {
 	why     string      // what binds room
 	dear    market.Rate // the cheapest machine that the room is too small for; 0 if none
 	asked   int         // machines that a yes would bring
+	hoped   int         // of these, what the room would pay for
+	hopes   market.Rate // and what they would cost, at best
 	unasked int         // candidates that no question was left for
 	spread  int         // candidates that the spread left no room for, once others were taken
 	swap    *Machine    // on-demand that may make room for spot
@@ -570,6 +572,28 @@ func (g *growth) run() {
 	heap.Init(&g.cands)
 	for g.left > 0 && g.cands.Len() > 0 {
 		g.take(&g.cands.list[0])
+	}
+	g.tell()
+}
+
+// hope counts the machines that a yes would bring and the caps leave room for.
+func (g *growth) hope(c *candidate, n int) {
+	for ; n > 0 && g.hopes.Add(c.price) <= g.room; n-- {
+		g.hoped++
+		g.hopes = g.hopes.Add(c.price)
+	}
+}
+
+// tell notes how growth ended. What moves a machine is no growth, and on-demand that covers
+// is a part of what spot was wanted for.
+func (g *growth) tell() {
+	if g.replaces != nil {
+		return
+	}
+	end := &g.d.grew
+	end.need, end.got = max(end.need, g.need), end.got+(g.bought+g.hoped)*g.d.p.Shape.GPUs
+	if g.dear != 0 && (end.dear == 0 || g.dear < end.dear) {
+		end.dear, end.at = g.dear, g.w.position(g.d)
 	}
 }
 
@@ -619,8 +643,10 @@ func (g *growth) take(c *candidate) {
 	default:
 		// A yes would serve for every machine that fits here.
 		g.w.ask(g.d, g.question(c))
-		g.asked += min(c.slots, g.left)
-		g.left -= min(c.slots, g.left)
+		n := min(c.slots, g.left)
+		g.hope(c, n)
+		g.asked += n
+		g.left -= n
 		g.cands.drop()
 	}
 }
