@@ -169,7 +169,7 @@ dist-check: $(TOOLS)/nfpm ## dist twice, in two places: the same bytes
 test-packages: $(TOOLS)/nfpm ## the .deb and the .rpm in a booted systemd: installed, run, upgraded, removed, purged
 	@command -v systemd-nspawn && command -v dbus-daemon && command -v rpm >/dev/null || { apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd systemd-container dbus rpm; }
-	TDSCALER_PACKAGES=$(CURDIR)/$(TOOLS)/nfpm $(GO) test ./internal/shipping -run '^TestThePackage' -count 1 -timeout 20m -v
+	TDSCALER_PACKAGES=$(CURDIR)/$(TOOLS)/nfpm $(GO) test ./internal/deploy -run '^TestThePackage' -count 1 -timeout 20m -v
 
 # A module of its own: the product needs nobody to render Markdown.
 docs-site: ## the documents as a static site in dist/site, tested: every link leads somewhere, nothing is loaded from elsewhere

@@ -27,13 +27,18 @@ type computer struct {
 	ended chan error
 }
 
-// newComputer makes a computer that is not booted yet. It needs root and systemd-nspawn,
-// and is left out where nobody asked for it: a boot and what is done then takes minutes.
-func newComputer(t testing.TB) *computer {
+// wanted leaves a test out for which nobody asked: a boot and what is done then takes
+// minutes.
+func wanted(t testing.TB) {
 	t.Helper()
 	if os.Getenv("TDSCALER_SYSTEMD") == "" {
 		t.Skip(`needs root and boots a systemd of its own: "make test-systemd" runs it`)
 	}
+}
+
+// newComputer makes a computer that is not booted yet. It needs root and systemd-nspawn.
+func newComputer(t testing.TB) *computer {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("booting a systemd needs root")
 	}
@@ -64,13 +69,26 @@ func newComputer(t testing.TB) *computer {
 // write puts a file there, before or after the boot; one below /usr, before it.
 func (c *computer) write(path, text string, mode fs.FileMode) {
 	c.Helper()
-	at := filepath.Join(c.root, path)
-	if below, ok := strings.CutPrefix(path, "/usr/"); ok {
-		at = filepath.Join(c.usr, below)
-	}
+	at := c.path(path)
 	must(c, os.MkdirAll(filepath.Dir(at), 0o755))
 	must(c, os.WriteFile(at, []byte(text), mode))
 	must(c, os.Chmod(at, mode)) // whatever the umask is, and whatever was there
+}
+
+// path is where a file of its own is, from outside.
+func (c *computer) path(path string) string {
+	if below, ok := strings.CutPrefix(filepath.Join("/", path), "/usr/"); ok {
+		return filepath.Join(c.usr, below)
+	}
+	return filepath.Join(c.root, path)
+}
+
+// copy puts a file of ours there.
+func (c *computer) copy(from, to string, mode fs.FileMode) {
+	c.Helper()
+	b, err := os.ReadFile(from)
+	must(c, err)
+	c.write(to, string(b), mode)
 }
 
 // start boots it; the end of the test halts it.

@@ -36,6 +36,7 @@ func only(t testing.TB, page, language, word string) string {
 // says, and then types what the runbooks say to look at.
 func TestWhatThePagesTypeUnderSystemdWorks(t *testing.T) {
 	const page, home = "../../docs/systemd.md", "/srv/tdscaler"
+	wanted(t)
 	s := &service{newComputer(t), openMarket(t)}
 	s.copy(program(t), home+"/bin/tdscaler", 0o755)
 	s.copy(unitFile, home+"/deploy/systemd/tdscaler.service", 0o644)

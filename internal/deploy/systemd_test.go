@@ -50,6 +50,7 @@ type service struct {
 // install puts in place what a package would, and what its owner would, and boots.
 func install(t *testing.T, prepare ...func(*service)) *service {
 	t.Helper()
+	wanted(t)
 	s := &service{newComputer(t), openMarket(t)}
 	for _, fn := range prepare {
 		fn(s)
@@ -64,13 +65,6 @@ func install(t *testing.T, prepare ...func(*service)) *service {
 	}
 	s.start()
 	return s
-}
-
-func (s *service) copy(from, to string, mode os.FileMode) {
-	s.Helper()
-	b, err := os.ReadFile(from)
-	must(s, err)
-	s.write(to, string(b), mode)
 }
 
 func (s *service) configure(gpus int) { s.write(policy, policies(s.market.server.URL, gpus), 0o644) }
