@@ -141,6 +141,7 @@ type IntentsRequest struct {
 	State   plan.IntentState `json:"state,omitempty"`
 	Machine string           `json:"machine,omitempty"`
 	Since   time.Time        `json:"since,omitzero"`
+	Until   time.Time        `json:"until,omitzero"` // written before
 	Open    bool             `json:"open,omitempty"`
 	Limit   int              `json:"limit,omitempty"` // the newest so many; 0 is all
 }

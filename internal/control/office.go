@@ -229,7 +229,7 @@ func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, targ
 func (f *Office) Intents(_ context.Context, r IntentsRequest) ([]plan.Intent, error) {
 	return listed(f, func(l *ledger.Ledger) ([]plan.Intent, error) {
 		return l.Intents(ledger.Filter{
-			Policy: r.Policy, Kind: r.Action, State: r.State, Machine: r.Machine, Since: r.Since, OpenOnly: r.Open, Limit: r.Limit,
+			Policy: r.Policy, Kind: r.Action, State: r.State, Machine: r.Machine, Since: r.Since, Until: r.Until, OpenOnly: r.Open, Limit: r.Limit,
 		})
 	})
 }

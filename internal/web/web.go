@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -23,6 +24,7 @@ type Options struct {
 	Desk Desk
 	// Published is closed when the next cycle has been reported; nil never tells.
 	Published func() <-chan struct{}
+	Clock     clock.Clock // nil is the system's
 	Version   string
 }
 
@@ -38,15 +40,20 @@ func Handler(o Options) http.Handler {
 		mux.HandleFunc("GET "+p, o.ready)
 	}
 	o.api(mux)
-	mux.HandleFunc("GET /{$}", o.landing)
+	o.pages(mux)
 	return secured(mux)
 }
+
+// policyOfContent lets a page have the style sheet, the script and the answers of this
+// server, and nothing else: no word that slipped through could load, run or send anything.
+const policyOfContent = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // secured sets the headers that keep a browser from doing anything but showing
 // the page.
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy", policyOfContent)
 		for name, v := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
 			"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store",
@@ -78,7 +85,7 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 
 var landingPage = template.Must(template.New("landing").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>tdscaler</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem}</style></head>
+</head>
 <body><h1>tdscaler</h1><p>Version {{.}}</p>
 <ul><li><a href="/metrics">Metrics</a></li><li><a href="/readyz">Readiness</a></li><li><a href="/healthz">Health</a></li></ul>
 <p>Nothing can be changed here. On the machine itself, <code>tdscaler status</code>, <code>plan</code> and <code>ledger list</code> say more.</p>

@@ -1,0 +1,108 @@
+package stage
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/control"
+	"github.com/tdscaler/tdscaler/internal/credentials"
+	"github.com/tdscaler/tdscaler/internal/daemon"
+	"github.com/tdscaler/tdscaler/internal/errands"
+	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
+	"github.com/tdscaler/tdscaler/internal/secret"
+	"github.com/tdscaler/tdscaler/internal/simulator"
+	"github.com/tdscaler/tdscaler/internal/tensordock"
+	"github.com/tdscaler/tdscaler/internal/web"
+)
+
+// Policies are what is played: most get what they want, one has too low a ceiling.
+//
+//go:embed policies.yaml
+var Policies []byte
+
+// Stage is a daemon at a point in virtual time. Close ends it.
+type Stage struct {
+	Desk    *control.Office
+	Handler http.Handler
+	Engine  *simulator.Engine
+	Clock   *clock.Virtual
+
+	mu     sync.Mutex
+	daemon *daemon.Daemon
+	ledger *ledger.Ledger
+}
+
+// every is the time between two cycles.
+const every = 3 * time.Minute
+
+// New sets the daemon up in a folder, and plays for a time.
+func New(ctx context.Context, dir string, policies []byte, play time.Duration) (*Stage, error) {
+	path := filepath.Join(dir, "policies.yaml")
+	if err := os.WriteFile(path, policies, 0o600); err != nil {
+		return nil, err
+	}
+	cfg, problems, err := daemon.LoadConfig(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", err, problems)
+	}
+	virtual := clock.NewVirtual(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC))
+	engine, err := simulator.New(simulator.Options{Clock: virtual, Seed: 3, Hosts: 80, Balance: 900 * market.Dollar})
+	if err != nil {
+		return nil, err
+	}
+	client, err := tensordock.NewClient(tensordock.Options{
+		Key: secret.New("key"), Token: secret.New("token"), Clock: virtual, MarketplaceRPS: 1000, InstancesRPM: 60000,
+		Transport: simulator.Transport(engine.Handler(simulator.FaceOptions{})),
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := ledger.Open(ledger.Options{ID: fmt.Sprintf("%032x", 3), Path: filepath.Join(dir, "ledger.db"), NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	store := credentials.New(filepath.Join(dir, "credentials"))
+	d, err := daemon.New(daemon.Options{
+		Config: cfg, Ledger: l, Credentials: store, Clock: virtual, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Errands: &errands.Obliging{Clock: virtual},
+		Connect: func(daemon.Config) (daemon.Market, error) {
+			return daemon.Market{Reader: client.Reader, Writer: client}, nil
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s := &Stage{Engine: engine, Clock: virtual, daemon: d, ledger: l}
+	s.Desk = control.Running(control.Options{Clock: virtual, Credentials: store, PauseFile: filepath.Join(dir, "ledger.db.pause")}, d, l)
+	s.Handler = web.Handler(web.Options{Gatherer: prometheus.NewRegistry(), Machines: d.Machines, Desk: s.Desk, Published: d.Published, Clock: virtual, Version: "v0.0.0-stage"})
+	for end := virtual.Now().Add(play); virtual.Now().Before(end); {
+		if err := s.Cycle(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Cycle lets time pass, and the daemon do one cycle.
+func (s *Stage) Cycle(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Clock.Sleep(ctx, every); err != nil {
+		return err
+	}
+	return s.daemon.Run(ctx, true)
+}
+
+// Close closes the ledger.
+func (s *Stage) Close() error { return s.ledger.Close() }
