@@ -18,9 +18,17 @@ import (
 // table prints lines and columns for people. Nothing that came from the market
 // can move the cursor or break a line.
 type table struct {
-	w    io.Writer
-	rows [][]shade // whose columns are not over yet
-	errs []error
+	w     io.Writer
+	width int      // of a line at most, in characters; 0 is any
+	rows  [][]cell // whose columns are not over yet
+	errs  []error
+}
+
+// cell is one column of a row; the text of the last gives way to its hint, the command
+// that helps.
+type cell struct {
+	shade
+	hint string
 }
 
 func newTable(w io.Writer) *table { return &table{w: w} }
@@ -31,7 +39,7 @@ func (t *table) line(format string, args ...any) { t.say(unstyled, format, args.
 // say is line in a style.
 func (t *table) say(s style, format string, args ...any) {
 	t.align()
-	t.print(paint(t.w, s, clean(fmt.Sprintf(format, args...))))
+	t.print(paint(t.w, s, t.cut(clean(fmt.Sprintf(format, args...)), 0)))
 }
 
 func (t *table) print(line string) {
@@ -44,12 +52,25 @@ func (t *table) gap() { t.line("") }
 
 // row prints one line of columns. The last is free text of any length.
 func (t *table) row(cells ...any) {
-	row := make([]shade, len(cells))
+	row := make([]cell, len(cells))
 	for i, c := range cells {
-		row[i], _ = c.(shade)
+		switch c := c.(type) {
+		case cell:
+			row[i] = c
+		case shade:
+			row[i].shade = c
+		}
 		row[i].text = cmp.Or(clean(fmt.Sprint(c)), "-")
 	}
 	t.rows = append(t.rows, row)
+}
+
+// cut is a text that stands at a column, shortened to the table's width.
+func (t *table) cut(text string, column int) string {
+	if t.width <= 0 {
+		return text
+	}
+	return shorten(text, max(t.width-column, 1))
 }
 
 // align prints the rows there are, in columns that are two blanks apart. A style has
@@ -58,19 +79,32 @@ func (t *table) align() {
 	widths := columns(t.rows)
 	for _, row := range t.rows {
 		var b strings.Builder
+		column := 0
 		for i, c := range row {
-			b.WriteString(paint(t.w, c.style, c.text))
-			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(c.text)))
+			if i == len(row)-1 {
+				b.WriteString(t.last(c, column))
+				break
 			}
+			b.WriteString(paint(t.w, c.style, c.text))
+			b.WriteString(strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(c.text)))
+			column += widths[i] + 2
 		}
 		t.print(b.String())
 	}
 	t.rows = nil
 }
 
+// last is the last cell of a row: what is too long is cut before its hint.
+func (t *table) last(c cell, column int) string {
+	if c.hint == "" {
+		return paint(t.w, c.style, t.cut(c.text, column))
+	}
+	hint := " -> " + c.hint
+	return paint(t.w, c.style, t.cut(c.text, column+utf8.RuneCountInString(hint))) + hint
+}
+
 // columns are the widths of all columns but the last of each row.
-func columns(rows [][]shade) []int {
+func columns(rows [][]cell) []int {
 	var widths []int
 	for _, row := range rows {
 		for i, c := range row[:max(len(row)-1, 0)] {
@@ -209,16 +243,8 @@ func (t *table) holds(all []plan.Hold) {
 }
 
 func (t *table) pauses(all []plan.Pause, now time.Time) {
-	for _, p := range all {
-		until := "until resumed"
-		if !p.Until.IsZero() {
-			until = "until " + stamp(p.Until)
-		}
-		what := "paused"
-		if p.Teardown {
-			what = "torn down and paused"
-		}
-		t.say(caution, "  %s: %s %s ago, %s%s", fleet(p.Policy), what, ago(now.Sub(p.Since)), until, because(p.Reason))
+	for i := range all {
+		t.say(caution, "  %s", pausedText(&all[i], now))
 	}
 }
 

@@ -42,12 +42,8 @@ func (f *deskFlags) add(cmd *cobra.Command) {
 // when no daemon runs. fn prints nothing before its desk has answered: a daemon
 // that starts or dies at the same moment makes it run again.
 func (f *deskFlags) at(cmd *cobra.Command, fn func(*session) error) error {
-	found, err := configOf(cmd, f.config)
+	s, err := f.session(cmd)
 	if err != nil {
-		return err
-	}
-	s := &session{Command: cmd, json: f.json}
-	if err := s.read(found.path); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -77,6 +73,17 @@ func (s *session) read(path string) (err error) {
 	return nil
 }
 
+// session reads the file and makes a session that has no desk yet.
+func (f *deskFlags) session(cmd *cobra.Command) (*session, error) {
+	found, err := configOf(cmd, f.config)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{Command: cmd, json: f.json}
+	return s, s.read(found.path)
+}
+
+// visit runs fn at the desk of whoever has the ledger at this moment.
 func (s *session) visit(fn func(*session) error) error {
 	client, err := control.Dial(s.Context(), s.cfg.Set.Daemon.Ledger, clock.System{})
 	switch {

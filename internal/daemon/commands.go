@@ -65,6 +65,13 @@ type Status struct {
 	Balance market.Balance `json:"balance"`
 	// Shadows are the policies that are decided and never acted on.
 	Shadows []plan.ShadowReport `json:"shadows,omitempty"`
+	// Budgets are what the fleet may cost and does, then the policies with caps of their own.
+	Budgets []Budget `json:"budgets,omitempty"`
+	// Short are the policies that are not at their targets, the widest gap first.
+	Short []plan.Shortfall `json:"short,omitempty"`
+	// Waits are what it waits for, worst first, at most MostWaits; MoreWaits are left out.
+	Waits     []plan.Wait `json:"waits_for,omitempty"`
+	MoreWaits int         `json:"waits_for_more,omitempty"`
 	// Drift is how TensorDock's answers departed from the form in which they are known,
 	// since the daemon started.
 	Drift []DriftSeen `json:"contract_drift,omitempty"`
@@ -115,7 +122,7 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 	s := Status{
 		Mode: c.Set.Daemon.Mode, Owner: c.Set.Daemon.Owner, Config: c.Path,
 		Cycle: last.Cycle, FinishedAt: last.FinishedAt, Problem: last.Problem,
-		Policies: last.Plan.Standings, Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
+		Policies: last.Plan.StandingsSince(&last.Input.History, h), Holds: last.Plan.Holds, Pauses: h.Pauses, Breakers: h.Breakers,
 		Overrides: activeOverrides(h, now), HourlyCap: c.Set.HourlyCap(), Reserved: h.Reserved(), Machines: len(h.Machines), Balance: last.Input.Snapshot.Balance.Value,
 		Shadows: last.Shadows, Unread: unread(&last.Input.Snapshot),
 	}
@@ -126,6 +133,8 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 	s.SpentToday, s.SpentMonth, s.SpentEver = spent.Day, spent.Month, spent.Total
 	s.Others, s.Bill = h.Account.Others, h.Account.Bill
 	s.Runway, _ = h.Runway().Get()
+	s.Budgets, s.Short = budgets(c, h, now), plan.Shortfalls(s.Policies, s.Holds)
+	s.waits(c, last, h, now)
 	return s
 }
 

@@ -70,6 +70,10 @@ const (
 	HoldRefused     = "container_refused"
 
 	HoldDemand = "signal_unknown" // the target should follow a signal that cannot be read
+
+	// Of what is waited for; no plan holds with them.
+	HoldUnanswered = "waiting_for_answer" // a request without an answer, which a look decides
+	HoldBackoff    = "hosts_left_alone"   // after they failed or refused us
 )
 
 // Codes of breakers.
