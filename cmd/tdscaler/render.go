@@ -94,12 +94,14 @@ func (t *table) align() {
 	t.rows = nil
 }
 
-// last is the last cell of a row: what is too long is cut before its hint.
+// last is the last cell of a row: what is too long is cut before its hint, unless that
+// would leave next to nothing of it.
 func (t *table) last(c cell, column int) string {
-	if c.hint == "" {
+	const least = 20
+	hint := " -> " + c.hint
+	if c.hint == "" || t.width > 0 && t.width-column-utf8.RuneCountInString(hint) < min(least, utf8.RuneCountInString(c.text)) {
 		return paint(t.w, c.style, t.cut(c.text, column))
 	}
-	hint := " -> " + c.hint
 	return paint(t.w, c.style, t.cut(c.text, column+utf8.RuneCountInString(hint))) + hint
 }
 

@@ -28,6 +28,7 @@ const (
 // watcher asks for the status again and again.
 type watcher struct {
 	*session
+	every time.Duration
 	last  control.Status // the newest answer
 	at    time.Time      // when it came; zero before the first
 	trash error          // why there is none since; nil where there is
@@ -39,7 +40,7 @@ func (f *deskFlags) watchStatus(cmd *cobra.Command, every time.Duration) error {
 	if err != nil {
 		return err
 	}
-	w := &watcher{session: s}
+	w := &watcher{session: s, every: every}
 	show, done := w.changes(), func() error { return nil }
 	if drawn(s.OutOrStdout()) && !s.json {
 		show, done = w.draw, func() error { return s.write(firstScreen) }
@@ -105,7 +106,7 @@ func (w *watcher) draw(now time.Time) error {
 	c := &canvas{screen: out.(screen)}
 	t := newTable(c.like(out))
 	t.width = width
-	t.line("every few seconds, now %s; Ctrl-C ends this", stamp(now))
+	t.line("every %s, now %s; Ctrl-C ends this", w.every, stamp(now))
 	w.text(t, now)
 	if err := t.flush(); err != nil {
 		return err
@@ -114,7 +115,7 @@ func (w *watcher) draw(now time.Time) error {
 	if len(lines) > height {
 		lines = append(lines[:max(height-1, 0)], fmt.Sprintf("... %d lines more", len(lines)-height+1))
 	}
-	return w.write(home + strings.Join(lines, restOfLine+"\r\n") + restOfLine + restOfAll)
+	return w.write(home + strings.Join(lines, restOfLine+"\n") + restOfLine + restOfAll)
 }
 
 // canvas collects what is to be drawn on a screen, and takes colours where that does.
@@ -184,4 +185,3 @@ func (w *watcher) essence() string {
 	b, _ := json.Marshal([]any{s.Pauses, s.Breakers, s.Overrides, s.Reload, s.Unread})
 	return fmt.Sprint(w.trash != nil, s.Running, s.Mode, s.Problem, s.Unwritable, s.PauseFile, s.Machines, s.Burn, s.HourlyCap, s.Bill.Warned, fleet, holds, waits, limits, string(b))
 }
-

@@ -45,7 +45,7 @@ func Waits(in *Input, standings []Standing, holds []Hold) []Wait {
 	w.shortOf(standings)
 	w.held(holds)
 	slices.SortFunc(w.list, func(a, b Wait) int {
-		return cmp.Or(cmp.Compare(gravity(a.Code), gravity(b.Code)), a.Since.Compare(b.Since), a.Until.Compare(b.Until),
+		return cmp.Or(cmp.Compare(gravity(a.Code), gravity(b.Code)), boolCompare(a.Since.IsZero(), b.Since.IsZero()), a.Since.Compare(b.Since), a.Until.Compare(b.Until),
 			cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Text, b.Text))
 	})
 	return w.list
