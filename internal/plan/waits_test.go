@@ -15,8 +15,8 @@ import (
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
-// told is a wait in one line, its times as distances from now.
-func told(w Wait, now time.Time) string {
+// inOneLine is a wait in one line, its times as distances from now.
+func inOneLine(w Wait, now time.Time) string {
 	span := func(t time.Time) string {
 		if t.IsZero() {
 			return "-"
@@ -72,7 +72,7 @@ func TestWhatItWaitsForIsToldWithItsTimesWorstFirst(t *testing.T) {
 	}
 	var got []string
 	for _, w := range Waits(&in, []Standing{{Policy: "p", Target: 9, Ready: 1}}, held) {
-		got = append(got, told(w, in.Now))
+		got = append(got, inOneLine(w, in.Now))
 	}
 	want := []string{
 		"failures|||-1m0s|9m0s|breaker: 5 writes failed|it closes by itself",
