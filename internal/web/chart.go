@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"html/template"
@@ -30,6 +31,7 @@ type figure struct {
 type key struct {
 	Class string // of the line or bar
 	Bar   bool
+	Level bool
 	Name  string
 	Note  string
 }
@@ -45,9 +47,12 @@ type series struct {
 
 // level is a horizontal line: a cap.
 type level struct {
-	Name string
-	V    float64
+	Name  string
+	V     float64
+	Class string // "cap" if it is none
 }
+
+func (l *level) class() string { return cmp.Or(l.Class, "cap") }
 
 // plot is lines over one time.
 type plot struct {
@@ -65,7 +70,7 @@ type size struct{ w, h float64 }
 
 var (
 	wide = size{880, 260}
-	thin = size{400, 240}
+	thin = size{440, 240}
 )
 
 // Margins around what is drawn.
@@ -198,7 +203,7 @@ func (p *plot) figure() figure {
 	}
 	_, shown := p.highest()
 	for _, l := range p.Levels {
-		k := key{Class: "cap", Name: l.Name + " " + p.Unit(l.V)}
+		k := key{Class: l.class(), Level: true, Name: l.Name + " " + p.Unit(l.V)}
 		if !slices.Contains(shown, l) {
 			k.Note = "far above the picture"
 		}
@@ -219,7 +224,7 @@ func (p *plot) draw(class string, s size) picture {
 		}
 	}
 	for _, l := range shown {
-		a.line("cap", a.x0, a.y(l.V), a.x1, a.y(l.V))
+		a.line("level "+l.class(), a.x0, a.y(l.V), a.x1, a.y(l.V))
 	}
 	for _, l := range slices.Backward(p.Lines) {
 		extra := ""
@@ -398,7 +403,7 @@ func (b *bars) figure() figure {
 	}
 	_, shown := b.highest()
 	for _, l := range b.Levels {
-		k := key{Class: "cap", Name: l.Name + " " + b.Unit(l.V)}
+		k := key{Class: l.class(), Level: true, Name: l.Name + " " + b.Unit(l.V)}
 		if !slices.Contains(shown, l) {
 			k.Note = "far above the picture"
 		}
@@ -438,7 +443,7 @@ func (b *bars) draw(class string, s size) picture {
 		}
 	}
 	for _, l := range shown {
-		a.line("cap", a.x0, a.y(l.V), a.x1, a.y(l.V))
+		a.line("level "+l.class(), a.x0, a.y(l.V), a.x1, a.y(l.V))
 	}
 	return a.svg(class, b.ID, b.Title, b.Desc)
 }
@@ -466,17 +471,19 @@ func (d *depth) figure() figure {
 		f.Empty = "No offer of the wanted kind has a price and GPUs free."
 		return f
 	}
-	f.Keys = []key{{Class: "s1", Name: "GPUs to be had at up to this price"}, {Class: "cap", Name: "the ceiling, " + d.Unit(d.Ceiling)}}
+	f.Keys = []key{{Class: "s1", Name: "GPUs to be had at up to this price"}, {Class: "cap", Level: true, Name: "the ceiling, " + d.Unit(d.Ceiling)}}
 	f.Wide, f.Thin = d.draw("wide", wide), d.draw("thin", thin)
 	return f
 }
 
 func (d *depth) draw(class string, s size) picture {
+	to := max(d.Ceiling, min(d.X[len(d.X)-1]*1.02, max(d.Ceiling*2.5, d.X[0]*1.3))) * 1.04
 	total := 0
-	for _, n := range d.N {
-		total += n
+	for i, n := range d.N {
+		if d.X[i] <= to {
+			total += n
+		}
 	}
-	to := max(d.X[len(d.X)-1], d.Ceiling) * 1.08
 	a := newArea(s, 0, max(round(float64(total)*1.04), 4), 0, to)
 	a.rules(func(v float64) string {
 		if v != math.Trunc(v) {
@@ -484,7 +491,7 @@ func (d *depth) draw(class string, s size) picture {
 		}
 		return strconv.Itoa(int(v))
 	})
-	for _, t := range ticks(0, to, int((a.x1-a.x0)/110)) {
+	for _, t := range ticks(0, to, int((a.x1-a.x0)/85)) {
 		if a.x(t) > a.x1-16 {
 			continue
 		}
@@ -493,10 +500,12 @@ func (d *depth) draw(class string, s size) picture {
 	}
 	under, over := d.paths(a)
 	fmt.Fprintf(a, `<path class="fill s1" d="%s"/><path class="line s1" d="%s"/>`, under, over)
-	a.line("cap", a.x(d.Ceiling), a.y1, a.x(d.Ceiling), a.y0)
+	a.line("level cap", a.x(d.Ceiling), a.y1, a.x(d.Ceiling), a.y0)
 	sum := 0
 	for i, x := range d.X {
-		sum += d.N[i]
+		if sum += d.N[i]; x > to {
+			break
+		}
 		fmt.Fprintf(a, `<g class="dot"><title>%s</title><circle class="s1" cx="%s" cy="%s" r="2.5"/></g>`,
 			html.EscapeString(fmt.Sprintf("up to %s: %s", d.Unit(x), plural(sum, "GPU"))), num(a.x(x)), num(a.y(float64(sum))))
 	}
@@ -510,7 +519,9 @@ func (d *depth) paths(a *area) (under, over string) {
 	fmt.Fprintf(&o, "M%s %s", num(a.x0), num(a.y0))
 	fmt.Fprintf(&u, "M%s %s", num(a.x0), num(a.y0))
 	for i, x := range d.X {
-		sum += d.N[i]
+		if sum += d.N[i]; x > a.to {
+			break
+		}
 		fmt.Fprintf(&o, "H%sV%s", num(a.x(x)), num(a.y(float64(sum))))
 		if x <= d.Ceiling {
 			fmt.Fprintf(&u, "H%sV%s", num(a.x(x)), num(a.y(float64(sum))))

@@ -21,8 +21,8 @@ import (
 //go:embed templates static
 var assets embed.FS
 
-// patience bounds what one page may take.
-const patience = 20 * time.Second
+// pageTakes bounds what one page may take.
+const pageTakes = 20 * time.Second
 
 // pages serves what people look at: pages that can be read without a script, and the
 // style sheet and the script that they name.
@@ -112,19 +112,20 @@ type titled interface{ title() string }
 // page looks, and shows what was found.
 func (s *site) page(name string, look func(*visit) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := s.clock.WithTimeout(r.Context(), patience)
+		ctx, cancel := s.clock.WithTimeout(r.Context(), pageTakes)
 		defer cancel()
 		v := &visit{Request: r, ctx: ctx, now: s.clock.Now()}
 		var view any
 		var err error
+		shown := name
 		if v.status, err = s.o.Desk.Status(ctx, control.StatusRequest{}); err == nil {
 			view, err = look(v)
 		}
 		code := http.StatusOK
 		if err != nil {
-			code, name, view = statusOf(err), "error", failure{err.Error(), known(err)}
+			code, shown, view = statusOf(err), "error", failure{err.Error(), known(err)}
 		}
-		s.show(w, code, frame{Page: name, Title: titleOf(name, view), Now: v.now, Status: v.status, Version: s.o.Version, Mood: mood(v), View: view})
+		s.show(w, code, frame{Page: shown, Title: titleOf(shown, view), Now: v.now, Status: v.status, Version: s.o.Version, Mood: mood(v), View: view})
 	}
 }
 

@@ -150,10 +150,14 @@ func history(v *visit, since time.Time, i int, model market.GPUModel, groups []p
 	for _, g := range groups {
 		floor = min(floor, g.Accepted.Or(market.MaxRate))
 	}
+	list.trim()
+	if len(list.At) > 0 {
+		since = list.At[0]
+	}
 	p := plot{ID: fmt.Sprintf("model-%d", i), Title: string(model), From: since, To: v.now, Unit: dollars, Slices: 48, Lines: []series{list}}
 	p.Lines = append(p.Lines, ours(since, v.now, model, intents)...)
 	if floor < market.MaxRate {
-		p.Levels = append(p.Levels, level{"lowest bid that won", floor.Float()})
+		p.Levels = append(p.Levels, level{"lowest bid that won", floor.Float(), "s3"})
 	}
 	c := priceChart{Model: model}
 	if !slices.ContainsFunc(list.V, func(v float64) bool { return !math.IsNaN(v) }) && len(p.Lines) == 1 {
@@ -174,6 +178,15 @@ func history(v *visit, since time.Time, i int, model market.GPUModel, groups []p
 	}
 	c.Figure = p.figure()
 	return c
+}
+
+// trim drops the points before the first value.
+func (l *series) trim() {
+	first := slices.IndexFunc(l.V, func(v float64) bool { return !math.IsNaN(v) })
+	if first < 0 {
+		first = len(l.V)
+	}
+	l.At, l.V = l.At[first:], l.V[first:]
 }
 
 func float(r market.Rate) float64 {

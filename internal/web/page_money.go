@@ -63,7 +63,7 @@ func burnPlot(v *visit, cycles []ledger.ReportSummary, span time.Duration, point
 		{Name: "burn, as last seen", Class: "s1"}, {Name: "reserved", Class: "s2"},
 	}}
 	if v.status.HourlyCap < market.MaxRate {
-		p.Levels = []level{{"cap", v.status.HourlyCap.Float()}}
+		p.Levels = []level{{Name: "cap", V: v.status.HourlyCap.Float()}}
 	}
 	first := v.now
 	for _, c := range slices.Backward(cycles) {
@@ -263,7 +263,7 @@ func (m *money) dayFigure(caps policy.Budget) figure {
 		b.Mark = append(b.Mark, mark)
 	}
 	if c, ok := caps.MaxDaily.Get(); ok {
-		b.Levels = append(b.Levels, level{"cap of a day", c.Float()})
+		b.Levels = append(b.Levels, level{Name: "cap of a day", V: c.Float()})
 	}
 	return b.figure()
 }
