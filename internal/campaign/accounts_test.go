@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/simulator"
 )
@@ -19,13 +18,16 @@ func (w *world) accounted() {
 	if err != nil || err2 != nil || err3 != nil {
 		return // a ledger that cannot be read is judged elsewhere
 	}
-	sum := map[string]market.Amount{}
+	sums := map[string]plan.Total{}
 	for i := range costs {
-		sum[costs[i].Policy] = sum[costs[i].Policy].Add(costs[i].Amount)
+		c, s := &costs[i], sums[costs[i].Policy]
+		s.Policy, s.Amount, s.OnDemand = c.Policy, s.Amount.Add(c.Amount), s.OnDemand.Add(c.OnDemand)
+		s.Uncompared, s.Idle = s.Uncompared.Add(c.Uncompared), s.Idle.Add(c.Idle)
+		sums[c.Policy] = s
 	}
 	for _, s := range h.Totals { // a clock that is set moves the days that the caps count
-		if sum[s.Policy] != s.Amount {
-			w.Errorf("%s cost %s by machine and day, the caps count %s", s.Policy, sum[s.Policy], s.Amount)
+		if sums[s.Policy] != s {
+			w.Errorf("%+v by machine and day, the caps count %+v", sums[s.Policy], s)
 		}
 	}
 	for i := range outages {

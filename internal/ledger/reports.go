@@ -34,6 +34,9 @@ type ReportSummary struct {
 	Bytes      int         `json:"bytes"`    // of the stored report
 	// Burn is what all machines cost as last seen; unknown of cycles before it was kept.
 	Burn market.Maybe[market.Rate] `json:"burn_usd_hour,omitzero"`
+	// Digest is how each policy stood, and what is worth knowing later; nil where the
+	// report was stored by a version that kept none.
+	Digest *plan.Digest `json:"digest,omitempty"`
 }
 
 func summarise(r *plan.Report) ReportSummary {
@@ -47,6 +50,8 @@ func summarise(r *plan.Report) ReportSummary {
 		s.Target += r.Plan.Standings[i].Target
 		s.Ready += r.Plan.Standings[i].Ready
 	}
+	d := r.Digest()
+	s.Digest = &d
 	return s
 }
 

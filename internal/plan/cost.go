@@ -51,12 +51,16 @@ type Cost struct {
 	OnDemand   market.Amount `json:"on_demand_usd,omitzero"`
 	Unpriced   Span          `json:"unpriced_seconds,omitzero"`
 	Uncompared market.Amount `json:"uncompared_usd,omitzero"`
+	// Idle is the part of Amount that was spent while the machine delivered nothing, as
+	// the look before showed: ordered, booting, outbid or stopped.
+	Idle market.Amount `json:"idle_usd,omitzero"`
 }
 
 // Add adds what another record of the same day and machine says. What it names
 // newly holds: an order learns its id when it is answered.
 func (c *Cost) Add(o *Cost) {
 	c.Amount, c.OnDemand, c.Uncompared = c.Amount.Add(o.Amount), c.OnDemand.Add(o.OnDemand), c.Uncompared.Add(o.Uncompared)
+	c.Idle = c.Idle.Add(o.Idle)
 	c.Billed, c.Stored, c.Unpriced = c.Billed+o.Billed, c.Stored+o.Stored, c.Unpriced+o.Unpriced
 	c.ID, c.Host, c.Model = cmp.Or(o.ID, c.ID), cmp.Or(o.Host, c.Host), cmp.Or(o.Model, c.Model)
 	c.Capacity, c.GPUs = cmp.Or(o.Capacity, c.Capacity), cmp.Or(o.GPUs, c.GPUs)
@@ -81,7 +85,11 @@ func costOf(m *Machine) Cost {
 // A rate above its disk's is that of a machine whose compute is charged.
 func (o *observer) bill(m *Machine, rate market.Rate, from, to time.Time) {
 	asked, priced := m.ListPrice.Get()
+	_, delivered := o.well[m.Name]
 	o.charge(costOf(m), rate, from, to, func(c *Cost, d time.Duration) {
+		if !delivered {
+			c.Idle = c.Amount
+		}
 		switch {
 		case rate <= m.Storage.Or(0):
 			c.Stored += Span(d)

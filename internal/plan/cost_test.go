@@ -73,6 +73,41 @@ func TestACostSaysWhatTheSameTimeWouldHaveBeenOnDemand(t *testing.T) {
 	}
 }
 
+func TestWhatIsPaidForNothingIsIdleAndAPolicysTotalsAreTheSumsOfItsCosts(t *testing.T) {
+	p := newPolicy("p", 2)
+	host := newHost("h1", 2, "0.40")
+	in := newInput([]market.Host{host}, p)
+	runs, lost := newMachine(p, 1, "h1", "0.20"), newMachine(p, 2, "h1", "0.20")
+	in.History.Machines = []Machine{runs, lost}
+	sum := Cost{}
+	idle := func(d time.Duration, second market.Status) market.Amount {
+		was := sum.Idle
+		for _, c := range witnesses(&in, d, as(runs, market.StatusRunning), as(lost, second)).Costs {
+			if c.Idle > c.Amount || c.Machine == runs.Name && c.Idle != 0 {
+				t.Errorf("%+v", c)
+			}
+			sum.Add(&c)
+		}
+		return sum.Idle.Sub(was)
+	}
+	if got := idle(time.Hour, market.StatusOutbid); got != 0 {
+		t.Errorf("%s of an hour at whose beginning both ran", got)
+	}
+	if got, want := idle(time.Hour, market.StatusOutbid), usd("0.005").For(time.Hour); got != want {
+		t.Errorf("%s of an hour outbid, want its disk's %s", got, want)
+	}
+	if got, want := idle(time.Minute, market.StatusRunning), usd("0.205").For(time.Minute); got != want {
+		t.Errorf("%s of the minute in which it came back, want %s", got, want)
+	}
+	if got := idle(time.Hour, market.StatusRunning); got != 0 || sum.OnDemand == 0 {
+		t.Errorf("%s of an hour in which both ran", got)
+	}
+	want := Total{Policy: "p", Amount: sum.Amount, OnDemand: sum.OnDemand, Uncompared: sum.Uncompared, Idle: sum.Idle}
+	if got := in.History.Totals; len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestATimeWithoutAPriceOnDemandIsSaidToBe(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput(nil, p)

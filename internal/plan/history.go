@@ -283,10 +283,14 @@ type Spend struct {
 	Amount market.Amount `json:"amount_usd"`
 }
 
-// Total is what one policy cost in all its life.
+// Total is what one policy cost in all its life. The difference of two of them is what
+// it cost in between. All but Amount are counted since they are known: see Cost.
 type Total struct {
-	Policy string        `json:"policy"`
-	Amount market.Amount `json:"amount_usd"`
+	Policy     string        `json:"policy"`
+	Amount     market.Amount `json:"amount_usd"`
+	OnDemand   market.Amount `json:"on_demand_usd,omitzero"`
+	Uncompared market.Amount `json:"uncompared_usd,omitzero"`
+	Idle       market.Amount `json:"idle_usd,omitzero"`
 }
 
 // Scaled is when a policy last bought or gave up a machine of its own will.

@@ -95,13 +95,14 @@ func (o *observer) bookCharges() {
 		k := spendKey{h.Spend[i].Day, h.Spend[i].Policy}
 		if a, ok := o.charges[k]; ok {
 			h.Spend[i].Amount = h.Spend[i].Amount.Add(a)
-			h.live(k.policy, a)
 			delete(o.charges, k)
 		}
 	}
 	for k, a := range o.charges {
 		h.Spend = append(h.Spend, Spend{Day: k.day, Policy: k.policy, Amount: a})
-		h.live(k.policy, a)
+	}
+	for _, c := range o.costs {
+		h.live(c)
 	}
 	y, m, _ := o.l.Now.In(o.zone).Date()
 	oldest := time.Date(y, m-1, 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
@@ -112,12 +113,14 @@ func (o *observer) bookCharges() {
 }
 
 // live adds to what a policy has spent in all its life.
-func (h *History) live(name string, a market.Amount) {
-	i, found := slices.BinarySearchFunc(h.Totals, name, func(t Total, name string) int { return cmp.Compare(t.Policy, name) })
+func (h *History) live(c *Cost) {
+	i, found := slices.BinarySearchFunc(h.Totals, c.Policy, func(t Total, name string) int { return cmp.Compare(t.Policy, name) })
 	if !found {
-		h.Totals = slices.Insert(h.Totals, i, Total{Policy: name})
+		h.Totals = slices.Insert(h.Totals, i, Total{Policy: c.Policy})
 	}
-	h.Totals[i].Amount = h.Totals[i].Amount.Add(a)
+	t := &h.Totals[i]
+	t.Amount, t.OnDemand = t.Amount.Add(c.Amount), t.OnDemand.Add(c.OnDemand)
+	t.Uncompared, t.Idle = t.Uncompared.Add(c.Uncompared), t.Idle.Add(c.Idle)
 }
 
 // Spent sums what a policy spent on the day and in the month of now, in now's zone,

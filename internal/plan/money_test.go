@@ -175,7 +175,7 @@ func TestAWholeLifesMoneyEndsAPolicy(t *testing.T) {
 	in.History.Machines = []Machine{newMachine(p, 1, "a", "0.30")}
 	in.Policies[0].Budget.MaxTotal = market.Some(dollars(5))
 	spent := func(cents int64) Plan {
-		in.History.Totals = []Total{{"p", market.Amount(cents * market.Cent)}, {"q", dollars(900)}}
+		in.History.Totals = []Total{{Policy: "p", Amount: market.Amount(cents * market.Cent)}, {Policy: "q", Amount: dollars(900)}}
 		return Compute(in)
 	}
 	wantActions(t, spent(480), "deploy b below_target")
@@ -474,7 +474,7 @@ func TestABookingCountsWhatWasSpentSinceTheLook(t *testing.T) {
 	in.History.Machines = []Machine{m}
 	observed(&in, shown(m))
 	in.Policies[0].Budget.MaxTotal = market.Some(dollars(5))
-	in.History.Totals = []Total{{"p", market.Amount(480 * market.Cent)}} // 0.51 for 21 minutes are 0.1785
+	in.History.Totals = []Total{{Policy: "p", Amount: market.Amount(480 * market.Cent)}} // 0.51 for 21 minutes are 0.1785
 	deploy := actions(Compute(in), Deploy)
 	if len(deploy) != 1 {
 		t.Fatal("nothing is bought")

@@ -194,7 +194,7 @@ func TestBeginRefusesWhatTheCapsDoNotLeave(t *testing.T) {
 		caps := Caps{Hourly: drawRate(t, "cap", 1000, 30000), Fleet: drawBudget(t, false), Policy: drawBudget(t, true), Lag: 11 * time.Minute}
 		caps.Purse = Purse{Balance: market.Some(market.Amount(drawRate(t, "balance", 5000, 200000))), Others: drawRate(t, "others", 0, 5000)}
 		h := History{Spend: []Spend{{"2026-03-10", "a", market.Amount(drawRate(t, "spent", 0, 20000))}}}
-		h.Totals = []Total{{"a", h.Spend[0].Amount}}
+		h.Totals = []Total{{Policy: "a", Amount: h.Spend[0].Amount}}
 		var open []Intent
 		for i := range 1 + upTo(t, "steps", 30) {
 			if len(open) > 0 && rapid.Bool().Draw(t, "answer") {

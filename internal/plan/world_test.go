@@ -454,7 +454,7 @@ func drawHistory(t *rapid.T, ps []policy.Policy) History {
 		if chance(t, "spent", 50) {
 			s := Spend{pick(t, "day", "2026-03-10", "2026-03-09"), p.Name, market.Amount(drawRate(t, "spent", 0, 50000))}
 			h.Spend = append(h.Spend, s)
-			h.Totals = append(h.Totals, Total{p.Name, s.Amount + market.Amount(drawRate(t, "spent before", 0, 50000))})
+			h.Totals = append(h.Totals, Total{Policy: p.Name, Amount: s.Amount + market.Amount(drawRate(t, "spent before", 0, 50000))})
 		}
 	}
 	if chance(t, "others", 30) {
