@@ -10,6 +10,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
+	"github.com/tdscaler/tdscaler/internal/report"
 )
 
 // Desk is all that commands ask for. Every error is a *Fault or the context's.
@@ -30,6 +31,9 @@ type Desk interface {
 	Balances(context.Context, CostsRequest) ([]plan.Balance, error)
 	// Outages lists outages, oldest first, those that last at the end.
 	Outages(context.Context, OutagesRequest) ([]plan.Outage, error)
+	// Report makes a page about a stretch of time: what was delivered, what it cost, what
+	// went wrong.
+	Report(context.Context, ReportRequest) (report.Report, error)
 	// Intents lists intents, newest first.
 	Intents(context.Context, IntentsRequest) ([]plan.Intent, error)
 	// Intent finds one intent.

@@ -37,6 +37,7 @@ func Handler(d Desk, clk clock.Clock) http.Handler {
 	route(mux, clk, "costs", quick, d.Costs)
 	route(mux, clk, "balances", quick, d.Balances)
 	route(mux, clk, "outages", quick, d.Outages)
+	route(mux, clk, "report", quick, d.Report)
 	route(mux, clk, "intents", quick, d.Intents)
 	route(mux, clk, "intent", quick, d.Intent)
 	route(mux, clk, "cycles", quick, d.Cycles)

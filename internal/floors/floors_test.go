@@ -27,7 +27,7 @@ func floorOf() map[string]int {
 		"internal/policy": 10, "internal/backtest/tape": 10,
 		"internal/backtest/optimum": 12, "internal/backtest/baseline": 12, "internal/backtest/report": 12, "internal/backtest/trace": 12,
 		"internal/demand": 15,
-		"internal/plan":   20, "internal/prices": 25, "internal/shadow": 25, "internal/billing": 25,
+		"internal/plan":   20, "internal/prices": 25, "internal/shadow": 25, "internal/billing": 25, "internal/report": 25,
 
 		"internal/tensordock": 30, "internal/simulator": 30, "internal/credentials": 30, // floor 3a
 		"internal/errands": 35, "internal/notify": 35, "internal/scanner": 35, "internal/bidder": 35, "internal/signals": 35, "internal/actuator": 35, "internal/ledger": 35,

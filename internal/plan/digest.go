@@ -88,7 +88,7 @@ func (r *Report) notices() (out []Notice) {
 func noticed() []EventKind {
 	return []EventKind{
 		EventOutbid, EventAdopted, EventLost, EventExpired, EventSuspicious, EventBreaker, EventClock, EventBill, EventWasted,
-		EventRebidIgnored, EventNotParked, EventNotStarted, EventNotResized, EventAlarm, EventHookFailed,
+		EventNotParked, EventNotStarted, EventNotResized, EventAlarm, EventHookFailed,
 	}
 }
 
