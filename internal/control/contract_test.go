@@ -16,6 +16,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/ledger"
 	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/report"
 )
 
 // TestEveryDeskKeepsTheContract runs one suite against the daemon in process, the
@@ -44,6 +45,7 @@ func TestEveryDeskKeepsTheContract(t *testing.T) {
 				{"prices are summed up for a policy's machine, or any", summedUp},
 				{"records of hosts are listed, and taken in once", hostRecords},
 				{"costs are told by day and machine, and outages", costs},
+				{"a page is made of what is on record", reported},
 				{"a pause holds until it is resumed", pause},
 				{"a machine is protected until that is taken back", protect},
 				{"a target is set by hand until it ends or is cleared", setTarget},
@@ -103,6 +105,32 @@ func costs(t *testing.T, w world) {
 	if got := must[[]plan.Outage](t)(w.Outages(t.Context(), control.OutagesRequest{})); got == nil || len(got) > 0 {
 		t.Errorf("%+v", got)
 	}
+}
+
+func reported(t *testing.T, w world) {
+	cycles := must[[]ledger.ReportSummary](t)(w.Cycles(t.Context(), control.CyclesRequest{}))
+	first := cycles[len(cycles)-1].StartedAt
+	r := must[report.Report](t)(w.Report(t.Context(), control.ReportRequest{Since: first.Add(-time.Hour)}))
+	sum := market.Amount(0)
+	for _, c := range must[[]plan.Cost](t)(w.Costs(t.Context(), control.CostsRequest{})) {
+		if !c.IsRest() {
+			sum = sum.Add(c.Amount)
+		}
+	}
+	if len(r.Policies) != 1 || r.Policies[0].Policy != "train" || r.Total.Spent != sum || sum <= 0 || r.Policies[0].Starts != 2 || r.Money.Now == nil {
+		t.Errorf("spent %s, the books say %s: %+v", r.Total.Spent, sum, r.Policies)
+	}
+	if r.Total.Wanted <= 0 || len(r.Missing) != 1 || len(r.Money.Days) == 0 || !r.Money.Open.Known() {
+		t.Errorf("%+v %q %+v", r.Total, r.Missing, r.Money)
+	}
+	one := must[report.Report](t)(w.Report(t.Context(), control.ReportRequest{Since: first.Add(-time.Hour), Until: first.Add(1), Policy: "train"}))
+	if one.Only != "train" || !one.To.Equal(first.Add(1)) || one.Money.Now != nil || one.Total.Spent != 0 {
+		t.Errorf("%+v", one.Total)
+	}
+	_, err := w.Report(t.Context(), control.ReportRequest{Since: first, Until: first})
+	wantClass(t, err, control.Usage, "no time at all")
+	_, err = w.Report(t.Context(), control.ReportRequest{Since: first, Policy: "trian"})
+	wantClass(t, err, control.NoSuchPolicy, "trian")
 }
 
 func status(t *testing.T, w world) {
@@ -433,7 +461,7 @@ func setTarget(t *testing.T, w world) {
 	wantClass(t, err, control.NoSuchPolicy, "trian")
 	one := must[demand.Outcome](t)(w.SetTarget(t.Context(), control.SetTargetRequest{Policy: "train", N: 1, Instances: true, Forever: true}))
 	if one.GPUs != 2 || !one.Override.Until.IsZero() {
-		t.Errorf("%+v", one)
+		t.Errorf("%+v", one.Total)
 	}
 	done := must[control.Cleared](t)(w.ClearTarget(t.Context(), control.ClearTargetRequest{Policy: "train"}))
 	if len(done.Ended) != 1 || done.Ended[0].GPUs != 2 || len(done.Targets) != 1 || done.Targets[0].GPUs != 4 {
@@ -581,5 +609,8 @@ func answers(t *testing.T, d control.Desk) map[string]string {
 	st.Running, st.NextAt = false, time.Time{}
 	st.Reload.At, st.Reload.Hash, st.Reload.Successful = time.Time{}, "", false
 	put("status", st)
+	page := must[report.Report](t)(d.Report(ctx, control.ReportRequest{Since: cycles[len(cycles)-1].StartedAt, Until: cycles[0].StartedAt.Add(-1)}))
+	page.At = time.Time{}
+	put("report", page)
 	return out
 }

@@ -27,7 +27,7 @@ func (f *Office) Report(ctx context.Context, r ReportRequest) (report.Report, er
 	if err := f.knows(r.Policy); err != nil {
 		return report.Report{}, err
 	}
-	c, now := f.b.config(), f.o.Clock.Now()
+	c, now := f.b.config(), f.o.Clock.Now().Round(0)
 	in := report.Input{
 		From: r.Since, To: r.Until, Now: now, Owner: c.Set.Daemon.Owner, Mode: c.Set.Daemon.Mode, Only: r.Policy, Policies: c.Set.Policies, Budget: c.Set.Budget,
 	}
@@ -72,9 +72,10 @@ func recorded(ctx context.Context, l *ledger.Ledger, in *report.Input) (err erro
 // errEnough ends a list.
 var errEnough = errors.New("enough")
 
-// cyclesFor are the cycles of a stretch and the last before it, oldest first.
+// cyclesFor are the cycles of a stretch, one that began as it ended among them, and the
+// last that began no later than it, oldest first.
 func cyclesFor(ctx context.Context, l *ledger.Ledger, from, to time.Time) (out []report.Cycle, err error) {
-	err = l.Reports(time.Time{}, to, 0, func(s ledger.ReportSummary) error {
+	err = l.Reports(time.Time{}, to.Add(1), 0, func(s ledger.ReportSummary) error {
 		out = append(out, report.Cycle{Number: s.Cycle, At: s.StartedAt, Problem: s.Problem, Digest: s.Digest})
 		if !s.StartedAt.After(from) {
 			return errEnough

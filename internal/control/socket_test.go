@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -241,6 +242,9 @@ func answersOfNothing(t *testing.T, d control.Desk) {
 	}
 	if l, err := d.Machines(t.Context(), control.MachinesRequest{}); err != nil || l == nil || len(l) != 0 {
 		t.Errorf("machines: %v, %v", l, err)
+	}
+	if r, err := d.Report(t.Context(), control.ReportRequest{Since: time.Unix(0, 0)}); err != nil || len(r.Missing) != 1 || r.Total.Spent != 0 {
+		t.Errorf("report: %+v, %v", r, err)
 	}
 	_, err := d.Cycle(t.Context(), control.CycleRequest{})
 	wantClass(t, err, control.NotFound, "")

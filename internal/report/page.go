@@ -159,7 +159,7 @@ func chart(r *Report) *plot.Chart {
 }
 
 // most is how many troubles are told one by one.
-const most = 12
+const most = 15
 
 func troublesPart(r *Report) part {
 	p := part{Title: "What went wrong, the dearest first"}

@@ -18,7 +18,8 @@ type Input struct {
 	Policies []policy.Policy // of the file
 	Budget   policy.Budget   // its Zone is that of days and times
 
-	// Cycles are those that began in the stretch, and the last before it, oldest first.
+	// Cycles are those that began in the stretch or as it ended, and the last that began no
+	// later than it, oldest first.
 	Cycles []Cycle
 	// Intents are those written in the stretch, Costs and Balances those of its days, and
 	// Outages those that were not over before it.

@@ -194,7 +194,7 @@ func (m *maker) unread() []Trouble {
 	cycles := 0
 	for i := range m.Cycles {
 		c := &m.Cycles[i]
-		if c.At.Before(m.From) {
+		if !m.within(c) {
 			continue
 		}
 		cycles++
@@ -362,7 +362,7 @@ type note struct {
 func (m *maker) notes() (out []note) {
 	for i := range m.Cycles {
 		c := &m.Cycles[i]
-		if c.Digest == nil || c.At.Before(m.From) {
+		if c.Digest == nil || !m.within(c) {
 			continue
 		}
 		for _, n := range c.Digest.Notes {

@@ -127,6 +127,9 @@ func (m *maker) walk() {
 	m.tellGaps()
 }
 
+// within says whether a cycle is one of the stretch: others are there for what they knew.
+func (m *maker) within(c *Cycle) bool { return !c.At.Before(m.From) && c.At.Before(m.To) }
+
 // clip is the part of a time that is asked for.
 func (m *maker) clip(from, to time.Time) stretch {
 	if from.Before(m.From) {
@@ -258,7 +261,7 @@ func (m *maker) lines() {
 	}
 	for i := range m.Cycles {
 		c := &m.Cycles[i]
-		if c.Digest == nil || c.At.Before(m.From) {
+		if c.Digest == nil || !m.within(c) {
 			continue
 		}
 		for _, n := range c.Digest.Notes {
@@ -300,7 +303,7 @@ func (m *maker) costs() {
 	var first, last *plan.Digest
 	for i := range m.Cycles {
 		c := &m.Cycles[i]
-		if c.Digest == nil || !c.At.Before(m.To) {
+		if c.Digest == nil || c.At.After(m.To) {
 			continue
 		}
 		if first == nil || !c.At.After(m.From) {
