@@ -34,7 +34,7 @@ command to look closer. Times and days are those of budget.time_zone.
 When to use it: in the morning, with coffee; and to show somebody what it is for.`,
 		Example: `  tdscaler report --config policies.yaml
   tdscaler report --config policies.yaml --since 168h --format markdown
-  tdscaler report --config policies.yaml --since 2026-03-01 --until 2026-04-01 -o march.html`,
+  tdscaler report --config policies.yaml --since 2026-03-01 --until 2026-04-01 --output march.html`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd, f.json); err != nil {
@@ -49,7 +49,7 @@ When to use it: in the morning, with coffee; and to show somebody what it is for
 	fl.StringVar(&o.until, "until", "", "until this `TIME`, not included, in the same forms (now)")
 	fl.StringVar(&o.policy, "policy", "", "only of this `POLICY`")
 	fl.StringVar(&o.format, "format", report.FormatText, "`FORMAT`: text, markdown or html; what --output ends in, .md or .html, says so too")
-	fl.StringVarP(&o.output, "output", "o", "", "write into this new `FILE`, for its owner alone")
+	fl.StringVar(&o.output, "output", "", "write to this `FILE` (mode 0600) instead of stdout")
 	fl.BoolVar(&o.force, "force", false, "replace a file that is there")
 	return cmd
 }

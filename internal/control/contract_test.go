@@ -461,7 +461,7 @@ func setTarget(t *testing.T, w world) {
 	wantClass(t, err, control.NoSuchPolicy, "trian")
 	one := must[demand.Outcome](t)(w.SetTarget(t.Context(), control.SetTargetRequest{Policy: "train", N: 1, Instances: true, Forever: true}))
 	if one.GPUs != 2 || !one.Override.Until.IsZero() {
-		t.Errorf("%+v", one.Total)
+		t.Errorf("%+v", one)
 	}
 	done := must[control.Cleared](t)(w.ClearTarget(t.Context(), control.ClearTargetRequest{Policy: "train"}))
 	if len(done.Ended) != 1 || done.Ended[0].GPUs != 2 || len(done.Targets) != 1 || done.Targets[0].GPUs != 4 {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tdscaler/tdscaler/internal/market"
@@ -16,6 +17,9 @@ func headline(r *Report, present bool) string {
 	}
 	if r.Only != "" {
 		when += ", " + r.Only
+	}
+	if !slices.ContainsFunc(r.Trend, func(p Point) bool { return p.Known }) {
+		return fmt.Sprintf("%s: no cycle is on record, %s", when, costPart(&r.Total))
 	}
 	return fmt.Sprintf("%s: %s, %s, %s", when, sharePart(&r.Total), costPart(&r.Total), troublePart(len(r.Troubles)))
 }

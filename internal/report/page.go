@@ -195,8 +195,12 @@ func moneyPart(r *Report) part {
 		p.Lines = append(p.Lines, fmt.Sprintf("%d days before cost %s together.", n, cents(sum)))
 		days = days[n:]
 	}
-	p.Grids = append(p.Grids, dayGrid(m, days))
-	p.Lines = append(p.Lines, "Days are whole ones, also the first and the last.")
+	if len(days) > 0 {
+		p.Grids = append(p.Grids, dayGrid(m, days))
+		p.Lines = append(p.Lines, "Days are whole ones, also the first and the last.")
+	} else {
+		p.Lines = append(p.Lines, "Nothing was spent in these days.")
+	}
 	if open, ok := m.Open.Get(); ok {
 		s := fmt.Sprintf("Balance: %s at the beginning of these days, %s at the end", cents(open), cents(m.Close.Or(0)))
 		if m.Deposits > 0 {

@@ -212,7 +212,7 @@ func TestNothingWrongAndNothingKnownAreSaid(t *testing.T) {
 	}
 	in.Cycles = nil
 	r = Make(in)
-	if !strings.Contains(r.Headline, "no GPU-hours wanted, $0.00") || len(r.Missing) != 1 {
+	if !strings.Contains(r.Headline, "no cycle is on record, $0.00") || len(r.Missing) != 1 {
 		t.Errorf("%s %q", r.Headline, r.Missing)
 	}
 	for _, format := range []string{FormatText, FormatMarkdown, FormatHTML} {
