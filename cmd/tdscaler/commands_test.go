@@ -112,7 +112,7 @@ func answers(machine string) map[string][]string {
 	at := func(args ...string) []string { return append(args, c...) }
 	return map[string][]string{
 		"check": {"c.yaml"}, "plan": at(), "reload": at(), "status": at(), "machines": at(), "explain": at("train"),
-		"container list": at(), "container adopt": at("train", "--none"), "cost": at(), "claim": at(),
+		"container list": at(), "container adopt": at("train", "--none"), "cost": at(), "claim": at(), "report": at(),
 		"ledger list": at(), "ledger show": at("1"), "ledger cycles": at(), "ledger cycle": at("last"), "ledger verify": at(),
 		"ledger backup": at("copy.db"), "ledger hosts": at(), "ledger compact": at(),
 		"target": at(), "target set": at("train", "1"), "target clear": at("train"),
