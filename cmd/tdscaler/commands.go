@@ -18,7 +18,7 @@ func groups() []group {
 		{"act", "Take over:", []*cobra.Command{targetCommand(), pauseCommand(), resumeCommand(), protectCommand(), destroyCommand()}},
 		{"market", "Look at the market:", []*cobra.Command{marketCommand(), pricesCommand(), authCommand(), revenueCommand()}},
 		{"tools", "Try it, and tools:", []*cobra.Command{
-			demoCommand(), backtestCommand(), simulatorCommand(), completionCommand(), manCommand(), versionCommand(),
+			demoCommand(), backtestCommand(), simulatorCommand(), notifyCommand(), completionCommand(), manCommand(), versionCommand(),
 		}},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/plan"
+	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
 func completionCommand() *cobra.Command {
@@ -62,6 +63,7 @@ func completeWords(c *cobra.Command) {
 	for name, fn := range map[string]completer{
 		"policy": policyNames, "machine": machineNames,
 		"action": oneOf(plan.ActionKinds()), "state": oneOf(intentStates()), "by": oneOf(billing.Ways()),
+		"event": oneOf(policy.NotifyEvents()), "sink": sinkNames,
 	} {
 		if f := c.LocalNonPersistentFlags().Lookup(name); f != nil {
 			_ = c.RegisterFlagCompletionFunc(name, fn) // fails only for what is registered
@@ -128,6 +130,17 @@ func policyNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.Shel
 	}
 	slices.Sort(names)
 	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// sinkNames are the sinks of the configuration.
+func sinkNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if cfg, err := quietConfig(cmd); err == nil {
+		for _, s := range cfg.Set.Notifications.Sinks {
+			names = append(names, s.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completionPatience is how long somebody waits after the Tab key.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -287,6 +288,8 @@ func newStage(t *testing.T) *stage {
 	}
 	srv := httptest.NewServer(e.Handler(simulator.FaceOptions{}))
 	t.Cleanup(srv.Close)
+	ears := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(ears.Close)
 	program, err := exec.LookPath("tdscaler")
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +311,7 @@ func newStage(t *testing.T) *stage {
 	for name, text := range map[string]string{
 		filepath.Join(shims, "make"):          "#!/bin/sh\nfor target; do grep -q \"^$target:\" Makefile || exit 2; done\n", // it is there; building is not what a page is about
 		filepath.Join(shims, "sudo"):          "#!/bin/sh\n[ \"$1\" != -u ] || shift 2\nexec \"$@\"\n",
-		filepath.Join(dir, "policies.yaml"):   fmt.Sprintf(worldFile, "live", "tdscaler.db", srv.URL, srv.URL),
+		filepath.Join(dir, "policies.yaml"):   fmt.Sprintf(worldFile, "live", "tdscaler.db", srv.URL, srv.URL) + fmt.Sprintf("notifications: {sinks: [{name: ops, type: webhook, url: %q}]}\n", ears.URL),
 		filepath.Join(dir, "id_ed25519.pub"):  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake me@example\n",
 		filepath.Join(dir, ".docs-is-a-test"): "",
 	} {

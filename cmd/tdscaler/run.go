@@ -25,6 +25,7 @@ import (
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/errands"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
 
@@ -114,11 +115,17 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	}
 	o := daemonOptions(cfg, l, connect)
 	o.Clock, o.Log, o.Registerer, o.Canary, o.Errands, o.Signals = clk, log, reg, canary, out, signalReader(clk, reg)
-	o.Pulse, o.Report = m.pulse, m.reported
+	tell := newAnnouncer(cfg, reg, log)
+	o.Pulse, o.Report = m.pulse, func(r plan.Report) {
+		m.reported(r)
+		tell.reported(d, &r)
+	}
 	d, err = daemon.New(o)
 	if err != nil {
 		return err
 	}
+	telling := tell.start(ctx, d)
+	defer telling() // what is left is told before the ledger is closed
 	return serve(ctx, d, cfg, l, reg, log, m, once)
 }
 

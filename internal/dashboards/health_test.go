@@ -75,6 +75,12 @@ func health() dashboard {
 				counts("Requests to the webhook, by result", "unauthorized and replayed ones are somebody else's, or a clock that is wrong; refused ones ask for what a policy does not allow.",
 					q("{{result}}", `sum by (result) (`+increased(`tdscaler_demand_webhook_requests_total{$self}`)+`)`)).coloured("ok", good).coloured("unauthorized", act).size(8, 8),
 			}},
+			{title: "Notifications", panels: []panel{
+				counts("Messages, by sink and outcome", "failed means that every try was. Whoever relies on that sink hears nothing: tdscaler notify test says why.",
+					q("{{sink}}: {{outcome}}", `sum by (sink, outcome) (`+increased(`tdscaler_notifications_total{$self}`)+`) or vector(0)`)).size(12, 8),
+				lines("Messages that wait", "By sink. It falls back to zero within a minute; a sink that keeps some is slow or down. No cycle waits for it.", "short",
+					q("{{sink}}", `sum by (sink) (tdscaler_notification_queue{$self}) or vector(0)`)).from(0).size(12, 8),
+			}},
 			{title: "The process", panels: []panel{
 				lines("Memory", "Resident is what the system gives it, heap what Go uses of it. Both stay flat over weeks; a slope is a leak: report it with tdscaler version.", "bytes",
 					q("resident", `sum(process_resident_memory_bytes{$self})`), q("heap", `sum(go_memstats_heap_inuse_bytes{$self})`)).from(0).size(8, 8),

@@ -20,6 +20,16 @@ type Rule struct {
 	Once bool
 }
 
+// Worst is the severity that it can come to: some conditions are graver than others of
+// their event.
+func (r *Rule) Worst() policy.NotifySeverity {
+	switch r.Event {
+	case policy.NotifyRunway, policy.NotifyBreaker, policy.NotifyUnreadable:
+		return policy.Critical
+	}
+	return r.Severity
+}
+
 // Rules are all of them, in the order of policy.NotifyEvents.
 func Rules() []Rule {
 	const minute, hour = time.Minute, time.Hour

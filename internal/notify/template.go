@@ -20,8 +20,10 @@ type TemplateError struct {
 
 func (e *TemplateError) Error() string { return e.Key + ": " + e.err.Error() }
 
-// Reason is the error without the key.
-func (e *TemplateError) Reason() string { return e.err.Error() }
+// Reason is the error without the key before it.
+func (e *TemplateError) Reason() string {
+	return strings.TrimPrefix(e.err.Error(), "template: "+e.Key+":")
+}
 
 // CheckTemplates reads a sink's templates and tries them. Its error is a *TemplateError.
 func CheckTemplates(s *policy.Sink) error {

@@ -177,7 +177,7 @@ func (d *decoder) checkTemplate(t *text) {
 		return
 	}
 	if _, err := template.New(last(t.path)).Parse(t.v); err != nil {
-		d.fail(CodeTemplate, t.at, "for example '{{.Title}}'", "%v", err)
+		d.fail(CodeTemplate, t.at, "for example '{{.Title}}'", "%s", strings.TrimPrefix(err.Error(), "template: "))
 	}
 }
 
