@@ -120,13 +120,16 @@ func answers(machine string) map[string][]string {
 		"market": at(), "prices": at(), "auth": at(), "revenue": at("--since", "24h"),
 		"backtest": at("--generate", "2", "--days", "1", "--no-optimum"),
 		"version":  {},
+
+		"notify list": at(),
 	}
 }
 
 // withoutJSON are the commands that have no result to print as JSON.
 func withoutJSON() []string {
-	// Each line of an export is JSON anyway, health is one word; the demo takes too long, and has its test.
-	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "health"}
+	// Each line of an export is JSON anyway, health is one word; the demo takes too long, a sample
+	// wants sinks, and both have their tests.
+	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "health", "notify test"}
 }
 
 // refusing are those of the commands above that cannot succeed in that world: no daemon

@@ -97,6 +97,9 @@ policies: [{name: train, target: {gpus: 1}, max_gpu_hour: 0.40}]
 	if err := json.Unmarshal([]byte(out), &all); err != nil || len(all) != 1 || !all[0].Delivered {
 		t.Errorf("%v %s", err, out)
 	}
+	for _, problem := range formProblems("notify test", out) {
+		t.Error(problem)
+	}
 	for _, args := range [][]string{{"test", "--sink", "nobody"}, {"test", "--event", "nothing"}} {
 		if code, _, errw := notify(args...); code != exitUsage || !strings.Contains(errw, "there are ") {
 			t.Errorf("%v: %d %s", args, code, errw)
