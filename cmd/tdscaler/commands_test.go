@@ -270,7 +270,7 @@ func TestEveryCommandEndsWithTheCodeThatThePageSays(t *testing.T) {
 
 // asksLedger: the others need no ledger, or ask whether there is one first.
 func asksLedger(name string) bool {
-	return !slices.Contains([]string{"auth", "revenue", "backtest", "health"}, name)
+	return !slices.Contains([]string{"auth", "revenue", "backtest", "health", "notify list"}, name)
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
