@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,13 +40,17 @@ type Stage struct {
 	Engine  *simulator.Engine
 	Clock   *clock.Virtual
 
+	asked  atomic.Int64
 	mu     sync.Mutex
 	daemon *daemon.Daemon
 	ledger *ledger.Ledger
 }
 
-// every is the time between two cycles.
-const every = 3 * time.Minute
+// every is the time between two cycles, balance the account's when it begins.
+const (
+	every   = 3 * time.Minute
+	balance = 900 * market.Dollar
+)
 
 // New sets the daemon up in a folder, and plays for a time.
 func New(ctx context.Context, dir string, policies []byte, play time.Duration) (*Stage, error) {
@@ -58,13 +63,15 @@ func New(ctx context.Context, dir string, policies []byte, play time.Duration) (
 		return nil, fmt.Errorf("%w: %v", err, problems)
 	}
 	virtual := clock.NewVirtual(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC))
-	engine, err := simulator.New(simulator.Options{Clock: virtual, Seed: 3, Hosts: 80, Balance: 900 * market.Dollar})
+	engine, err := simulator.New(simulator.Options{Clock: virtual, Seed: 3, Hosts: 80, Balance: balance})
 	if err != nil {
 		return nil, err
 	}
+	s := &Stage{Engine: engine, Clock: virtual}
+	face := simulator.Transport(engine.Handler(simulator.FaceOptions{}))
 	client, err := tensordock.NewClient(tensordock.Options{
 		Key: secret.New("key"), Token: secret.New("token"), Clock: virtual, MarketplaceRPS: 1000, InstancesRPM: 60000,
-		Transport: simulator.Transport(engine.Handler(simulator.FaceOptions{})),
+		Transport: counted{face, &s.asked},
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +90,7 @@ func New(ctx context.Context, dir string, policies []byte, play time.Duration) (
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s := &Stage{Engine: engine, Clock: virtual, daemon: d, ledger: l}
+	s.daemon, s.ledger = d, l
 	s.Desk = control.Running(control.Options{Clock: virtual, Credentials: store, PauseFile: filepath.Join(dir, "ledger.db.pause")}, d, l)
 	s.Handler = web.Handler(web.Options{Gatherer: prometheus.NewRegistry(), Machines: d.Machines, Desk: s.Desk, Published: d.Published, Clock: virtual, Version: "v0.0.0-stage"})
 	for end := virtual.Now().Add(play); virtual.Now().Before(end); {
@@ -102,6 +109,20 @@ func (s *Stage) Cycle(ctx context.Context) error {
 		return err
 	}
 	return s.daemon.Run(ctx, true)
+}
+
+// Asked is how many requests the market was sent.
+func (s *Stage) Asked() int64 { return s.asked.Load() }
+
+type counted struct {
+	http.RoundTripper
+	n *atomic.Int64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.n.Add(1)
+	return c.RoundTripper.RoundTrip(r)
 }
 
 // Close closes the ledger.

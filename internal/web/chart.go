@@ -130,6 +130,7 @@ func (a *area) rules(unit func(float64) string) {
 
 // svg is the drawing as an image with a name and a description.
 func (a *area) svg(class, id, title, desc string) picture {
+	id = html.EscapeString(id)
 	return picture(fmt.Sprintf(
 		`<svg class="plot %s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-%s-t %s-%s-d"><title id="%s-%s-t">%s</title><desc id="%s-%s-d">%s</desc>%s</svg>`,
 		class, num(a.w), num(a.h), id, class, id, class, id, class, html.EscapeString(title), id, class, html.EscapeString(desc), a.String()))

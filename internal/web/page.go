@@ -35,7 +35,7 @@ func (o Options) pages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /static/{file}", s.static)
 	for pattern, p := range map[string]struct {
 		template string
-		look     func(*visit) (any, error)
+		look     func(*visitor) (any, error)
 	}{
 		"/{$}":             {"overview", s.overview},
 		"/policies/{name}": {"policy", s.policy},
@@ -49,7 +49,7 @@ func (o Options) pages(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc("GET "+pattern, s.page(p.template, p.look))
 	}
-	mux.HandleFunc("GET /", s.page("error", func(*visit) (any, error) { return nil, nobody("there is no such page") }))
+	mux.HandleFunc("GET /", s.page("error", func(*visitor) (any, error) { return nil, nobody("there is no such page") }))
 }
 
 // site is what all pages are made with.
@@ -87,8 +87,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// visit is one request for a page.
-type visit struct {
+// visitor is one request for a page.
+type visitor struct {
 	*http.Request
 	ctx    context.Context
 	now    time.Time
@@ -110,11 +110,11 @@ type frame struct {
 type titled interface{ title() string }
 
 // page looks, and shows what was found.
-func (s *site) page(name string, look func(*visit) (any, error)) http.HandlerFunc {
+func (s *site) page(name string, look func(*visitor) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := s.clock.WithTimeout(r.Context(), pageTakes)
 		defer cancel()
-		v := &visit{Request: r, ctx: ctx, now: s.clock.Now()}
+		v := &visitor{Request: r, ctx: ctx, now: s.clock.Now()}
 		var view any
 		var err error
 		shown := name

@@ -49,7 +49,7 @@ func orders() map[string]func(a, b *control.Machine) int {
 	}
 }
 
-func (s *site) fleet(v *visit) (any, error) {
+func (s *site) fleet(v *visitor) (any, error) {
 	q := v.URL.Query()
 	f := fleet{Policy: q.Get("policy"), Policies: policyNames(&v.status)}
 	var err error
@@ -162,7 +162,7 @@ func (m machinePage) title() string { return m.Name }
 // machineHistory is how many cycles back a machine's events are looked for.
 const machineHistory = 360
 
-func (s *site) machine(v *visit) (any, error) {
+func (s *site) machine(v *visitor) (any, error) {
 	name := v.PathValue("name")
 	m := machinePage{Name: name, State: "gone", Mood: calm}
 	all, err := s.o.Desk.Machines(v.ctx, control.MachinesRequest{})
@@ -191,7 +191,7 @@ func (s *site) machine(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Events = slices.DeleteFunc(tell(chapters, nil), func(e entry) bool { return e.Machine != name })
+	m.Events = slices.DeleteFunc(storyOf(chapters, nil), func(e entry) bool { return e.Machine != name })
 	if m.Machine != nil {
 		m.Run = []step{
 			{"Keep it from being given up voluntarily", command(v.status, "protect", name)},

@@ -59,7 +59,7 @@ func marketSpans() []choice {
 	return []choice{{"24h", "24 hours", false}, {"72h", "3 days", false}, {"168h", "7 days", false}, {"720h", "30 days", false}}
 }
 
-func (s *site) market(v *visit) (any, error) {
+func (s *site) market(v *visitor) (any, error) {
 	q := v.URL.Query()
 	m := marketPage{Model: q.Get("model"), Country: q.Get("country"), Span: cmp.Or(q.Get("span"), "72h")}
 	span, err := time.ParseDuration(m.Span)
@@ -108,7 +108,7 @@ func named(all map[string]bool, value string) []choice {
 }
 
 // histories draws the models: those first that we bid for, and then those with most offers.
-func (m *marketPage) histories(v *visit, intents []plan.Intent) {
+func (m *marketPage) histories(v *visitor, intents []plan.Intent) {
 	by := map[market.GPUModel][]prices.Group{}
 	for _, g := range m.Groups {
 		by[g.Model] = append(by[g.Model], g)
@@ -134,7 +134,7 @@ func (m *marketPage) histories(v *visit, intents []plan.Intent) {
 
 // history is one model: the lowest price on demand, our bids as steps, and the lowest bid
 // that won.
-func history(v *visit, since time.Time, i int, model market.GPUModel, groups []prices.Group, intents []plan.Intent) priceChart {
+func history(v *visitor, since time.Time, i int, model market.GPUModel, groups []prices.Group, intents []plan.Intent) priceChart {
 	list := series{Name: "on demand, the cheapest", Class: "s2"}
 	floor := market.MaxRate
 	step := v.now.Sub(since) / pricePoints
@@ -238,7 +238,7 @@ func ours(since, now time.Time, model market.GPUModel, intents []plan.Intent) (o
 }
 
 // depths draws how much there is under the ceiling of each policy.
-func (s *site) depths(v *visit, m *marketPage) error {
+func (s *site) depths(v *visitor, m *marketPage) error {
 	if v.status.Cycle == 0 && v.status.Running {
 		return nil
 	}
@@ -257,7 +257,7 @@ func (s *site) depths(v *visit, m *marketPage) error {
 		if err != nil {
 			return err
 		}
-		f, rows := depthOf(name, &found)
+		f, rows := depthOf(fmt.Sprintf("depth-%d", i), name, &found)
 		m.Depths = append(m.Depths, depthChart{name, f, rows})
 	}
 	return nil

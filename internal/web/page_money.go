@@ -58,7 +58,7 @@ func purseOf(s *control.Status, r *plan.Report) purse {
 }
 
 // burnPlot is what the fleet cost per hour, from cycle to cycle.
-func burnPlot(v *visit, cycles []ledger.ReportSummary, span time.Duration, points int) figure {
+func burnPlot(v *visitor, cycles []ledger.ReportSummary, span time.Duration, points int) figure {
 	p := plot{ID: "burn", Title: "Burn", From: v.now.Add(-span), To: v.now, Unit: perHour, Fill: true, Lines: []series{
 		{Name: "burn, as last seen", Class: "s1"}, {Name: "reserved", Class: "s2"},
 	}}
@@ -157,7 +157,7 @@ type capsRow struct {
 	Budget policy.Budget
 }
 
-func (s *site) money(v *visit) (any, error) {
+func (s *site) money(v *visitor) (any, error) {
 	r, err := s.book.report(v.ctx, v.status.Cycle)
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func (m *money) dayFigure(caps policy.Budget) figure {
 func seriesClass(i int) string { return fmt.Sprintf("s%d", i%6+1) }
 
 // balances draws what was left at the end of each day.
-func (m *money) balances(v *visit, left []plan.Balance) {
+func (m *money) balances(v *visitor, left []plan.Balance) {
 	p := plot{ID: "balance", Title: "Balance", To: v.now, Unit: dollars, Fill: true, Lines: []series{{Name: "balance", Class: "s3"}}}
 	zone := v.status.Zone.Location()
 	for _, b := range left {

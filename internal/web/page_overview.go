@@ -50,7 +50,7 @@ type step struct{ What, Run string }
 // latestActions is how many actions the first screen shows.
 const latestActions = 8
 
-func (s *site) overview(v *visit) (any, error) {
+func (s *site) overview(v *visitor) (any, error) {
 	r, err := s.book.report(v.ctx, v.status.Cycle)
 	if err != nil {
 		return nil, err
@@ -115,15 +115,15 @@ func standingWord(s *plan.Standing) (string, mark) {
 }
 
 // troubles are what stands in the way, the worst first.
-func troubles(v *visit) []trouble {
+func troubles(v *visitor) []trouble {
 	s := &v.status
-	all := slices.Concat(standing(v), stopped(s), unread(s), ill(s), short_(s))
+	all := slices.Concat(standing(v), stopped(s), unread(s), ill(s), lacking(s))
 	slices.SortStableFunc(all, func(a, b trouble) int { return cmp.Compare(severity(b.Mood), severity(a.Mood)) })
 	return all
 }
 
 // mood is the state of everything, for the header.
-func mood(v *visit) trouble {
+func mood(v *visitor) trouble {
 	all := troubles(v)
 	n := 0
 	for _, t := range all {
@@ -141,7 +141,7 @@ func mood(v *visit) trouble {
 }
 
 // standing is about the daemon and its cycles.
-func standing(v *visit) (out []trouble) {
+func standing(v *visitor) (out []trouble) {
 	s := &v.status
 	if s.Mode == policy.DryRun {
 		out = append(out, trouble{Mood: caution, What: "Dry run: it looks and plans, and changes nothing", Why: "daemon.mode is dry-run in " + s.Config})
@@ -245,8 +245,8 @@ func ill(s *control.Status) (out []trouble) {
 	return out
 }
 
-// short_ are the policies that do not have what they want.
-func short_(s *control.Status) (out []trouble) {
+// lacking are the policies that do not have what they want.
+func lacking(s *control.Status) (out []trouble) {
 	for i := range s.Policies {
 		st := &s.Policies[i]
 		if word, m := standingWord(st); m == bad {

@@ -52,7 +52,7 @@ type depthRow struct {
 // bestOffers is how many offers the page of a policy shows.
 const bestOffers = 25
 
-func (s *site) policy(v *visit) (any, error) {
+func (s *site) policy(v *visitor) (any, error) {
 	name := v.PathValue("name")
 	r, err := s.book.report(v.ctx, v.status.Cycle)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *site) policy(v *visit) (any, error) {
 }
 
 // have is what the policy has, and what it wants.
-func (s *site) have(v *visit, name string, p *policyPage) (err error) {
+func (s *site) have(v *visitor, name string, p *policyPage) (err error) {
 	if p.Machines, err = s.o.Desk.Machines(v.ctx, control.MachinesRequest{Policy: name}); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (p *policyPage) decided(s *control.Status, r *plan.Report, name string) {
 }
 
 // offers sifts what the last look showed; before the first there is nothing.
-func (s *site) offers(v *visit, name string, p *policyPage) error {
+func (s *site) offers(v *visitor, name string, p *policyPage) error {
 	if v.status.Cycle == 0 && v.status.Running {
 		p.Policy.Name = name
 		p.Problem = "the market has not been looked at yet"
@@ -140,7 +140,7 @@ func (s *site) offers(v *visit, name string, p *policyPage) error {
 	}
 	p.Policy, p.LookedAt, p.Problem = m.Policy, m.LookedAt, m.Problem
 	p.Funnel, p.Left = funnel(m.Offers)
-	p.Depth, p.DepthRows = depthOf(name, &m)
+	p.Depth, p.DepthRows = depthOf("depth", name, &m)
 	p.Offers = slices.DeleteFunc(slices.Clone(m.Offers), func(l plan.Listing) bool { return !l.In && l.Reason.Code != plan.OfferCeiling })
 	p.Offers = p.Offers[:min(len(p.Offers), bestOffers)]
 	return nil
@@ -181,7 +181,7 @@ func funnel(all []plan.Listing) (out []sieve, left int) {
 }
 
 // depthOf is how many GPUs of the wanted kind there are up to which price.
-func depthOf(name string, m *control.Market) (figure, []depthRow) {
+func depthOf(id, name string, m *control.Market) (figure, []depthRow) {
 	type step struct {
 		price market.Rate
 		gpus  int
@@ -199,7 +199,7 @@ func depthOf(name string, m *control.Market) (figure, []depthRow) {
 	}
 	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.price, b.price) })
 	ceiling := m.Policy.MaxGPUHour
-	d := depth{ID: "depth-" + name, Title: "Depth of the market for " + name, Ceiling: ceiling.Float(), Unit: dollars}
+	d := depth{ID: id, Title: "Depth of the market for " + name, Ceiling: ceiling.Float(), Unit: dollars}
 	var rows []depthRow
 	sum, under := 0, 0
 	for _, s := range steps {

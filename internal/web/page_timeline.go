@@ -75,7 +75,7 @@ func chosen(all []choice, value string) []choice {
 	return all
 }
 
-func (s *site) timeline(v *visit) (any, error) {
+func (s *site) timeline(v *visitor) (any, error) {
 	q := v.URL.Query()
 	t := timeline{Policy: q.Get("policy"), Kind: q.Get("kind"), Since: q.Get("since"), Text: q.Get("q"), Policies: policyNames(&v.status)}
 	t.Kinds, t.Spans = chosen(kinds(), t.Kind), chosen(spans(), t.Since)
@@ -101,7 +101,7 @@ func (s *site) timeline(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Entries = slices.DeleteFunc(tell(chapters, intents), func(e entry) bool { return !t.wants(&e) })
+	t.Entries = slices.DeleteFunc(storyOf(chapters, intents), func(e entry) bool { return !t.wants(&e) })
 	if n := len(t.Entries); n > mostEntries {
 		t.Entries, t.More = t.Entries[:mostEntries], n-mostEntries
 	}
@@ -121,7 +121,7 @@ func number(text string, usual uint64) (uint64, error) {
 }
 
 // window are the cycles before one that a page tells of.
-func (s *site) window(v *visit, before uint64, since string) ([]control.Chapter, error) {
+func (s *site) window(v *visitor, before uint64, since string) ([]control.Chapter, error) {
 	n, first := window, time.Time{}
 	if d, err := time.ParseDuration(since); err == nil && d > 0 {
 		n, first = control.MaxChapters, v.now.Add(-d)
@@ -134,7 +134,7 @@ func (s *site) window(v *visit, before uint64, since string) ([]control.Chapter,
 }
 
 // intentsOf are the actions of some cycles.
-func (s *site) intentsOf(v *visit, chapters []control.Chapter, live bool) ([]plan.Intent, error) {
+func (s *site) intentsOf(v *visitor, chapters []control.Chapter, live bool) ([]plan.Intent, error) {
 	if len(chapters) == 0 {
 		return nil, nil
 	}
@@ -166,9 +166,9 @@ func (t *timeline) wants(e *entry) bool {
 	return text == "" || strings.Contains(strings.ToLower(strings.Join([]string{e.Word, e.Policy, e.Machine, e.Text, e.Code, e.State}, " ")), text)
 }
 
-// tell makes one list of what was done, seen and held back, the newest first. A hold that
+// storyOf makes one list of what was done, seen and held back, the newest first. A hold that
 // goes on from cycle to cycle is one entry, where it began.
-func tell(chapters []control.Chapter, intents []plan.Intent) (out []entry) {
+func storyOf(chapters []control.Chapter, intents []plan.Intent) (out []entry) {
 	for i := range intents {
 		out = append(out, actionEntry(&intents[i]))
 	}
@@ -248,7 +248,7 @@ type intentPage struct {
 
 func (i intentPage) title() string { return fmt.Sprintf("Action %d", i.ID) }
 
-func (s *site) intent(v *visit) (any, error) {
+func (s *site) intent(v *visitor) (any, error) {
 	id, err := strconv.ParseUint(v.PathValue("id"), 10, 63)
 	if err != nil {
 		return nil, nobody("an action is known by its number")
@@ -274,7 +274,7 @@ type cyclePage struct {
 
 func (c cyclePage) title() string { return fmt.Sprintf("Cycle %d", c.R.Cycle) }
 
-func (s *site) cycle(v *visit) (any, error) {
+func (s *site) cycle(v *visitor) (any, error) {
 	n, err := strconv.ParseUint(v.PathValue("cycle"), 10, 63)
 	if err != nil || n == 0 {
 		return nil, nobody("a cycle is known by its number")

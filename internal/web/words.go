@@ -22,7 +22,7 @@ func (s *site) words() template.FuncMap {
 		"plural": plural, "command": command, "join": strings.Join, "seconds": func(n int64) string { return ago(time.Duration(n) * time.Second) },
 		"intentMood": intentMood, "actionWord": actionWord, "fleetOf": fleetOf, "hasProblem": func(t []trouble) bool { return len(t) > 0 && t[0].Mood != calm },
 		"percent": func(part, whole float64) string { return percentOf(part, whole) }, "list": func(all ...string) []string { return all },
-		"short": short, "stateMood": stateMood, "addr": func(m control.Machine) *control.Machine { return &m },
+		"short": shortened, "stateMood": stateMood, "addr": func(m control.Machine) *control.Machine { return &m },
 	}
 }
 
@@ -143,7 +143,7 @@ func gpus(m market.GPUModel, s market.Shape) string {
 }
 
 // short is a name that is too long for a column: its two ends.
-func short(s string) string {
+func shortened(s string) string {
 	if r := []rune(s); len(r) > 24 {
 		return string(r[:10]) + "…" + string(r[len(r)-8:])
 	}
