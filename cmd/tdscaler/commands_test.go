@@ -111,7 +111,7 @@ func answers(machine string) map[string][]string {
 	c := []string{"-c", "c.yaml"}
 	at := func(args ...string) []string { return append(args, c...) }
 	return map[string][]string{
-		"check": {"c.yaml"}, "plan": at(), "reload": at(), "status": at(), "machines": at(), "explain": at("train"),
+		"check": {"c.yaml"}, "plan": at(), "reload": at(), "health": at(), "status": at(), "machines": at(), "explain": at("train"),
 		"container list": at(), "container adopt": at("train", "--none"), "cost": at(), "claim": at(), "report": at(),
 		"ledger list": at(), "ledger show": at("1"), "ledger cycles": at(), "ledger cycle": at("last"), "ledger verify": at(),
 		"ledger backup": at("copy.db"), "ledger hosts": at(), "ledger compact": at(),
@@ -127,14 +127,14 @@ func answers(machine string) map[string][]string {
 
 // withoutJSON are the commands that have no result to print as JSON.
 func withoutJSON() []string {
-	// Each line of an export is JSON anyway, health is one word; the demo takes too long, a sample
+	// Each line of an export is JSON anyway; the demo takes too long, a sample
 	// wants sinks, and both have their tests.
-	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "health", "notify test"}
+	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "notify test"}
 }
 
 // refusing are those of the commands above that cannot succeed in that world: no daemon
 // runs, and no container is in doubt.
-func refusing() []string { return []string{"reload", "container adopt"} }
+func refusing() []string { return []string{"reload", "container adopt", "health"} }
 
 func TestEveryCommandThatTellsSomethingTellsItAsJSON(t *testing.T) {
 	t.Run("of an empty world", func(t *testing.T) {

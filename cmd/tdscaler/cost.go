@@ -16,7 +16,6 @@ import (
 	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/market"
-	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/tensordock"
 )
 
@@ -82,45 +81,10 @@ func (o *costOptions) check(cmd *cobra.Command, asJSON bool) (err error) {
 	return err
 }
 
-// costAnswer is what cost prints as JSON.
-type costAnswer struct {
-	billing.Summary
-	// Balance is how the balance went with the books of late; unknown before a daemon
-	// has compared them for an hour.
-	Balance balanceCheck `json:"balance"`
-	// Balances are how the balance went, day by day, and Fell by how much in all of them,
-	// deposits apart; what the books explain is Total.
-	Balances []plan.Balance `json:"balances"`
-	Fell     market.Amount  `json:"balance_fell_usd"`
-}
-
-// balanceCheck holds the prepaid balance against the books since a time.
-type balanceCheck struct {
-	Since   time.Time     `json:"since,omitzero"`
-	Charged market.Amount `json:"books_usd"`
-	Excess  market.Amount `json:"excess_usd"` // by how much more the balance fell
-}
-
 func (s *session) cost(o *costOptions) error {
-	st, err := s.desk.Status(s.Context(), control.StatusRequest{})
+	a, err := control.Spending(s.Context(), s.desk, control.SpendingRequest{Since: o.from, Until: o.to, Now: clock.System{}.Now(), By: billing.By(o.by)})
 	if err != nil {
 		return err
-	}
-	first, last := billing.Days(o.from, o.to, clock.System{}.Now(), st.Zone.Location())
-	costs, err := s.desk.Costs(s.Context(), control.CostsRequest{First: first, Last: last})
-	if err != nil {
-		return err
-	}
-	days, err := s.desk.Balances(s.Context(), control.CostsRequest{First: first, Last: last})
-	if err != nil {
-		return err
-	}
-	a := costAnswer{
-		Summary: billing.Sum(billing.By(o.by), first, last, costs, true), Balance: balanceCheck{st.Bill.Since, st.Bill.Charged, st.Bill.Excess},
-		Balances: days,
-	}
-	for i := range days {
-		a.Fell = a.Fell.Add(days[i].Fell())
 	}
 	if o.csv {
 		return costCSV(s.OutOrStdout(), &a.Summary)
@@ -128,7 +92,7 @@ func (s *session) cost(o *costOptions) error {
 	return s.printed(a, func(t *table) { t.cost(&a) })
 }
 
-func (t *table) cost(a *costAnswer) {
+func (t *table) cost(a *control.Spent) {
 	t.line("from %s to %s, by %s", a.First, a.Last, a.By)
 	t.gap()
 	if len(a.Lines) == 0 {
@@ -155,7 +119,7 @@ func (t *table) cost(a *costAnswer) {
 }
 
 // balances print how the balance went, each day where costs are told by day.
-func (t *table) balances(a *costAnswer) {
+func (t *table) balances(a *control.Spent) {
 	t.line("the balance fell by %s in these days, deposits apart; the books explain %s.", exactly(a.Fell), exactly(a.Total.Amount))
 	if a.By != billing.ByDay {
 		return

@@ -170,8 +170,15 @@ func TestEveryShellBlockOfTheDocsIsRunOrParsed(t *testing.T) {
 						ran.Add(1)
 						if s == nil {
 							s = newStage(t)
-							if name == runbooks {
+							switch name {
+							case runbooks:
 								s.runDaemon(t)
+							case apiPage:
+								s.listen(t)
+								s.runDaemon(t)
+								if !eventually(func() bool { _, err := s.play(t, "tdscaler health --config policies.yaml"); return err == nil }) {
+									t.Fatal("the daemon was never ready")
+								}
 							}
 						}
 						if out, err := s.play(t, b.text); err != nil {
@@ -192,6 +199,9 @@ type page struct{ path, text string }
 
 // runbooks are read while a daemon runs, and an alarm with it.
 const runbooks = "docs/runbooks/"
+
+// apiPage asks a daemon's port.
+const apiPage = "docs/api.md"
 
 // together parts the pages by the stage they are played on: the runbooks share one, and
 // every other page with shell has its own.
@@ -349,6 +359,19 @@ func (s *stage) runDaemon(t *testing.T) {
 		return err == nil && strings.Contains(string(out), "a daemon runs")
 	}) {
 		t.Fatal("no daemon runs")
+	}
+}
+
+// listen opens the port that the documents speak of.
+func (s *stage) listen(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(s.dir, "policies.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `listen: ""`, s.here.Replace(`listen: "127.0.0.1:9877"`), 1)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,16 @@ import (
 
 // healthFlags say whom to ask, and for what.
 type healthFlags struct {
-	config, url string
-	live        bool
-	timeout     time.Duration
+	config, url         string
+	live, verbose, json bool
+	timeout             time.Duration
+}
+
+// verdict is what the daemon says of itself; of --live, no more than that it answers.
+type verdict struct {
+	Ready  bool           `json:"ready"`
+	Checks []daemon.Check `json:"checks"`
+	said   string         // in words, where it is no daemon that answers
 }
 
 func healthCommand() *cobra.Command {
@@ -32,8 +40,9 @@ func healthCommand() *cobra.Command {
 		Use:   "health",
 		Short: "Say in one line whether the daemon can be relied on; exit 1 if not",
 		Long: `health asks the daemon whether it is ready: it has finished a cycle, the last look
-read the list of machines, and the ledger can be written. With --live it asks only
-whether the daemon answers at all. It is for Docker's HEALTHCHECK and for scripts.
+read the list of machines, the ledger can be written, and no cycle is overdue. If it
+is not, every reason is in that line. With --live it asks only whether the daemon
+answers at all. It is for Docker's HEALTHCHECK and for scripts.
 
 It asks the address under daemon.listen of the file, or the control socket where
 there is none. With --url it needs no file, so that an edit which went wrong does not
@@ -43,42 +52,73 @@ When to use it: in health checks; people ask "status".`,
 		Example: "  tdscaler health --config policies.yaml\n  tdscaler health --url http://127.0.0.1:9877 --live",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			line, err := f.ask(cmd)
+			v, err := f.ask(cmd)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
-			return err
+			return errors.Join(f.print(cmd.OutOrStdout(), v), v.trouble())
 		},
 	}
 	fl := cmd.Flags()
 	configFlag(cmd, &f.config)
 	fl.StringVar(&f.url, "url", "", "the daemon's `URL`, such as http://127.0.0.1:9877")
 	fl.BoolVar(&f.live, "live", false, "ask only whether it answers, not whether it is ready")
+	fl.BoolVar(&f.verbose, "verbose", false, "print every check, and since when it is as it is")
+	fl.BoolVar(&f.json, "json", false, "print as JSON")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 	cmd.MarkFlagsMutuallyExclusive("config", "url")
+	cmd.MarkFlagsMutuallyExclusive("live", "verbose", "json")
 	return cmd
 }
 
-// ask returns the line that says that all is well, or an error that says what is not.
-func (f *healthFlags) ask(cmd *cobra.Command) (string, error) {
+// trouble is why the daemon cannot be relied on; nil where it can.
+func (v *verdict) trouble() error {
+	if v.Ready {
+		return nil
+	}
+	return fmt.Errorf("tdscaler is not ready: %s", oneLine(daemon.Unready(v.Checks).Error()))
+}
+
+// print prints what was asked for, besides the error that says what is wrong.
+func (f *healthFlags) print(w io.Writer, v *verdict) error {
+	t := newTable(w)
+	switch {
+	case f.json:
+		return printJSON(w, v)
+	case v.said != "":
+		t.line("%s", v.said)
+	case f.live:
+		t.line("tdscaler is healthy.")
+	case v.Ready:
+		t.line("tdscaler is ready.")
+	}
+	if f.verbose {
+		t.row("CHECK", "OK", "SINCE", "WHY")
+		for _, c := range v.Checks {
+			t.row(c.Name, c.OK, stamp(c.Since), c.Reason)
+		}
+	}
+	return t.flush()
+}
+
+func (f *healthFlags) ask(cmd *cobra.Command) (*verdict, error) {
 	if f.timeout <= 0 {
-		return "", usageError("--timeout: %s is no time to wait", f.timeout)
+		return nil, usageError("--timeout: %s is no time to wait", f.timeout)
 	}
 	if f.url != "" {
 		base, err := healthURL(f.url)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		return f.askHTTP(cmd.Context(), base)
 	}
 	found, err := configOf(cmd, f.config)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	cfg, err := readConfig(found.path, cmd.ErrOrStderr())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if base, ok := visitable(cfg.Set.Daemon.Listen); ok {
 		return f.askHTTP(cmd.Context(), base)
@@ -111,15 +151,16 @@ func visitable(listen string) (string, bool) {
 	return "http://" + net.JoinHostPort(host, port), true
 }
 
-func (f *healthFlags) askHTTP(ctx context.Context, base string) (string, error) {
+func (f *healthFlags) askHTTP(ctx context.Context, base string) (*verdict, error) {
 	page := base + "/readyz"
 	if f.live {
 		page = base + "/healthz"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
 	if err != nil {
-		return "", fmt.Errorf("ask %s: %w", page, err)
+		return nil, fmt.Errorf("ask %s: %w", page, err)
 	}
+	req.Header.Set("Accept", "application/json")
 	// No proxy of the environment stands between a machine and itself.
 	client := http.Client{
 		Timeout: f.timeout, Transport: &http.Transport{DisableKeepAlives: true},
@@ -127,17 +168,21 @@ func (f *healthFlags) askHTTP(ctx context.Context, base string) (string, error) 
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("no answer: %w", err)
+		return nil, fmt.Errorf("no answer: %w", err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10))
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
-		return "", fmt.Errorf("read the answer of %s: %w", page, err)
+		return nil, fmt.Errorf("read the answer of %s: %w", page, err)
 	}
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answers %d: %s", page, res.StatusCode, oneLine(string(body)))
+	v := &verdict{Checks: []daemon.Check{}}
+	if json.Unmarshal(body, v) != nil { // a simulator answers a line of text
+		v.said = oneLine(string(body))
 	}
-	return oneLine(string(body)), nil
+	if v.Ready = res.StatusCode == http.StatusOK; v.Ready || daemon.Unready(v.Checks) != nil {
+		return v, nil
+	}
+	return nil, fmt.Errorf("%s answers %d: %s", page, res.StatusCode, oneLine(string(body)))
 }
 
 // oneLine is the first line of an answer, fit for a terminal: a reason may hold words
@@ -157,32 +202,16 @@ func oneLine(text string) string {
 	return line
 }
 
-func (f *healthFlags) askSocket(ctx context.Context, cfg *daemon.Config) (string, error) {
+func (f *healthFlags) askSocket(ctx context.Context, cfg *daemon.Config) (*verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	client, err := control.Dial(ctx, cfg.Set.Daemon.Ledger, clock.System{})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	st, err := client.Status(ctx, control.StatusRequest{})
 	if err != nil {
-		return "", deskError(ctx, cfg, true, err)
+		return nil, deskError(ctx, cfg, true, err)
 	}
-	if f.live {
-		return "tdscaler is healthy.", nil
-	}
-	return "tdscaler is ready.", notReady(&st)
-}
-
-// notReady says of a status what /readyz says.
-func notReady(st *control.Status) error {
-	switch {
-	case st.Cycle == 0:
-		return errors.New("tdscaler is not ready: no cycle has finished yet")
-	case st.Problem != "":
-		return errors.New("tdscaler is not ready: " + oneLine(st.Problem))
-	case st.Unwritable != "":
-		return errors.New("tdscaler is not ready: the ledger cannot be written: " + oneLine(st.Unwritable))
-	}
-	return nil
+	return &verdict{Ready: f.live || daemon.Unready(st.Checks) == nil, Checks: st.Checks}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/web"
 )
@@ -27,7 +27,12 @@ func healthOf(args ...string) (code int, stdout, stderr string) {
 
 func TestHealthTellsOverHTTPWhatTheDaemonSays(t *testing.T) {
 	var trouble error
-	s := httptest.NewServer(web.Handler(web.Options{Gatherer: prometheus.NewRegistry(), Ready: func() error { return trouble }}))
+	s := httptest.NewServer(web.Handler(web.Options{Gatherer: prometheus.NewRegistry(), Checks: func() []daemon.Check {
+		if trouble == nil {
+			return nil
+		}
+		return []daemon.Check{{Name: daemon.CheckLook, Reason: trouble.Error()}}
+	}}))
 	defer s.Close()
 	file := filepath.Join(t.TempDir(), "p.yaml")
 	text := fmt.Sprintf("version: 1\ndaemon: {listen: %q}\npolicies: [{name: a, target: {gpus: 1}, max_gpu_hour: 1.00}]\n", strings.TrimPrefix(s.URL, "http://"))
@@ -41,7 +46,7 @@ func TestHealthTellsOverHTTPWhatTheDaemonSays(t *testing.T) {
 		}
 		trouble = errors.New("hosts: the market says \x1b[31mno\nand more")
 		code, out, errw := healthOf(by...)
-		if want := "tdscaler: " + s.URL + "/readyz answers 503: tdscaler is not ready: hosts: the market says [31mno\n"; code != 1 || out != "" || errw != want {
+		if want := "tdscaler: tdscaler is not ready: hosts: the market says [31mno\n"; code != 1 || out != "" || errw != want {
 			t.Errorf("%v: %d %q %q, want %q", by, code, out, errw, want)
 		}
 		if code, out, _ := healthOf(append(by, "--live")...); code != 0 || out != "tdscaler is healthy.\n" {
@@ -85,18 +90,27 @@ func TestWhichAddressHealthAsks(t *testing.T) {
 	}
 }
 
-func TestTheSocketSaysNotReadyForTheSameReasonsAsThePort(t *testing.T) {
-	for _, c := range []struct {
-		status daemon.Status
-		want   string
-	}{
-		{daemon.Status{}, "tdscaler is not ready: no cycle has finished yet"},
-		{daemon.Status{Cycle: 7, Problem: "list instances: 502"}, "tdscaler is not ready: list instances: 502"},
-		{daemon.Status{Cycle: 7, Unwritable: "disk full"}, "tdscaler is not ready: the ledger cannot be written: disk full"},
-		{daemon.Status{Cycle: 7}, "<nil>"},
-	} {
-		if got := fmt.Sprint(notReady(&control.Status{Running: true, Status: c.status})); got != c.want {
-			t.Errorf("%q, want %q", got, c.want)
-		}
+func TestHealthPrintsEveryCheckAndItsReason(t *testing.T) {
+	at := time.Date(2026, 3, 2, 3, 0, 0, 0, time.UTC)
+	checks := []daemon.Check{
+		{Name: daemon.CheckLook, Reason: "the list of machines: 502", Since: at},
+		{Name: daemon.CheckLedger, Reason: "the ledger cannot be written: full", Since: at},
+		{Name: daemon.CheckConfig, OK: true, Reason: "a slip", Since: at},
+	}
+	s := httptest.NewServer(web.Handler(web.Options{Checks: func() []daemon.Check { return checks }}))
+	defer s.Close()
+	why := "tdscaler: tdscaler is not ready: the list of machines: 502; the ledger cannot be written: full\n"
+	code, out, errw := healthOf("--url", s.URL, "--verbose")
+	if code != 1 || errw != why || !strings.Contains(out, "look    false  2026-03-02 03:00:00Z  the list of machines: 502\n") || !strings.Contains(out, "config  true   2026-03-02 03:00:00Z  a slip\n") {
+		t.Errorf("%d %q\n%s", code, errw, out)
+	}
+	code, out, errw = healthOf("--url", s.URL, "--json")
+	var got verdict
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 1 || errw != why || got.Ready || len(got.Checks) != 3 || got.Checks[1] != checks[1] {
+		t.Errorf("%d %q %v\n%s", code, errw, err, out)
+	}
+	checks = checks[2:]
+	if code, out, errw := healthOf("--url", s.URL, "--json"); code != 0 || errw != "" || !strings.Contains(out, `"ready": true`) {
+		t.Errorf("%d %q\n%s", code, errw, out)
 	}
 }

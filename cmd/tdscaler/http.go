@@ -18,7 +18,7 @@ import (
 // serveHTTP serves the read-only port until ctx ends.
 func serveHTTP(ctx context.Context, ln net.Listener, d *daemon.Daemon, desk web.Desk, reg *prometheus.Registry, log *zap.Logger) {
 	h := web.Handler(web.Options{
-		Gatherer: reg, Ready: d.Ready, Machines: d.Machines, Version: daemon.Build().Version, Desk: desk, Published: d.Published,
+		Gatherer: reg, Checks: d.Checks, Machines: d.Machines, Version: daemon.Build().Version, Desk: desk, Published: d.Published,
 	})
 	serveUntil(ctx, atMost(ln, maxReaders), statusServer(h), brief, log)
 }

@@ -2,9 +2,12 @@ package control
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/billing"
 	"github.com/tdscaler/tdscaler/internal/ledger"
+	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 )
 
@@ -18,6 +21,67 @@ type CostsRequest struct {
 // OutagesRequest asks for the outages that were not over before a time; zero is all.
 type OutagesRequest struct {
 	Since time.Time `json:"since,omitzero"`
+}
+
+// SpendingRequest asks what was spent in the days from Since to Until, both included;
+// a zero Until is Now. Policy "" is the whole account.
+type SpendingRequest struct {
+	Since, Until, Now time.Time
+	By                billing.By
+	Policy            string
+}
+
+// Spent is what was spent in some days, and how the balance went with it.
+type Spent struct {
+	billing.Summary
+	// Balance is how the balance went with the books of late; unknown before a daemon
+	// has compared them for an hour.
+	Balance BalanceCheck `json:"balance"`
+	// Balances are how the balance went, day by day, and Fell by how much in all of them,
+	// deposits apart; what the books explain is Total. They are of the whole account.
+	Balances []plan.Balance `json:"balances"`
+	Fell     market.Amount  `json:"balance_fell_usd"`
+}
+
+// BalanceCheck holds the prepaid balance against the books since a time.
+type BalanceCheck struct {
+	Since   time.Time     `json:"since,omitzero"`
+	Charged market.Amount `json:"books_usd"`
+	Excess  market.Amount `json:"excess_usd"` // by how much more the balance fell
+}
+
+// Accounts is what Spending asks.
+type Accounts interface {
+	Status(context.Context, StatusRequest) (Status, error)
+	Costs(context.Context, CostsRequest) ([]plan.Cost, error)
+	Balances(context.Context, CostsRequest) ([]plan.Balance, error)
+}
+
+// Spending sums up what was spent, by days of the caps' time zone.
+func Spending(ctx context.Context, d Accounts, r SpendingRequest) (Spent, error) {
+	st, err := d.Status(ctx, StatusRequest{})
+	if err != nil {
+		return Spent{}, err
+	}
+	first, last := billing.Days(r.Since, r.Until, r.Now, st.Zone.Location())
+	costs, err := d.Costs(ctx, CostsRequest{First: first, Last: last})
+	if err != nil {
+		return Spent{}, err
+	}
+	days, err := d.Balances(ctx, CostsRequest{First: first, Last: last})
+	if err != nil {
+		return Spent{}, err
+	}
+	if r.Policy != "" {
+		costs = slices.DeleteFunc(costs, func(c plan.Cost) bool { return c.Policy != r.Policy || c.IsRest() })
+	}
+	out := Spent{
+		Summary: billing.Sum(r.By, first, last, costs, true), Balance: BalanceCheck{st.Bill.Since, st.Bill.Charged, st.Bill.Excess}, Balances: days,
+	}
+	for i := range days {
+		out.Fell = out.Fell.Add(days[i].Fell())
+	}
+	return out, nil
 }
 
 // Costs implements Desk.

@@ -606,7 +606,7 @@ func answers(t *testing.T, d control.Desk) map[string]string {
 	}
 	put("machines", machines)
 	st := must[control.Status](t)(d.Status(ctx, control.StatusRequest{}))
-	st.Running, st.NextAt = false, time.Time{}
+	st.Running, st.NextAt, st.Checks = false, time.Time{}, nil
 	st.Reload.At, st.Reload.Hash, st.Reload.Successful = time.Time{}, "", false
 	put("status", st)
 	page := must[report.Report](t)(d.Report(ctx, control.ReportRequest{Since: cycles[len(cycles)-1].StartedAt, Until: cycles[0].StartedAt.Add(-1)}))

@@ -147,7 +147,8 @@ type IntentsRequest struct {
 	Since   time.Time        `json:"since,omitzero"`
 	Until   time.Time        `json:"until,omitzero"` // written before
 	Open    bool             `json:"open,omitempty"`
-	Limit   int              `json:"limit,omitempty"` // the newest so many; 0 is all
+	Limit   int              `json:"limit,omitempty"`  // the newest so many; 0 is all
+	Before  uint64           `json:"before,omitempty"` // only those with a lower id; 0 is all
 }
 
 // IntentRequest asks for one intent.
@@ -157,7 +158,8 @@ type IntentRequest struct {
 
 // CyclesRequest asks for the newest cycles; a Limit of 0 is all.
 type CyclesRequest struct {
-	Limit int `json:"limit,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+	Before uint64 `json:"before,omitempty"` // only earlier cycles than this; 0 is all
 }
 
 // CycleRequest asks for one cycle; 0 is the newest.

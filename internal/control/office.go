@@ -230,6 +230,7 @@ func (f *Office) Intents(_ context.Context, r IntentsRequest) ([]plan.Intent, er
 	return listed(f, func(l *ledger.Ledger) ([]plan.Intent, error) {
 		return l.Intents(ledger.Filter{
 			Policy: r.Policy, Kind: r.Action, State: r.State, Machine: r.Machine, Since: r.Since, Until: r.Until, OpenOnly: r.Open, Limit: r.Limit,
+			Before: r.Before,
 		})
 	})
 }
@@ -267,7 +268,7 @@ func fail(err error) error {
 func (f *Office) Cycles(_ context.Context, r CyclesRequest) ([]ledger.ReportSummary, error) {
 	var found []ledger.ReportSummary
 	err := f.question(func(l *ledger.Ledger) error {
-		return l.Reports(time.Time{}, time.Time{}, r.Limit, func(s ledger.ReportSummary) error {
+		return l.ReportsBefore(r.Before, r.Limit, func(s ledger.ReportSummary) error {
 			found = append(found, s)
 			return nil
 		})

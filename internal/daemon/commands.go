@@ -75,6 +75,8 @@ type Status struct {
 	// Drift is how TensorDock's answers departed from the form in which they are known,
 	// since the daemon started.
 	Drift []DriftSeen `json:"contract_drift,omitempty"`
+	// Checks say whether the daemon can be relied on; none where none runs.
+	Checks []Check `json:"checks,omitempty"`
 }
 
 // Unread is a list that the last look could not read.
@@ -106,10 +108,12 @@ func (d *Daemon) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	checks := d.Checks()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := StatusAfter(&d.config, &d.last, &h, d.o.Clock.Now())
 	s.Reload, s.NextAt, s.Drift = d.reload, d.next, d.o.Canary.all()
+	s.Checks = checks
 	if err := d.o.Ledger.Trouble(); err != nil {
 		s.Unwritable = err.Error()
 	}
@@ -136,20 +140,6 @@ func StatusAfter(c *Config, last *plan.Report, h *plan.History, now time.Time) S
 	s.Budgets, s.Short = budgets(c, h, now), plan.Shortfalls(s.Policies, s.Holds)
 	s.waits(c, last, h, now)
 	return s
-}
-
-// Ready says why the daemon is not ready to be relied on; nil when it is: its
-// ledger can be written and the last look read the list of machines.
-func (d *Daemon) Ready() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.last.Cycle == 0:
-		return errors.New("no cycle has finished yet")
-	case d.last.Problem != "":
-		return errors.New(d.last.Problem)
-	}
-	return d.o.Ledger.Trouble()
 }
 
 // PlanAnswer is a plan made on demand.

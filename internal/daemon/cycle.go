@@ -433,6 +433,7 @@ func (d *Daemon) publish(r plan.Report) {
 	close(d.fresh)
 	d.fresh = make(chan struct{})
 	d.mu.Unlock()
+	d.Checks() // a change counts from the cycle that found it, whether somebody asks or not
 	if d.o.Report != nil {
 		d.o.Report(r)
 	}

@@ -102,6 +102,8 @@ type Daemon struct {
 	watching uint64
 	watchAt  time.Time // since when
 	reload   reloadState
+	checks   map[string]Check // as they were told last
+	began    time.Time
 	holds    map[string]bool // reasons of the last cycle, to log only what changed
 }
 
@@ -113,7 +115,7 @@ func New(o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		o: o, config: o.Config, market: m, metrics: newMetrics(o.Registerer),
-		vigil: vigil{left: mostEarly}, wake: make(chan struct{}, 1), fresh: make(chan struct{}), holds: map[string]bool{},
+		vigil: vigil{left: mostEarly}, wake: make(chan struct{}, 1), fresh: make(chan struct{}), holds: map[string]bool{}, checks: map[string]Check{}, began: o.Clock.Now(),
 	}
 	d.reload.ok(&d.config, o.Clock.Now())
 	d.metrics.configure(&d.config.Set)

@@ -20,6 +20,7 @@ type Filter struct {
 	Until    time.Time // written before
 	OpenOnly bool      // those that are not settled
 	Limit    int       // the newest so many; 0 is all
+	Before   uint64    // only those with a lower id; 0 is all
 }
 
 func (f *Filter) match(in *plan.Intent) bool {
@@ -44,7 +45,7 @@ func (l *Ledger) Intents(f Filter) (list []plan.Intent, err error) {
 			return err
 		}
 		c := b.Cursor()
-		for k, _ := c.Last(); k != nil && (f.Limit <= 0 || len(list) < f.Limit); k, _ = c.Prev() {
+		for k, _ := lastBefore(c, f.Before); k != nil && (f.Limit <= 0 || len(list) < f.Limit); k, _ = c.Prev() {
 			in, ok, err := findIntent(tx, binary.BigEndian.Uint64(k))
 			if err == nil && !ok {
 				err = badRecord(bucket, k, "has no intent")
@@ -59,6 +60,18 @@ func (l *Ledger) Intents(f Filter) (list []plan.Intent, err error) {
 		return nil
 	})
 	return list, err
+}
+
+// lastBefore moves to the last record below a number, or with 0 to the last of all; nil
+// where there is none.
+func lastBefore(c *bbolt.Cursor, before uint64) (k, v []byte) {
+	if before == 0 {
+		return c.Last()
+	}
+	if k, _ := c.Seek(number(before)); k == nil { // all are below
+		return c.Last()
+	}
+	return c.Prev()
 }
 
 // Intent finds one intent, or ErrNoSuchIntent.

@@ -169,7 +169,16 @@ const summaryBatch = 256
 // first, at most limit of them; zero times and a limit of 0 are no bounds. An
 // error of fn ends the list and is returned as it is.
 func (l *Ledger) Reports(from, to time.Time, limit int, fn func(ReportSummary) error) error {
-	before := uint64(0) // the cycle the last batch ended with; 0 at first
+	return l.reports(0, from, to, limit, fn)
+}
+
+// ReportsBefore is Reports for the cycles before one, or with 0 for all.
+func (l *Ledger) ReportsBefore(cycle uint64, limit int, fn func(ReportSummary) error) error {
+	return l.reports(cycle, time.Time{}, time.Time{}, limit, fn)
+}
+
+// reports goes on before the cycle that the last batch ended with; 0 at first.
+func (l *Ledger) reports(before uint64, from, to time.Time, limit int, fn func(ReportSummary) error) error {
 	for n := 0; ; {
 		batch, err := l.summaries(before)
 		if err != nil || len(batch) == 0 {
@@ -246,12 +255,7 @@ func (l *Ledger) summaries(before uint64) (batch []ReportSummary, err error) {
 			return err
 		}
 		c := b.Cursor()
-		k, v := c.Last()
-		if before > 0 {
-			c.Seek(number(before))
-			k, v = c.Prev()
-		}
-		for ; k != nil && len(batch) < summaryBatch; k, v = c.Prev() {
+		for k, v := lastBefore(c, before); k != nil && len(batch) < summaryBatch; k, v = c.Prev() {
 			s, err := decode[ReportSummary](bucketSummaries, k, v)
 			if err != nil {
 				return err

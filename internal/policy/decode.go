@@ -248,7 +248,7 @@ func (d *decoder) unknownKey(key string, where at, fields fieldList) {
 		return
 	}
 	hint := ""
-	switch near, ok := nearest(key, fields.keys()); {
+	switch near, ok := Nearest(key, fields.keys()); {
 	case ok:
 		hint = fmt.Sprintf("did you mean %s?", near)
 	case secretKey.MatchString(key):

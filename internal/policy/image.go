@@ -58,5 +58,5 @@ func nearestImage(name string) (string, bool) {
 	for _, i := range images() {
 		names = append(names, i.name, i.alias)
 	}
-	return nearest(name, names)
+	return Nearest(name, names)
 }

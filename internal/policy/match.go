@@ -283,7 +283,7 @@ func knownModels() []string {
 // geforcertx4090-pcie-24gb.
 func nearestModel(name string) (string, bool) {
 	name = strings.ToLower(name)
-	if m, ok := nearest(name, knownModels()); ok {
+	if m, ok := Nearest(name, knownModels()); ok {
 		return m, true
 	}
 	if first, _, _ := strings.Cut(strings.Trim(name, "*?"), "-"); len(first) >= 4 {

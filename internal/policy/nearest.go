@@ -2,9 +2,9 @@ package policy
 
 import "strings"
 
-// nearest finds what was probably meant: the candidate with the fewest edits, if
+// Nearest finds what was probably meant: the candidate with the fewest edits, if
 // they are few for its length. The first of equals wins.
-func nearest(word string, candidates []string) (string, bool) {
+func Nearest(word string, candidates []string) (string, bool) {
 	if len(word) > 64 {
 		return "", false
 	}

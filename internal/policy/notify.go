@@ -235,7 +235,7 @@ func (d *decoder) checkSinkFilter(s *fileSink, policies map[string]bool) {
 			known = append(known, string(k))
 		}
 		hint := "known are " + strings.Join(known, ", ")
-		if near, ok := nearest(e.v, known); ok {
+		if near, ok := Nearest(e.v, known); ok {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
 		d.fail(CodeSink, e.at, hint, "%q is no event", short(e.v))

@@ -84,7 +84,7 @@ func (v *text) read(d *decoder, n *yaml.Node, r rules) {
 	}
 	if len(r.enum) > 0 && !slices.Contains(r.enum, n.Value) {
 		hint := ""
-		if near, ok := nearest(n.Value, r.enum); ok {
+		if near, ok := Nearest(n.Value, r.enum); ok {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
 		d.fail(CodeChoice, v.at, hint, "%s must be one of %s, not %q", last(v.path), strings.Join(r.enum, ", "), short(n.Value))

@@ -2,8 +2,6 @@ package web
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -23,41 +21,19 @@ type group struct {
 }
 
 // discover serves the ready machines of the last whole look in the format of
-// Prometheus's HTTP service discovery. ?port= is the port inside the machine, ?policy=
-// takes only the machines of these policies.
-func (o Options) discover(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	port, err := strconv.ParseUint(q.Get("port"), 10, 16)
-	if err != nil || port == 0 {
-		plain(w)
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintln(w, "say which port inside the machines: /api/v1/sd?port=9100")
-		return
-	}
+// Prometheus's HTTP service discovery.
+func (o Options) discover(w http.ResponseWriter, r *http.Request, q query) {
 	machines, policies, ok := o.Machines()
 	if !ok { // Prometheus keeps what it knows
-		plain(w)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, "the machines have not been seen yet")
+		say(w, problem{Type: notYet, Status: http.StatusServiceUnavailable, Detail: "the machines have not been seen yet"})
 		return
 	}
-	body, err := json.Marshal(groups(machines, policies, int(port), q["policy"]))
+	body, err := json.Marshal(groups(machines, policies, q.count("port"), q.globs("policy")))
 	if err != nil {
-		http.Error(w, "the machines cannot be told", http.StatusInternalServerError)
+		say(w, problemOf(fmt.Errorf("write the answer: %w", err)))
 		return
 	}
-	sum := sha256.Sum256(body)
-	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
-	w.Header().Set("ETag", tag)
-	w.Header().Set("Cache-Control", "no-cache")
-	if matches(r.Header.Values("If-None-Match"), tag) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if _, err := w.Write(append(body, '\n')); err != nil {
-		return // the client went away
-	}
+	send(w, r, "application/json", append(body, '\n'))
 }
 
 // matches says whether a visitor has what would be sent.

@@ -24,7 +24,7 @@ func ready(name, policy string) plan.Machine {
 
 func discovering(machines []plan.Machine, seen bool) Options {
 	return Options{
-		Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil },
+		Gatherer: prometheus.NewRegistry(),
 		Machines: func() ([]plan.Machine, []policy.Policy, bool) {
 			return machines, []policy.Policy{{Name: "train", Labels: map[string]string{"team": "research"}}}, seen
 		},

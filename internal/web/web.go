@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"html/template"
 	"net/http"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tdscaler/tdscaler/internal/clock"
+	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -16,8 +16,8 @@ import (
 // Options of the handler.
 type Options struct {
 	Gatherer prometheus.Gatherer
-	// Ready says why the daemon is not ready; nil when it is.
-	Ready func() error
+	// Checks say whether the daemon can be relied on; nil are none.
+	Checks func() []daemon.Check
 	// Machines are those of the last whole look, and their policies; false before it.
 	Machines func() ([]plan.Machine, []policy.Policy, bool)
 	// Desk answers everything else; nil serves metrics, health and discovery alone.
@@ -31,6 +31,12 @@ type Options struct {
 // Handler serves / /metrics, the health endpoints and service discovery, for GET and
 // HEAD only.
 func Handler(o Options) http.Handler {
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.Desk != nil {
+		o.Desk = newShared(o)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 8}))
 	for _, p := range []string{"/-/healthy", "/healthz", "/livez"} {
@@ -62,25 +68,6 @@ func secured(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-func healthy(w http.ResponseWriter, _ *http.Request) {
-	plain(w)
-	fmt.Fprintln(w, "tdscaler is healthy.")
-}
-
-// plain keeps the answer from being taken for a page: a reason may hold words of
-// the market's.
-func plain(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/plain; charset=utf-8") }
-
-func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
-	plain(w)
-	if err := o.Ready(); err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, "tdscaler is not ready: %v\n", err)
-		return
-	}
-	fmt.Fprintln(w, "tdscaler is ready.")
 }
 
 var landingPage = template.Must(template.New("landing").Parse(`<!DOCTYPE html>

@@ -7,16 +7,30 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tdscaler/tdscaler/internal/daemon"
 )
+
+// checking are the checks of a daemon that is ready, or is not for a reason.
+func checking(ready error) func() []daemon.Check {
+	return func() []daemon.Check {
+		c := daemon.Check{Name: daemon.CheckLook, OK: ready == nil, Since: time.Date(2026, 3, 2, 3, 0, 0, 0, time.UTC)}
+		if ready != nil {
+			c.Reason = ready.Error()
+		}
+		return []daemon.Check{{Name: daemon.CheckFirstCycle, OK: true}, c, {Name: daemon.CheckConfig, OK: true, Reason: "a slip"}}
+	}
+}
 
 func ask(t *testing.T, method, path string, ready error) (int, string, http.Header) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tdscaler_test", Help: "For this test."})
 	reg.MustRegister(g)
-	h := Handler(Options{Gatherer: reg, Ready: func() error { return ready }, Version: "v1.2.3<script>"})
+	h := Handler(Options{Gatherer: reg, Checks: checking(ready), Version: "v1.2.3<script>"})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	b, err := io.ReadAll(w.Body)
