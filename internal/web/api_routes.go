@@ -220,12 +220,12 @@ func words[T ~string](all []T) []string {
 func (v *question) number(name string) (uint64, error) {
 	n, err := strconv.ParseUint(v.path(name), 10, 64)
 	if err != nil || n == 0 {
-		return 0, problem{Type: badParameter, Status: http.StatusBadRequest, Parameter: name, Detail: fmt.Sprintf("%s is a positive number, not %q", name, shortened(v.path(name)))}
+		return 0, problem{Type: badParameter, Status: http.StatusBadRequest, Parameter: name, Detail: fmt.Sprintf("%s is a positive number, not %q", name, clipped(v.path(name)))}
 	}
 	return n, nil
 }
 
-func shortened(s string) string {
+func clipped(s string) string {
 	if len(s) > mostWord {
 		return s[:mostWord] + "..."
 	}
@@ -341,7 +341,7 @@ func (v *question) machine(name string) (control.Machine, error) {
 		}
 		names[i] = all[i].Name
 	}
-	p := problem{Type: notFound, Status: http.StatusNotFound, Detail: fmt.Sprintf("there is no machine %q", shortened(name)), Hint: prefix + "/intents?machine= tells of machines that are gone"}
+	p := problem{Type: notFound, Status: http.StatusNotFound, Detail: fmt.Sprintf("there is no machine %q", clipped(name)), Hint: prefix + "/intents?machine= tells of machines that are gone"}
 	if n, ok := nearest(name, names); ok {
 		p.Hint = "did you mean " + n + "?"
 	}
