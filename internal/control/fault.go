@@ -20,14 +20,16 @@ const (
 	NotFound     Class = "not_found"      // no such intent or cycle
 	DryRun       Class = "dry_run"        // it would have to write
 	Unauthorized Class = "unauthorized"   // TensorDock refuses the credentials
-	NoDaemon     Class = "no_daemon"      // only a running daemon can do it
-	Locked       Class = "locked"         // another process holds the ledger
-	Interrupted  Class = "interrupted"    // the asker went away, or time ran out
-	Unreachable  Class = "unreachable"    // the daemon went away before it answered
-	Forbidden    Class = "forbidden"      // the files are somebody else's
-	Held         Class = "held"           // an operator has decided otherwise
-	Replayed     Class = "replayed"       // a signed request that was taken before
-	Failed       Class = "failed"
+	// NoCredentials: there are none to ask TensorDock with.
+	NoCredentials Class = "no_credentials"
+	NoDaemon      Class = "no_daemon"   // only a running daemon can do it
+	Locked        Class = "locked"      // another process holds the ledger
+	Interrupted   Class = "interrupted" // the asker went away, or time ran out
+	Unreachable   Class = "unreachable" // the daemon went away before it answered
+	Forbidden     Class = "forbidden"   // the files are somebody else's
+	Held          Class = "held"        // an operator has decided otherwise
+	Replayed      Class = "replayed"    // a signed request that was taken before
+	Failed        Class = "failed"
 )
 
 // Fault is why a Desk did not answer. It travels over the socket as it is.
@@ -93,6 +95,7 @@ func faultOf(err error) *Fault {
 		{ledger.ErrLocked, Locked},
 		{ledger.ErrExists, Usage},
 		{fs.ErrPermission, Forbidden},
+		{daemon.ErrCredentials, NoCredentials},
 		{context.Canceled, Interrupted},
 		{context.DeadlineExceeded, Interrupted},
 	} {
