@@ -329,7 +329,7 @@ func (t *table) fleet(s *control.Status) {
 	t.row("POLICY", "TARGET", "READY", "BOOTING", "DEAD", "LEAVING", "RESERVED", "STATE")
 	for i := range list[:min(len(list), mostPolicies)] {
 		p := &list[i]
-		t.row(p.Policy, p.Target, p.Ready, p.Booting, p.Dead, p.Leaving, p.Before, stateOf(p, s.Short))
+		t.row(p.Policy, p.Target, p.Ready, p.Booting, p.Dead, p.Leaving, p.Before, stateOf(p, s))
 	}
 	if rest := list[min(len(list), mostPolicies):]; len(rest) > 0 {
 		fine := 0
@@ -380,10 +380,14 @@ func truth(b bool) int {
 }
 
 // stateOf says in two words how a policy stands.
-func stateOf(p *plan.Standing, short []plan.Shortfall) shade {
+func stateOf(p *plan.Standing, s *control.Status) shade {
+	if slices.ContainsFunc(s.Pauses, func(w plan.Pause) bool { return w.Policy == "" || w.Policy == p.Policy }) {
+		return shade{caution, "paused"} // whatever it was in the last cycle
+	}
 	if p.Satisfied {
 		return shade{good, "satisfied"}
 	}
+	short := s.Short
 	i := slices.IndexFunc(short, func(f plan.Shortfall) bool { return f.Policy == p.Policy })
 	switch {
 	case i < 0 && p.Booting > 0:
