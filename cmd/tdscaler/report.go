@@ -17,7 +17,8 @@ import (
 // reportOptions are the flags of report.
 type reportOptions struct {
 	since, until, policy, format, output string
-	force                                bool
+	force, send                          bool
+	formatted                            bool // by a flag
 }
 
 func reportCommand() *cobra.Command {
@@ -51,14 +52,18 @@ When to use it: in the morning, with coffee; and to show somebody what it is for
 	fl.StringVar(&o.format, "format", report.FormatText, "`FORMAT`: text, markdown or html; what --output ends in, .md or .html, says so too")
 	fl.StringVar(&o.output, "output", "", "write to this `FILE` (mode 0600) instead of stdout")
 	fl.BoolVar(&o.force, "force", false, "replace a file that is there")
+	fl.BoolVar(&o.send, "send", false, "send it now, to whom the file says that reports go, in the file's format unless told")
 	return cmd
 }
 
 func (o *reportOptions) check(cmd *cobra.Command, asJSON bool) error {
 	named := cmd.Flags().Changed("format")
+	o.formatted = named
 	switch ext := strings.ToLower(filepath.Ext(o.output)); {
 	case asJSON && (named || o.output != ""):
 		return usageError("--json goes to the output alone, and is a format of its own")
+	case o.send && (asJSON || o.output != ""):
+		return usageError("--send sends, and neither writes a file nor prints JSON")
 	case o.force && o.output == "":
 		return usageError("--force is for --output")
 	case !named && (ext == ".html" || ext == ".htm"):
@@ -102,6 +107,8 @@ func (s *session) report(o *reportOptions) error {
 		return err
 	}
 	switch {
+	case o.send:
+		return s.sendReport(&r, o)
 	case s.json:
 		return printJSON(s.OutOrStdout(), r)
 	case o.output == "":
@@ -112,6 +119,45 @@ func (s *session) report(o *reportOptions) error {
 	}
 	_, err = fmt.Fprintln(s.OutOrStdout(), clean(r.Headline))
 	return err
+}
+
+// sendReport sends a report to whom the file names, and fails where one does not take it.
+func (s *session) sendReport(r *report.Report, o *reportOptions) error {
+	cfg, err := loadConfig(s.cfg.Path, s.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	format := cfg.Set.Report.Format
+	if o.formatted {
+		format = o.format
+	}
+	m, err := messageOf(r, format)
+	if err != nil {
+		return err
+	}
+	out, err := postReport(s.Context(), &cfg, m, wanted(&cfg))
+	if err != nil {
+		return err
+	}
+	if len(out) == 0 {
+		return usageError("%s has no sink that takes reports (docs/report.md)", s.cfg.Path)
+	}
+	t, failed := newTable(s.OutOrStdout()), 0
+	for _, one := range out {
+		if one.Err != nil {
+			failed++
+			t.row(one.Sink, one.Type, "not taken: "+one.Err.Error())
+			continue
+		}
+		t.row(one.Sink, one.Type, "sent")
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return &codedError{exitFailure, fmt.Errorf("%d of %s did not take the report", failed, plural(len(out), "sink"))}
+	}
+	return nil
 }
 
 // writeReport writes under another name first: there is a whole page or none.

@@ -197,6 +197,9 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 		}
 		wg.Go(func() { serveUntil(ctx, ln, statusServer(h), brief, log) })
 	}
+	if !once {
+		wg.Go(func() { newCourier(d, l, control.Running(officeOptions(cfg), d, l), log).run(ctx) })
+	}
 	wg.Go(func() { reloadOnHangup(ctx, hup, d, m) })
 	changed := make(chan struct{}, 1)
 	wg.Go(func() { watchFile(ctx, cfg.Path, changed, log) })

@@ -124,7 +124,7 @@ func reported(t *testing.T, w world) {
 		t.Errorf("%+v %q %+v", r.Total, r.Missing, r.Money)
 	}
 	one := must[report.Report](t)(w.Report(t.Context(), control.ReportRequest{Since: first.Add(-time.Hour), Until: first.Add(1), Policy: "train"}))
-	if one.Only != "train" || !one.To.Equal(first.Add(1)) || one.Money.Now != nil || one.Total.Spent != 0 {
+	if one.Only != "train" || !one.To.Equal(first.Add(1)) || one.Total.Spent != 0 {
 		t.Errorf("%+v", one.Total)
 	}
 	_, err := w.Report(t.Context(), control.ReportRequest{Since: first, Until: first})
@@ -610,7 +610,7 @@ func answers(t *testing.T, d control.Desk) map[string]string {
 	st.Reload.At, st.Reload.Hash, st.Reload.Successful = time.Time{}, "", false
 	put("status", st)
 	page := must[report.Report](t)(d.Report(ctx, control.ReportRequest{Since: cycles[len(cycles)-1].StartedAt, Until: cycles[0].StartedAt.Add(-1)}))
-	page.At = time.Time{}
+	page.At, page.Money.Now = time.Time{}, nil // it is the present, and goes on
 	put("report", page)
 	return out
 }

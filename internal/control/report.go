@@ -92,7 +92,7 @@ func cyclesFor(ctx context.Context, l *ledger.Ledger, from, to time.Time) (out [
 
 // presently adds how things stand now, where that is asked for.
 func (f *Office) presently(c *daemon.Config, in *report.Input) error {
-	if in.To.Before(in.Now) {
+	if !in.Current() {
 		return nil
 	}
 	s, err := f.b.status()

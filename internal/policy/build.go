@@ -41,6 +41,7 @@ func (f *file) build() Set {
 		Ledger: Ledger{Retention: f.Ledger.Retention.v, MaxSize: f.Ledger.MaxSize.v},
 
 		Notifications: f.Notifications.build(),
+		Report:        f.Report.build(),
 	}
 	for i := range f.Policies {
 		if p := f.Policies[i].build(); f.Policies[i].Shadow.v {

@@ -45,6 +45,7 @@ func (d *decoder) check(f *file) {
 		d.checkPolicy(f, &f.Policies[i], names)
 	}
 	d.checkNotifications(f)
+	d.checkReport(f)
 }
 
 // written prefers the place that is in the file over a default's.

@@ -20,6 +20,7 @@ type file struct {
 	Ledger     fileLedger     `yaml:"ledger" jsonschema_description:"How much history is kept."`
 
 	Notifications fileNotifications `yaml:"notifications" jsonschema_description:"Who is told what needs somebody."`
+	Report        fileReport        `yaml:"report" jsonschema_description:"A page that is sent by the clock: what was delivered, what it cost, what went wrong."`
 
 	Policies []filePolicy `yaml:"policies" jsonschema_description:"What to buy. An empty list means that every machine known to be ours is torn down."`
 }

@@ -60,6 +60,7 @@ func TestTheLeastFileHasEveryDefault(t *testing.T) {
 		Ledger: Ledger{Retention: 720 * time.Hour, MaxSize: 1 << 30},
 
 		Notifications: Notifications{GroupWait: 30 * time.Second, GroupInterval: 5 * time.Minute, RepeatInterval: 4 * time.Hour, MaxPerHour: 20},
+		Report:        Report{Since: 24 * time.Hour, Format: "text"},
 		Policies: []Policy{{
 			Name: "train", Kind: VM, Capacity: market.Spot, Target: 2, Shape: market.Shape{GPUs: 4, VCPUs: 16, RAM: 64, Storage: 100},
 			MaxGPUHour: market.USD(0, 40), Image: "Ubuntu 22.04 LTS", ImageV2: "ubuntu2204", Ports: []int{22}, StoppedTTL: 72 * time.Hour, BootTimeout: 20 * time.Minute, Bidding: Bidding{Strategy: Discover, MaxStep: 0.2}, Migrate: Migrate{MinSaving: 0.1, Payback: time.Hour},

@@ -20,6 +20,7 @@ type Set struct {
 	Ledger     Ledger
 	// Notifications are no reason for any decision.
 	Notifications Notifications
+	Report        Report
 	Policies      []Policy // sorted by Name; those that buy
 	// Shadows are decided and never acted on. Sorted by Name; none is in Policies.
 	Shadows []Policy

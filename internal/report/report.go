@@ -11,7 +11,7 @@ import (
 // Input is what is on record of a stretch of time.
 type Input struct {
 	From, To time.Time
-	Now      time.Time // To is the present where it is not before Now
+	Now      time.Time
 	Owner    string
 	Mode     policy.Mode
 	Only     string          // one policy alone; "" is all
@@ -29,6 +29,13 @@ type Input struct {
 	Outages  []plan.Outage
 	Present  Present // of no use where the stretch ended before now
 }
+
+// lately is for how long after its end a stretch is one of the present: a page that is sent
+// by the clock takes a moment to be made.
+const lately = 10 * time.Minute
+
+// Current says whether the stretch lasts until now.
+func (in *Input) Current() bool { return in.Now.Sub(in.To) < lately }
 
 // Cycle is one cycle in short. Digest is nil where none was kept.
 type Cycle struct {
@@ -197,6 +204,6 @@ func Make(in Input) Report {
 	r.Total.Caps = m.caps(in.Budget, "")
 	r.Troubles = m.troubles()
 	r.Advice = m.advice(&r)
-	r.Headline = headline(&r, m.present())
+	r.Headline = headline(&r, m.Current())
 	return r
 }

@@ -39,7 +39,7 @@ const (
 // troubles are what went wrong, the dearest first.
 func (m *maker) troubles() []Trouble {
 	all := slices.Concat(m.missedTargets(), m.noCycles(), m.unread(), m.outages(), m.storms(), m.unanswered(), m.failures(), m.noted())
-	if m.present() && m.Present.Reload != "" && m.Only == "" {
+	if m.Current() && m.Present.Reload != "" && m.Only == "" {
 		all = append(all, Trouble{
 			Kind: Reload, From: m.Present.ReloadAt, Count: 1, Command: "tdscaler status",
 			Text: "the file on disk is not the one in use: " + m.Present.Reload,

@@ -75,9 +75,6 @@ func rest(name string) bool { return (&plan.Cost{Policy: name}).IsRest() }
 
 func (m *maker) names() []string { return slices.Sorted(maps.Keys(m.line)) }
 
-// present says whether the stretch lasts until now.
-func (m *maker) present() bool { return !m.To.Before(m.Now) }
-
 // believed is for how long a cycle tells how things went on: three times what is usual
 // between two, and ten minutes at least.
 func believed(all []Cycle) time.Duration {
@@ -338,7 +335,7 @@ func (m *maker) caps(b policy.Budget, name string) (out []Use) {
 	if most, ok := b.MaxDaily.Get(); ok {
 		out = append(out, Use{"max_daily", m.dearest(name), most})
 	}
-	if !m.present() {
+	if !m.Current() {
 		return out
 	}
 	spent := m.Present.SpentBy[name]
@@ -406,7 +403,7 @@ func (m *maker) balance(out *Money) {
 		out.Close = market.Some(b.Close)
 		out.Deposits, out.Fell = out.Deposits.Add(b.Deposits), out.Fell.Add(b.Fell())
 	}
-	if !m.present() {
+	if !m.Current() {
 		return
 	}
 	y, month, _ := m.Now.In(m.zone).Date()
