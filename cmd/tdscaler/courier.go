@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,8 @@ type courier struct {
 	config func() daemon.Config
 	ask    func(context.Context, control.ReportRequest) (report.Report, error)
 	post   func(ctx context.Context, c *daemon.Config, m notify.Message, want func(*notify.SinkConfig) bool) ([]notify.Outcome, error)
-	state  string // path
+	done   func(notify.Outcome) // told of each
+	state  string               // path
 	log    *zap.Logger
 }
 
@@ -54,8 +56,19 @@ type delivery struct {
 	At     time.Time `json:"at,omitzero"`
 }
 
-func newCourier(d *daemon.Daemon, l *ledger.Ledger, office *control.Office, log *zap.Logger) *courier {
-	return &courier{clock: clock.System{}, config: d.Config, ask: office.Report, post: postReport, state: l.Path() + ".report", log: log}
+func newCourier(d *daemon.Daemon, l *ledger.Ledger, office *control.Office, done func(notify.Outcome), log *zap.Logger) *courier {
+	return &courier{clock: clock.System{}, config: d.Config, ask: office.Report, post: postReport, done: done, state: l.Path() + ".report", log: log}
+}
+
+// start runs it beside the cycles, which never wait for it, until it is stopped.
+func (c *courier) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.run(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // postReport sends through the sinks of a configuration.
@@ -142,6 +155,7 @@ func (c *courier) send(ctx context.Context, cfg *daemon.Config, d delivery, want
 	}
 	d.Owed, d.At = nil, c.clock.Now().Round(0)
 	for _, o := range out {
+		c.done(o)
 		f := []zap.Field{zap.String("sink", o.Sink), zap.Time("due", d.Due), zap.Int("tries", o.Tries)}
 		if o.Err == nil {
 			c.log.Info("report sent", f...)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +56,7 @@ policies: []
 // courier is one after a restart.
 func (b *mailbox) courier() *courier {
 	return &courier{
-		clock: b.clock, config: func() daemon.Config { return b.cfg }, state: b.path, log: zap.NewNop(),
+		clock: b.clock, config: func() daemon.Config { return b.cfg }, state: b.path, log: zap.NewNop(), done: func(notify.Outcome) {},
 		ask: func(_ context.Context, r control.ReportRequest) (report.Report, error) {
 			b.window = r.Since.Format("02T15") + "-" + r.Until.Format("02T15")
 			return report.Make(report.Input{From: r.Since, To: r.Until, Now: b.clock.Now(), Owner: "main", Mode: policy.Live}), b.asked
@@ -177,5 +180,33 @@ func TestAReportIsSentInItsFormat(t *testing.T) {
 		if err != nil || m.Columns != want.columns || strings.HasPrefix(m.HTML, "<!DOCTYPE html>") != want.page || !strings.HasPrefix(m.Body, want.begins) {
 			t.Errorf("%s: %v %v %.20q %.20q", format, err, m.Columns, m.HTML, m.Body)
 		}
+	}
+}
+
+func TestAReportIsSentToTheSinksOfTheFileAndSaysWhoDidNotTakeIt(t *testing.T) {
+	world(t)
+	code, body := http.StatusOK, ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		body = string(b)
+		w.WriteHeader(code)
+	}))
+	defer srv.Close()
+	file := fmt.Sprintf("version: 1\ndaemon: {ledger: s.db}\nnotifications: {sinks: [{name: ops, type: webhook, url: %q}]}\nreport: {sinks: [ops]}\npolicies: []\n", srv.URL)
+	if err := os.WriteFile("s.yaml", []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d := tdscaler("report", "--send", "-c", "s.yaml"); d.code != exitOK || !strings.Contains(d.out, "ops  webhook  sent") {
+		t.Errorf("%+v", d)
+	}
+	if !strings.Contains(body, `"event":"report"`) || !strings.Contains(body, "last 24 h: no cycle is on record") {
+		t.Errorf("sent was %s", body)
+	}
+	code = http.StatusBadRequest
+	if d := tdscaler("report", "--send", "-c", "s.yaml"); d.code != exitFailure || !strings.Contains(d.out, "not taken") {
+		t.Errorf("%+v", d)
 	}
 }

@@ -126,6 +126,10 @@ func runWith(ctx context.Context, cfg *daemon.Config, once bool, errw io.Writer,
 	}
 	telling := tell.start(ctx, d)
 	defer telling() // what is left is told before the ledger is closed
+	if !once {
+		sending := newCourier(d, l, control.Running(officeOptions(cfg), d, l), tell.metrics.done, log).start(ctx)
+		defer sending()
+	}
 	return serve(ctx, d, cfg, l, reg, log, m, once)
 }
 
@@ -196,9 +200,6 @@ func serve(ctx context.Context, d *daemon.Daemon, cfg *daemon.Config, l *ledger.
 			return err
 		}
 		wg.Go(func() { serveUntil(ctx, ln, statusServer(h), brief, log) })
-	}
-	if !once {
-		wg.Go(func() { newCourier(d, l, control.Running(officeOptions(cfg), d, l), log).run(ctx) })
 	}
 	wg.Go(func() { reloadOnHangup(ctx, hup, d, m) })
 	changed := make(chan struct{}, 1)
