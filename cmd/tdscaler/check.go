@@ -18,7 +18,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var schema, asJSON bool
+	var schema, asJSON, look bool
 	cmd := &cobra.Command{
 		Use:   "check [FILE...]",
 		Short: "Check configuration files: every problem at once, with its place and a hint",
@@ -26,9 +26,14 @@ func checkCommand() *cobra.Command {
 asks nobody. It exits 0 when every file can be used (warnings allowed), 2 when
 one cannot.
 
+With --market it also reads the list of hosts, which needs no credentials, and says of
+each policy what would be bought now and at what price as if nothing ran yet, at which
+condition the offers fall out, and what would help. It asks about no bid, so that on spot
+it cannot say which would win. It exits 1 when the market cannot be read.
+
 When to use it: after every edit, before a daemon reads the file, and in the tests of
-the repository that the file is in.`,
-		Example: "  tdscaler check policies.yaml\n  tdscaler check --schema > tdscaler.schema.json",
+the repository that the file is in; with --market before a policy is deployed.`,
+		Example: "  tdscaler check policies.yaml\n  tdscaler check --market policies.yaml\n  tdscaler check --schema > tdscaler.schema.json",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if schema {
 				return printSchema(cmd)
@@ -40,11 +45,15 @@ the repository that the file is in.`,
 				}
 				files = []string{found.path}
 			}
+			if look {
+				return previewFiles(cmd, files, asJSON)
+			}
 			return checkFiles(cmd, files, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the file instead, for editors")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	cmd.Flags().BoolVar(&look, "market", false, "also look at the market: what would be bought now, and what keeps offers away")
 	return cmd
 }
 

@@ -286,7 +286,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{[]string{"reload", "-c", "c.yaml"}, exitFailure, `no daemon runs on the ledger .*: start one with "tdscaler run --config c.yaml"`},
 		{[]string{"explain", "trian", "-c", "c.yaml"}, exitUsage, `did you mean train\?`},
 		{[]string{"explian", "train"}, exitUsage, `did you mean explain\?`},
-		{[]string{"explain"}, exitUsage, `received 0; it is called as "tdscaler explain POLICY --config FILE`},
+		{[]string{"explain"}, exitUsage, `name a policy, or a cycle with --cycle or --at`},
 		{[]string{"status", "--confg", "c.yaml"}, exitUsage, `unknown flag: --confg; did you mean --config\?`},
 		{[]string{"destroy", "train", "-c", "dry.yaml", "--yes"}, exitFailure, `set "mode: live"`},
 		{[]string{"destroy", "train", "-c", "c.yaml"}, exitUsage, `nothing was deleted: add --yes`},

@@ -305,10 +305,7 @@ func (t *table) cycle(r *plan.Report) {
 	if len(r.Events) > 0 {
 		t.gap()
 		t.line("learned:")
-		t.row("EVENT", "POLICY", "MACHINE", "WHAT")
-		for _, e := range r.Events {
-			t.row(e.Kind, fleet(e.Policy), e.Machine, e.Text)
-		}
+		t.events(r.Events)
 	}
 	t.gap()
 	t.line("last plan of the cycle:")
@@ -326,6 +323,13 @@ func (t *table) cycle(r *plan.Report) {
 		newest := slices.Clone(r.Intents)
 		slices.SortFunc(newest, func(a, b plan.Intent) int { return cmp.Compare(b.ID, a.ID) })
 		t.intents(newest, r.FinishedAt)
+	}
+}
+
+func (t *table) events(all []plan.Event) {
+	t.row("EVENT", "POLICY", "MACHINE", "WHAT")
+	for _, e := range all {
+		t.row(e.Kind, fleet(e.Policy), e.Machine, e.Text)
 	}
 }
 

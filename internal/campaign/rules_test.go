@@ -580,18 +580,14 @@ func (w *world) reserved(r *plan.Report, h *plan.History) {
 
 // replayed: the recorded input gives the recorded plan, whatever the order of its lists.
 func (w *world) replayed(r *plan.Report) {
-	p := r.Plan
-	// That the ledger cannot be written, or answers have changed, is no part of the decision: it is said beside it.
-	p.Holds = slices.DeleteFunc(slices.Clone(p.Holds), func(h plan.Hold) bool {
-		return h.Reason.Code == plan.HoldLedger || h.Reason.Code == plan.HoldContract
-	})
-	if len(p.Holds) == 0 {
-		p.Holds = nil
-	}
-	again, was := asJSON(plan.Compute(r.Input)), asJSON(p)
-	w.holds(ruleSame, again == was, "cycle %d: the recorded input gives another plan:\n%s\n%s", r.Cycle, again, was)
-	again = asJSON(plan.Compute(shuffled(r.Input, r.Cycle)))
-	w.holds(ruleSame, again == was, "cycle %d: its lists shuffled, the input gives another plan:\n%s\n%s", r.Cycle, again, was)
+	same, err := r.Replay()
+	w.must(err)
+	w.holds(ruleSame, same.Same, "cycle %d: the recorded input gives another plan: %q", r.Cycle, same.Differences)
+	mixed := *r
+	mixed.Input = shuffled(r.Input, r.Cycle)
+	same, err = mixed.Replay()
+	w.must(err)
+	w.holds(ruleSame, same.Same, "cycle %d: its lists shuffled, the input gives another plan: %q", r.Cycle, same.Differences)
 }
 
 func shuffled(in plan.Input, seed uint64) plan.Input {

@@ -195,6 +195,9 @@ func cycles(t *testing.T, w world) {
 	if one, err := w.Cycles(t.Context(), control.CyclesRequest{Limit: 1}); err != nil || len(one) != 1 {
 		t.Fatalf("%+v, %v", one, err)
 	}
+	if by, err := w.Cycles(t.Context(), control.CyclesRequest{Limit: 1, By: all[1].StartedAt}); err != nil || len(by) != 1 || by[0].Cycle != 1 {
+		t.Fatalf("the last that had begun by the first: %+v, %v", by, err)
+	}
 	last := must[plan.Report](t)(w.Cycle(t.Context(), control.CycleRequest{}))
 	first := must[plan.Report](t)(w.Cycle(t.Context(), control.CycleRequest{Cycle: 1}))
 	if last.Cycle != 2 || first.Cycle != 1 || len(first.Intents) != 2 || len(first.Input.Snapshot.Hosts.Value) == 0 || len(last.Events) == 0 {
@@ -299,6 +302,9 @@ func badFile(t *testing.T, w world) {
 func explain(t *testing.T, w world) {
 	same := control.PlanRequest{Path: "p.yaml", File: []byte(file)}
 	e := must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "train"}))
+	if e.Headline != "short 4 GPUs: what is missing is ordered or booting" || len(e.FunnelSteps) == 0 || len(e.Counterfactuals) != 0 || len(e.Offers) == 0 || len(e.Offers[0].Listed) != 0 {
+		t.Errorf("%s; %+v; %+v; %+v", e.Headline, e.FunnelSteps, e.Counterfactuals, e.Offers)
+	}
 	if !e.OneMore || e.Funnel.Offers == 0 || e.Policy.Name != "train" || len(e.Machines) != 2 || len(e.Actions) != 0 {
 		t.Errorf("%+v", e)
 	}
@@ -308,6 +314,16 @@ func explain(t *testing.T, w world) {
 	}
 	if own := must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{Policy: "train"})); own.Funnel != must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "train"})).Funnel {
 		t.Errorf("without a file it is not the one in use: %+v", own)
+	}
+	low := control.PlanRequest{Path: "p.yaml", File: []byte(strings.NewReplacer("gpus: 4", "gpus: 8", "max_gpu_hour: 1.00", "max_gpu_hour: 0.02\n    capacity: on_demand").Replace(file))}
+	e = must[control.Explanation](t)(w.Explain(t.Context(), control.ExplainRequest{PlanRequest: low, Policy: "train", Offers: 2}))
+	if n := len(e.Counterfactuals); n == 0 || e.Counterfactuals[n-1].Key != plan.KeyWait || !strings.HasPrefix(e.Headline, "short ") {
+		t.Errorf("%s: %+v", e.Headline, e.Counterfactuals)
+	}
+	for _, g := range e.Offers {
+		if len(g.Listed) != min(2, g.Count) {
+			t.Errorf("%d of %d %s are listed", len(g.Listed), g.Count, g.Code)
+		}
 	}
 	_, err := w.Explain(t.Context(), control.ExplainRequest{PlanRequest: same, Policy: "trian"})
 	wantClass(t, err, control.NoSuchPolicy, "trian")

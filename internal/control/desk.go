@@ -119,6 +119,8 @@ type Plan struct {
 type ExplainRequest struct {
 	PlanRequest
 	Policy string `json:"policy"`
+	// Offers is how many offers are listed for each reason.
+	Offers int `json:"offers,omitempty"`
 }
 
 // Explanation is the part of a plan that concerns one policy.
@@ -131,8 +133,17 @@ type Explanation struct {
 	Funnel     plan.Funnel `json:"funnel"`
 	// OneMore: the policy needs no offer, so the funnel is that of one machine more.
 	OneMore bool `json:"funnel_of_one_machine_more,omitempty"`
+	// Headline is where it stands and the one thing that is most in its way, in one line.
+	Headline string `json:"headline"`
+	// FunnelSteps are the funnel as it narrows, and FunnelText the same as a sentence.
+	FunnelSteps []plan.FunnelStep `json:"funnel_steps"`
+	FunnelText  string            `json:"funnel_text"`
+	// Offers are the offers by what became of them.
+	Offers []OfferGroup `json:"offers"`
 	// Counterfactuals are what would bring the GPUs that are missing, the most useful first.
 	Counterfactuals []plan.Counterfactual `json:"counterfactuals"`
+	// Then is set where the explanation is of a cycle of the past.
+	Then *Then `json:"then,omitempty"`
 	// Shadow: the policy is decided and never acted on; what is told of it is what
 	// would be.
 	Shadow bool `json:"shadow,omitempty"`
@@ -156,10 +167,12 @@ type IntentRequest struct {
 	ID uint64 `json:"id"`
 }
 
-// CyclesRequest asks for the newest cycles; a Limit of 0 is all.
+// CyclesRequest asks for the newest cycles, or the newest that had begun by a time; a
+// Limit of 0 is all.
 type CyclesRequest struct {
-	Limit  int    `json:"limit,omitempty"`
-	Before uint64 `json:"before,omitempty"` // only earlier cycles than this; 0 is all
+	Limit  int       `json:"limit,omitempty"`
+	Before uint64    `json:"before,omitempty"` // only earlier cycles than this; 0 is all
+	By     time.Time `json:"by,omitzero"`
 }
 
 // CycleRequest asks for one cycle; 0 is the newest.

@@ -15,7 +15,6 @@ import (
 	"github.com/tdscaler/tdscaler/internal/credentials"
 	"github.com/tdscaler/tdscaler/internal/daemon"
 	"github.com/tdscaler/tdscaler/internal/ledger"
-	"github.com/tdscaler/tdscaler/internal/market"
 	"github.com/tdscaler/tdscaler/internal/plan"
 	"github.com/tdscaler/tdscaler/internal/policy"
 )
@@ -142,7 +141,7 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	}
 	p, ok := c.Set.Find(r.Policy)
 	if s, shadow := c.Set.FindShadow(r.Policy); shadow {
-		return f.explainShadow(ctx, c, s, r.Fresh)
+		return f.explainShadow(ctx, c, s, r)
 	}
 	if !ok {
 		return Explanation{}, noSuchPolicy(r.Policy, daemon.KnownPolicies(&c, &plan.History{}))
@@ -151,7 +150,7 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Plan: only(all, r.Policy), Policy: *p, Counterfactuals: list(plan.Counterfactuals(in, r.Policy))}
+	e := Explanation{Plan: only(all, r.Policy), Policy: *p}
 	if e.Machines, err = f.machines(r.Policy); err != nil {
 		return Explanation{}, err
 	}
@@ -162,26 +161,27 @@ func (f *Office) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	for _, s := range e.Policies {
 		e.Funnel, target = s.Funnel, s.Target
 	}
-	if e.Funnel.Offers > 0 || e.Problem != "" {
-		return e, nil
+	if e.Funnel.Offers == 0 && e.Problem == "" {
+		e.OneMore = true
+		if e.Funnel, in, err = f.oneMore(ctx, c, r.Policy, target); err != nil {
+			return Explanation{}, err
+		}
 	}
-	e.OneMore = true
-	e.Funnel, err = f.oneMore(ctx, c, r.Policy, target)
-	return e, err
+	e.tell(in, r.Offers)
+	return e, f.wait(&e, in)
 }
 
 // explainShadow tells of a policy that is decided and never acted on.
-func (f *Office) explainShadow(ctx context.Context, c daemon.Config, p *policy.Policy, fresh bool) (Explanation, error) {
-	all, _, err := f.plan(ctx, c, fresh)
+func (f *Office) explainShadow(ctx context.Context, c daemon.Config, p *policy.Policy, r ExplainRequest) (Explanation, error) {
+	all, in, err := f.plan(ctx, c, r.Fresh)
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Plan: only(all, p.Name), Policy: *p, Shadow: true, Machines: []Machine{}, Counterfactuals: []plan.Counterfactual{}}
-	e.Verdicts, e.Questions = []market.Verdict{}, nil
+	e := Explanation{Plan: only(all, p.Name), Policy: *p, Shadow: true, Machines: []Machine{}}
 	for _, s := range e.Shadows {
-		e.Actions, e.Holds, e.Policies, e.Funnel = list(s.Actions), append(e.Holds, s.Holds...), []plan.Standing{s.Standing}, s.Standing.Funnel
-		e.Before, e.After = s.Standing.Before, s.Standing.After
+		e.beShadow(&s)
 	}
+	e.tell(in, r.Offers)
 	h, err := f.history()
 	for _, s := range h.Shadows {
 		for _, m := range s.Machines {
@@ -205,7 +205,7 @@ func only(p Plan, name string) Plan {
 
 // oneMore is the funnel of a policy that needs no offers: of the same look, as if
 // it wanted one machine more. Nothing is asked for it.
-func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, target int) (plan.Funnel, error) {
+func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, target int) (plan.Funnel, plan.Input, error) {
 	c.Set.Limits.MaxProbes = 0
 	c.Set.Policies = slices.Clone(c.Set.Policies)
 	for i := range c.Set.Policies {
@@ -213,16 +213,16 @@ func (f *Office) oneMore(ctx context.Context, c daemon.Config, name string, targ
 			p.Target, p.Demand.Fixed = target/max(p.Shape.GPUs, 1)+1, true
 		}
 	}
-	more, _, err := f.plan(ctx, c, false)
+	more, in, err := f.plan(ctx, c, false)
 	if err != nil {
-		return plan.Funnel{}, err
+		return plan.Funnel{}, in, err
 	}
 	for _, s := range more.Policies {
 		if s.Policy == name {
-			return s.Funnel, nil
+			return s.Funnel, in, nil
 		}
 	}
-	return plan.Funnel{}, nil
+	return plan.Funnel{}, in, nil
 }
 
 // Intents implements Desk.
@@ -268,7 +268,11 @@ func fail(err error) error {
 func (f *Office) Cycles(_ context.Context, r CyclesRequest) ([]ledger.ReportSummary, error) {
 	var found []ledger.ReportSummary
 	err := f.question(func(l *ledger.Ledger) error {
-		return l.ReportsBefore(r.Before, r.Limit, func(s ledger.ReportSummary) error {
+		to := r.By
+		if !to.IsZero() {
+			to = to.Add(1) // that very moment, too
+		}
+		return l.ReportsBefore(r.Before, to, r.Limit, func(s ledger.ReportSummary) error {
 			found = append(found, s)
 			return nil
 		})

@@ -40,7 +40,7 @@ type turn struct {
 func (d *Daemon) cycle(ctx context.Context) (plan.Report, error) {
 	t := turn{Daemon: d}
 	t.c, t.m, t.generation = d.composed()
-	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode, Early: d.vigil.take()}
+	t.r = plan.Report{StartedAt: d.o.Clock.Now(), Mode: t.c.Set.Daemon.Mode, Version: Build().String(), Early: d.vigil.take()}
 	err := t.finish(t.run(ctx))
 	if t.looked {
 		d.saw(t.generation, &t.r.Input)

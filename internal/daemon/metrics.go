@@ -205,6 +205,14 @@ type BuildInfo struct {
 	Go       string `json:"go"`
 }
 
+// String is the version, and what it was built from where that is known.
+func (b BuildInfo) String() string {
+	if b.Revision == "unknown" {
+		return b.Version
+	}
+	return b.Version + " " + b.Revision
+}
+
 // Build reads the build information that the Go tool left in the binary.
 func Build() BuildInfo {
 	b := BuildInfo{Version: "devel", Revision: "unknown", Go: runtime.Version()}

@@ -172,9 +172,9 @@ func (l *Ledger) Reports(from, to time.Time, limit int, fn func(ReportSummary) e
 	return l.reports(0, from, to, limit, fn)
 }
 
-// ReportsBefore is Reports for the cycles before one, or with 0 for all.
-func (l *Ledger) ReportsBefore(cycle uint64, limit int, fn func(ReportSummary) error) error {
-	return l.reports(cycle, time.Time{}, time.Time{}, limit, fn)
+// ReportsBefore is Reports for the cycles before one, or with 0 for all, that began before to.
+func (l *Ledger) ReportsBefore(cycle uint64, to time.Time, limit int, fn func(ReportSummary) error) error {
+	return l.reports(cycle, time.Time{}, to, limit, fn)
 }
 
 // reports goes on before the cycle that the last batch ended with; 0 at first.

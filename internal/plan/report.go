@@ -13,6 +13,7 @@ type Report struct {
 	StartedAt  time.Time   `json:"started_at"`
 	FinishedAt time.Time   `json:"finished_at"`
 	Mode       policy.Mode `json:"mode"`
+	Version    string      `json:"version,omitempty"` // of the program that decided
 	Input      Input       `json:"input"`             // of the last Compute, verdicts included
 	Plan       Plan        `json:"plan"`              // of the last Compute
 	Intents    []Intent    `json:"intents,omitempty"` // what was done, as it stood at the end of the cycle
