@@ -251,7 +251,7 @@ func TestTheHelpOfEveryCommandTeaches(t *testing.T) {
 }
 
 // differing are flags that mean something else in each command.
-var differing = []string{"all", "boot", "csv", "days", "for", "hosts", "limit", "none", "policy", "seed", "since", "timeout", "until"}
+var differing = []string{"all", "boot", "csv", "cycle", "days", "for", "hosts", "limit", "none", "policy", "seed", "since", "timeout", "until"}
 
 func TestAFlagIsDescribedTheSameEverywhere(t *testing.T) {
 	seen := map[string]string{}
