@@ -13,7 +13,7 @@ func groups() []group {
 	return []group{
 		{"run", "Run it:", []*cobra.Command{checkCommand(), planCommand(), runCommand(), reloadCommand()}},
 		{"look", "See what it does, and why:", []*cobra.Command{
-			statusCommand(), healthCommand(), machinesCommand(), containerCommand(), explainCommand(), reportCommand(), costCommand(), claimCommand(), ledgerCommand(),
+			statusCommand(), topCommand(), healthCommand(), machinesCommand(), containerCommand(), explainCommand(), reportCommand(), costCommand(), claimCommand(), ledgerCommand(),
 		}},
 		{"act", "Take over:", []*cobra.Command{targetCommand(), pauseCommand(), resumeCommand(), protectCommand(), destroyCommand()}},
 		{"market", "Look at the market:", []*cobra.Command{marketCommand(), pricesCommand(), authCommand(), revenueCommand()}},

@@ -82,7 +82,7 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 	}
 	t.gap()
 	shown := slices.DeleteFunc(slices.Clone(m.Offers), func(l plan.Listing) bool {
-		return !all && (l.Reason.Code == plan.OfferKind || l.Reason.Code == plan.OfferModel || l.Reason.Code == plan.OfferPlace)
+		return !all && unlikeWanted(&l)
 	})
 	if limit > 0 && len(shown) > limit {
 		shown = shown[:limit]
@@ -95,6 +95,11 @@ func (t *table) market(m *control.Market, limit int, all bool) {
 	}
 	t.gap()
 	t.line("%s", offersText(m.Offers, len(shown)))
+}
+
+// unlikeWanted says whether an offer is of another kind, model or place than the policy wants.
+func unlikeWanted(l *plan.Listing) bool {
+	return l.Reason.Code == plan.OfferKind || l.Reason.Code == plan.OfferModel || l.Reason.Code == plan.OfferPlace
 }
 
 func (t *table) listing(l *plan.Listing) {

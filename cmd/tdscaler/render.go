@@ -81,7 +81,7 @@ func (t *table) align() {
 		var b strings.Builder
 		column := 0
 		for i, c := range row {
-			if i == len(row)-1 {
+			if i == len(row)-1 || t.width > 0 && column+widths[i]+2 >= t.width { // what has no room is left out
 				b.WriteString(t.last(c, column))
 				break
 			}

@@ -34,7 +34,7 @@ so.
 With --watch it goes on until Ctrl-C: a terminal is drawn anew every two seconds, and
 anything else gets one status for each change.
 
-When to use it: first, whenever anything is wrong.`,
+When to use it: first, whenever anything is wrong. "top" is for a longer look.`,
 		Example: "  tdscaler status --config policies.yaml\n  tdscaler status --config policies.yaml --watch\n  tdscaler status --config policies.yaml --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -44,8 +44,10 @@ func badNight() *control.Status {
 			{Code: plan.HoldBackoff, Text: "4 hosts are left alone after they failed or refused us", Until: three.Add(3 * time.Minute), Then: "the first of them is tried again"},
 		},
 		Holds: []plan.Hold{
-			{Policy: "train", Reason: plan.Reason{Code: plan.HoldNoOffer}}, {Policy: "train", Reason: plan.Reason{Code: plan.HoldBreaker}},
-			{Policy: "serve", Machine: "m", Reason: plan.Reason{Code: plan.HoldProtected}}, {Policy: "batch", Reason: plan.Reason{Code: plan.HoldPaused}},
+			{Policy: "train", Reason: plan.Reason{Code: plan.HoldNoOffer}},
+			{Policy: "train", Reason: plan.Reason{Code: plan.HoldBreaker}},
+			{Policy: "serve", Machine: "m", Reason: plan.Reason{Code: plan.HoldProtected}},
+			{Policy: "batch", Reason: plan.Reason{Code: plan.HoldPaused}},
 		},
 	}}
 	s.Reload.Successful, s.Reload.At = true, ago(26*time.Hour)
@@ -80,7 +82,7 @@ machines  6
 POLICY  TARGET  READY  BOOTING  DEAD  LEAVING  RESERVED   STATE
 train   8       4      2        2     0        $1.9600/h  short 2
 serve   2       1      1        0     0        $0.8800/h  booting
-batch   2       2      0        0     0        $0.6100/h  satisfied
+batch   2       2      0        0     0        $0.6100/h  paused
 
 train wants 8 GPUs: schedule window "0 22 * * *" for 10h, until 2026-11-23 08:0…
 train, short 2: every offer is above the ceiling -> tdscaler explain train
@@ -116,7 +118,14 @@ func TestACapIsShownInPercentRoundedAgainstUs(t *testing.T) {
 		used, cap market.Amount
 		want      int
 	}{
-		{0, 100, 0}, {1, 10000, 1}, {799, 1000, 80}, {800, 1000, 80}, {1000, 1000, 100}, {1020, 1000, 102}, {5, 0, -1}, {5, market.MaxAmount, -1},
+		{0, 100, 0},
+		{1, 10000, 1},
+		{799, 1000, 80},
+		{800, 1000, 80},
+		{1000, 1000, 100},
+		{1020, 1000, 102},
+		{5, 0, -1},
+		{5, market.MaxAmount, -1},
 		{market.MaxAmount / 2, 1, 9999},
 	} {
 		if got := used(c.used, c.cap); got != c.want {

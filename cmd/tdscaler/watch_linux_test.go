@@ -116,3 +116,33 @@ func TestAWatchedStatusIsDrawnInPlaceAndLeavesTheTerminalAsItWas(t *testing.T) {
 		}
 	}
 }
+
+func TestTopRunsOnATerminalAndLeavesItAsItWas(t *testing.T) {
+	for _, end := range []string{"q", "\x03", "SIGTERM"} {
+		d := onDisplay(t, 70, 24, []string{"NO_COLOR=1"}, "top", "--every", "100ms", "--config", nowhere(t))
+		d.shows(t, `70x24 is too small`)
+		if err := unix.IoctlSetWinsize(int(d.outside.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: 100, Row: 30}); err != nil {
+			t.Fatal(err)
+		}
+		d.shows(t, `\[1 overview\](?s:.*)no daemon runs`)
+		d.types(t, "2")
+		d.shows(t, `no machines`)
+		d.types(t, "?")
+		d.shows(t, `No key changes anything`)
+		if end == "SIGTERM" {
+			if err := d.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			d.types(t, end)
+		}
+		if err := d.Wait(); err != nil {
+			t.Errorf("ended by %q: %v, after %q", end, err, d.text())
+		}
+		d.shows(t, `\x1b\[\?1049l`)
+		d.shows(t, `\x1b\[\?25h`)
+		if colour := regexp.MustCompile(`\x1b\[3[0-9]m`).FindString(d.text()); colour != "" {
+			t.Errorf("NO_COLOR is set, and there is %q", colour)
+		}
+	}
+}

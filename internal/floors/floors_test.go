@@ -69,6 +69,7 @@ func homes() map[string]string {
 		"github.com/cenkalti":         "internal/tensordock",
 		"github.com/spf13/cobra":      "cmd/tdscaler",
 		"github.com/fsnotify":         "cmd/tdscaler",
+		"charm.land":                  "cmd/tdscaler",
 		"github.com/coreos/go-system": "cmd/tdscaler",
 	}
 }
