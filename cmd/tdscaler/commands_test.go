@@ -129,7 +129,7 @@ func answers(machine string) map[string][]string {
 func withoutJSON() []string {
 	// Each line of an export is JSON anyway; the demo takes too long, a sample
 	// wants sinks, and both have their tests.
-	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "notify test"}
+	return []string{"run", "simulator", "completion", "man", "ledger export", "demo", "notify test", "top"}
 }
 
 // refusing are those of the commands above that cannot succeed in that world: no daemon

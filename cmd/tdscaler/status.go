@@ -61,7 +61,7 @@ When to use it: first, whenever anything is wrong. "top" is for a longer look.`,
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on until Ctrl-C")
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "with --watch: how often to ask")
+	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how often to ask")
 	return cmd
 }
 
