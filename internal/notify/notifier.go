@@ -183,6 +183,12 @@ func (n *Notifier) keep(b []byte, err error) {
 	if n.o.StateFile == "" || err == nil && bytes.Equal(b, n.saved) {
 		return
 	}
+	n.mu.Lock()
+	nobody := len(n.rules.Sinks) == 0
+	n.mu.Unlock()
+	if nobody { // was told anything
+		return
+	}
 	if err == nil {
 		err = save(n.o.StateFile, b)
 	}

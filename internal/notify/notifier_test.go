@@ -247,6 +247,18 @@ func TestAReloadTakesOtherSinksAndABadOneLeavesThoseBefore(t *testing.T) {
 	})
 }
 
+func TestWithoutSinksNothingIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		state := filepath.Join(t.TempDir(), "state")
+		b := open(t, state)
+		b.cycles(7, refused())
+		b.stop()
+		if _, err := os.Stat(state); !os.IsNotExist(err) {
+			t.Errorf("there is a file of what nobody was told: %v", err)
+		}
+	})
+}
+
 func TestTheLogHoldsNoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "", "s3cr3ts3cr3t")

@@ -40,7 +40,7 @@ func Step(n *policy.Notifications, s State, look *Look, now time.Time) (State, [
 	for i := range n.Sinks {
 		out = append(out, s.tell(n, &n.Sinks[i], now)...)
 	}
-	s.forget()
+	s.forget(now.Add(-n.GroupInterval))
 	return s, out
 }
 
@@ -343,11 +343,12 @@ func (s *State) message(t *Told, g *Group, e policy.NotifyEvent, keys []string, 
 	return compose(e, s.Owner, s.Mode, now, items, t.Late+g.Lost)
 }
 
-// forget drops groups about which there is nothing to remember.
-func (s *State) forget() {
+// forget drops groups about which there is nothing to remember, and whose last message was
+// sent before that: the next one waits for group_interval.
+func (s *State) forget(before time.Time) {
 	for name, t := range s.Sinks {
 		for e, g := range t.Groups {
-			if g.empty() {
+			if g.empty() && !g.At.After(before) {
 				delete(t.Groups, e)
 			}
 		}
