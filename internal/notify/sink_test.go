@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/hmac"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -234,16 +236,23 @@ type mailServer struct {
 	mu       sync.Mutex
 	commands []string
 	letter   string
-	refuse   string // what RCPT is answered with
+	refuse   string      // what RCPT is answered with
+	start    *tls.Config // of STARTTLS; nil offers none
 }
 
-func newMailServer(t *testing.T) *mailServer {
+func newMailServer(t *testing.T) *mailServer { return newMailServerWith(t, nil, nil) }
+
+// newMailServerWith speaks TLS from the beginning, or offers to begin it.
+func newMailServerWith(t *testing.T, whole, start *tls.Config) *mailServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mailServer{Listener: ln}
+	if whole != nil {
+		ln = tls.NewListener(ln, whole)
+	}
+	s := &mailServer{Listener: ln, start: start}
 	t.Cleanup(func() { _ = ln.Close() })
 	go func() {
 		for {
@@ -274,7 +283,15 @@ func (s *mailServer) serve(conn net.Conn) {
 		s.mu.Unlock()
 		switch word, _, _ := strings.Cut(text, " "); strings.ToUpper(word) {
 		case "EHLO":
-			fmt.Fprintf(conn, "250-test\r\n250 AUTH PLAIN\r\n")
+			say("250-test")
+			if s.start != nil {
+				say("250-STARTTLS")
+			}
+			say("250 AUTH PLAIN")
+		case "STARTTLS":
+			say("220 go on")
+			conn = tls.Server(conn, s.start)
+			in = bufio.NewReader(conn)
 		case "AUTH":
 			say("235 welcome")
 		case "RCPT":
@@ -331,6 +348,46 @@ func TestAMailHasOneSubjectAndBothKindsOfText(t *testing.T) {
 	if kind := letter.Header.Get("Content-Type"); !strings.HasPrefix(kind, "multipart/alternative") || !strings.Contains(s.letter, "good night") || !strings.Contains(s.letter, "text/plain") {
 		t.Errorf("%s\n%s", kind, s.letter)
 	}
+}
+
+func TestAMailGoesOverTLSFromTheBeginningOrFromSTARTTLSOn(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(web.Certificate())
+	own := &tls.Config{Certificates: web.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	for scheme, s := range map[string]*mailServer{"smtps": newMailServerWith(t, own, nil), "smtp": newMailServerWith(t, nil, own)} {
+		for _, trust := range []*tls.Config{{RootCAs: trusted}, nil} {
+			c := sinkOf(policy.SinkEmail, scheme+"://me:hunter2hunter2@"+s.Addr().String()+"?from=td@example.com&to=a@example.com")
+			p, err := NewPost(PostOptions{Sinks: []SinkConfig{c}, Clock: clock.NewVirtual(night), Trust: trust})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := len(s.said("AUTH"))
+			out := p.Send(context.Background(), hostile())
+			if trust == nil { // the certificate is nobody's that is known
+				if out[0].Err == nil || len(s.said("AUTH")) != before {
+					t.Errorf("%s: a stranger got the mail: %+v, %q", scheme, out, s.said(""))
+				}
+				continue
+			}
+			if out[0].Err != nil || len(s.said("AUTH")) != 1 || scheme == "smtp" && len(s.said("STARTTLS")) != 1 {
+				t.Errorf("%s: %+v, %q", scheme, out, s.said(""))
+			}
+		}
+	}
+}
+
+// said are the commands with this beginning.
+func (s *mailServer) said(word string) (out []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.commands {
+		if strings.HasPrefix(c, word) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func TestAMailThatIsRefusedForGoodIsNotTriedAgain(t *testing.T) {
