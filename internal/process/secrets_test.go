@@ -70,8 +70,17 @@ func TestNothingThatTheProgramWritesShowsASecret(t *testing.T) {
 		t.Fatalf("the machines never ran\n%s", p.log.String())
 	}
 	out := map[string]string{"its arguments": read(t, fmt.Sprintf("/proc/%d/cmdline", p.cmd.Process.Pid))}
-	for _, path := range []string{"/", "/metrics", "/healthz", "/livez", "/readyz", "/-/healthy", "/-/ready", "/debug/pprof/", "/nothing"} {
+	for _, path := range []string{"/", "/metrics", "/healthz", "/livez", "/readyz", "/-/healthy", "/-/ready", "/debug/pprof/", "/nothing", "/readyz?verbose"} {
 		out["page "+path] = page(t, port, path)
+	}
+	for _, path := range []string{
+		"status", "policies", "policies/made-up", "targets", "machines", "containers", "hosts", "market", "market?policy=made-up", "prices?policy=given", "costs", "balances", "outages",
+		"intents", "intents/1", "cycles", "cycles/1", "cycles/last", "sd?port=22", "openapi.json", "nothing",
+	} {
+		text := page(t, port, "/api/v1/"+path)
+		if out["page /api/v1/"+path] = text; !strings.Contains(text, "json") {
+			t.Errorf("%s: %s", path, text)
+		}
 	}
 	p.made(b)
 	if !eventually(20*time.Second, func() bool { return strings.Contains(p.log.String(), "hook_failed") }) {
