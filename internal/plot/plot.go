@@ -20,6 +20,7 @@ type Chart struct {
 	Title    string
 	From, To time.Time
 	Lines    []Line
+	Zero     bool // zero is in sight, however far it is from the values
 }
 
 // Line is one line. What is no number that could be drawn, a NaN for one, is a gap.
@@ -125,7 +126,7 @@ func (c *Chart) bounds() (low, high float64) {
 		return 0, 1
 	}
 	air := max((high-low)*0.08, high*0.02, 0.001)
-	if low -= air; low < 0 || low < high/3 {
+	if low -= air; low < 0 || low < high/3 || c.Zero {
 		low = min(low, 0)
 	}
 	return low, high + air

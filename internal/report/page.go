@@ -142,7 +142,7 @@ func idle(l *Line) string {
 
 // chart draws what was wanted and delivered; nil where nothing is known.
 func chart(r *Report) *plot.Chart {
-	c := &plot.Chart{Title: "GPUs wanted and delivered (UTC)", From: r.From, To: r.To, Lines: []plot.Line{{Name: "wanted"}, {Name: "delivered"}}}
+	c := &plot.Chart{Title: "GPUs wanted and delivered (UTC)", From: r.From, To: r.To, Zero: true, Lines: []plot.Line{{Name: "wanted"}, {Name: "delivered"}}}
 	known := false
 	for _, p := range r.Trend {
 		wanted, delivered := p.Wanted, p.Delivered
