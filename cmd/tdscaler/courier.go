@@ -139,21 +139,19 @@ func wanted(cfg *daemon.Config) func(*notify.SinkConfig) bool {
 	}
 }
 
-// send makes the report that was due and sends it; who does not take it is owed it.
+// send makes the report that was due and sends it; who does not take it is owed it, and
+// all are where it cannot be made.
 func (c *courier) send(ctx context.Context, cfg *daemon.Config, d delivery, want func(*notify.SinkConfig) bool) error {
-	r, err := c.ask(ctx, control.ReportRequest{Since: d.Due.Add(-cfg.Set.Report.Since), Until: d.Due})
-	if err != nil {
-		return err
-	}
-	m, err := messageOf(&r, cfg.Set.Report.Format)
-	if err != nil {
-		return err
-	}
-	out, err := c.post(ctx, cfg, m, want)
-	if err != nil {
-		return err
-	}
 	d.Owed, d.At = nil, c.clock.Now().Round(0)
+	d.Rounds++
+	out, err := c.deliver(ctx, cfg, d, want)
+	if err != nil {
+		for i := range cfg.Sinks {
+			if s := &cfg.Sinks[i]; want(s) {
+				d.Owed = append(d.Owed, s.Name)
+			}
+		}
+	}
 	for _, o := range out {
 		c.done(o)
 		f := []zap.Field{zap.String("sink", o.Sink), zap.Time("due", d.Due), zap.Int("tries", o.Tries)}
@@ -162,12 +160,27 @@ func (c *courier) send(ctx context.Context, cfg *daemon.Config, d delivery, want
 			continue
 		}
 		c.log.Warn("report not taken", append(f, zap.Error(o.Err))...)
-		d.Owed = append(d.Owed, o.Sink)
+		if ctx.Err() == nil { // else it may have it: we stop while it is sent
+			d.Owed = append(d.Owed, o.Sink)
+		}
 	}
-	if d.Rounds++; d.Rounds >= mostRounds {
+	if d.Rounds >= mostRounds {
 		d.Owed = nil
 	}
-	return c.write(d)
+	return errors.Join(err, c.write(d))
+}
+
+// deliver makes a report and sends it. On an error nothing was sent.
+func (c *courier) deliver(ctx context.Context, cfg *daemon.Config, d delivery, want func(*notify.SinkConfig) bool) ([]notify.Outcome, error) {
+	r, err := c.ask(ctx, control.ReportRequest{Since: d.Due.Add(-cfg.Set.Report.Since), Until: d.Due})
+	if err != nil {
+		return nil, err
+	}
+	m, err := messageOf(&r, cfg.Set.Report.Format)
+	if err != nil {
+		return nil, err
+	}
+	return c.post(ctx, cfg, m, want)
 }
 
 // messageOf is a report as it is sent: HTML is for mail, and goes beside the text.

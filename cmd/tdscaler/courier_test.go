@@ -31,6 +31,7 @@ type mailbox struct {
 	cfg    daemon.Config
 	broken []string // sinks that take nothing
 	asked  error
+	crash  bool     // when something is sent
 	got    []string // sink, window
 	window string
 }
@@ -62,6 +63,9 @@ func (b *mailbox) courier() *courier {
 			return report.Make(report.Input{From: r.Since, To: r.Until, Now: b.clock.Now(), Owner: "main", Mode: policy.Live}), b.asked
 		},
 		post: func(_ context.Context, c *daemon.Config, m notify.Message, want func(*notify.SinkConfig) bool) (out []notify.Outcome, err error) {
+			if b.crash {
+				panic("killed")
+			}
 			for i := range c.Sinks {
 				if s := &c.Sinks[i]; want(s) {
 					o := notify.Outcome{Sink: s.Name}
@@ -143,14 +147,45 @@ func TestASinkThatFailsIsTriedAgainAloneAndThenGivenUp(t *testing.T) {
 	}
 }
 
+func TestAReportThatCannotBeMadeIsOwedToAll(t *testing.T) {
+	b := newMailbox(t)
+	b.pass(t, 19*time.Hour)
+	b.asked = errors.New("the ledger cannot be read")
+	if got := b.pass(t, time.Hour+5*time.Minute); got != "" {
+		t.Error(got)
+	}
+	b.asked = nil
+	b.clock.Set(time.Date(2026, 3, 3, 8, 30, 0, 0, time.UTC))
+	if got := b.pass(t, time.Hour); got != "" {
+		t.Errorf("given up after an hour, and then sent: %s", got)
+	}
+	b.asked = errors.New("the ledger cannot be read")
+	b.clock.Set(time.Date(2026, 3, 4, 8, 0, 0, 0, time.UTC))
+	if err := b.courier().turn(t.Context()); err == nil {
+		t.Error("nobody says that it was not sent")
+	}
+	b.asked = nil
+	b.clock.Set(time.Date(2026, 3, 4, 8, 20, 0, 0, time.UTC))
+	if got := b.pass(t, time.Hour); got != "ops 03T08-04T08, boss 03T08-04T08" {
+		t.Error(got)
+	}
+}
+
 func TestTheFileSaysWhoGetsReportsAndACrashSendsNoneTwice(t *testing.T) {
 	b := newMailbox(t)
 	b.cfg.Set.Report.Sinks = []string{"loud"}
 	b.pass(t, time.Hour)
 	b.clock.Set(time.Date(2026, 3, 3, 8, 0, 0, 0, time.UTC))
-	b.asked = errors.New("the process ends here")
-	b.pass(t, time.Hour)
-	b.asked = nil
+	b.crash = true
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing was sent")
+			}
+		}()
+		_ = b.courier().turn(t.Context())
+	}()
+	b.crash = false
 	if got := b.pass(t, time.Hour); got != "" {
 		t.Errorf("sent after a crash: %s", got)
 	}
