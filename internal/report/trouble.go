@@ -152,7 +152,7 @@ func (m *maker) shortfall(k shortage, list []spell) Trouble {
 	if len(list) > 1 {
 		when = fmt.Sprintf("%d times, at worst %s", len(list), when)
 	}
-	t.Command = fmt.Sprintf("tdscaler ledger cycle %d", worst.cycle)
+	t.Command = fmt.Sprintf("tdscaler explain %s --cycle %d", k.policy, worst.cycle)
 	if k.why == plan.HoldPaused {
 		t.Kind = Paused
 		t.Text = fmt.Sprintf("%s was paused %s; %s GPU-hours are missing for it", k.policy, when, hours(t.Missed))
