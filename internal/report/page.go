@@ -211,9 +211,7 @@ func moneyPart(r *Report) part {
 	if n := m.Now; n != nil {
 		p.Lines = append(p.Lines, outlook(n))
 	}
-	for _, u := range uses(r) {
-		p.Lines = append(p.Lines, u)
-	}
+	p.Lines = append(p.Lines, uses(r)...)
 	return p
 }
 
