@@ -70,7 +70,9 @@ func TestExplainSaysWhatIsInTheWayAndWhatWouldHelpAndThatHelps(t *testing.T) {
 func TestExplainTellsACycleOfThePastAndDecidesItAgain(t *testing.T) {
 	lived(t)
 	for _, args := range [][]string{
-		{"explain", "train", "-c", "c.yaml", "--cycle", "1"}, {"explain", "-c", "c.yaml", "--cycle", "2"}, {"explain", "train", "-c", "c.yaml", "--at", "0s"},
+		{"explain", "train", "-c", "c.yaml", "--cycle", "1"},
+		{"explain", "-c", "c.yaml", "--cycle", "2"},
+		{"explain", "train", "-c", "c.yaml", "--at", "0s"},
 		{"explain", "idle", "-c", "c.yaml", "--cycle", "1"},
 	} {
 		if d := tdscaler(args...); d.code != exitOK || !strings.HasSuffix(d.out, "recomputed: the same decision\n") {

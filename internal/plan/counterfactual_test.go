@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,30 @@ func TestACapThatHoldsAPolicyIsRaisedByAsMuchAsOneMachineNeeds(t *testing.T) {
 	in.Snapshot.Balance.Value.Balance = market.Some(market.Amount(market.Dollar / 4))
 	if got, want := texts(Counterfactuals(in, "p")), "a deposit of $0.75 would pay for 3 GPUs"; got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// On demand alone, the machine that is bid for would have to go.
+func TestAChangeThatWouldEndMachinesIsNotSuggested(t *testing.T) {
+	p := newPolicy("p", 3)
+	in := newInput([]market.Host{newHost("a", 2, "0.20"), newHost("b", 2, "0.20")}, p)
+	in.Snapshot.Hosts.Value[1].Location.Country = "Spain"
+	in.Policies[0].Match.Countries = []string{"NO"}
+	in.Verdicts = []market.Verdict{refused(p, "a", "0.39"), refused(p, "b", "0.39")}
+	keys := func() (out []string) {
+		for _, c := range Counterfactuals(in, "p") {
+			out = append(out, c.Change)
+		}
+		return out
+	}
+	if got := keys(); !slices.Contains(got, "capacity on_demand") || !slices.Contains(got, "capacity spot_with_fallback") {
+		t.Fatalf("without a machine: %q", got)
+	}
+	m := newMachine(p, 1, "a", "0.30")
+	in.History.Machines = []Machine{m}
+	in.Snapshot.Instances.Value = []market.Instance{shown(m)}
+	if got := keys(); slices.Contains(got, "capacity on_demand") || !slices.Contains(got, "capacity spot_with_fallback") {
+		t.Errorf("with a machine: %q", got)
 	}
 }
 
