@@ -230,7 +230,7 @@ func TestAHostToBlameForADeletionIsAvoided(t *testing.T) {
 	p := newPolicy("p", 1)
 	in := newInput([]market.Host{newHost("a", 4, "0.20")}, p)
 	m := newMachine(p, 1, "a", "0.20")
-	m.Status, m.StatusAt, m.ReadyAt = market.StatusStarting, t0.Add(-21*time.Minute), time.Time{}
+	m.Status, m.StatusAt, m.ReadyAt, m.DeployIntent = market.StatusStarting, t0.Add(-21*time.Minute), time.Time{}, 4
 	in.History.Machines = []Machine{m}
 	plan := Compute(in)
 	wantActions(t, plan, "delete "+m.Name+" boot_timeout")
@@ -246,6 +246,9 @@ func TestAHostToBlameForADeletionIsAvoided(t *testing.T) {
 	wantActions(t, plan)
 	if plan.Standings[0].Funnel.Backoff != 1 {
 		t.Fatalf("funnel %+v", plan.Standings[0].Funnel)
+	}
+	if r := in.History.Record("a", rtx4090, in.Now); r.Strikes != 1 || r.Launches != Once || r.Boots != 0 {
+		t.Errorf("the market's word that it is gone, because we deleted it, excuses the host: %+v", r)
 	}
 }
 

@@ -667,7 +667,7 @@ func (o *observer) deleted(m *Machine) {
 	}
 	if (code == ReasonBootTimeout || code == ReasonNotReady) && m.ReadyAt.IsZero() {
 		o.dud()
-		o.neverUp(m)
+		o.failedLaunch(m, true) // it was we who ended it: that the market says so excuses nobody
 	}
 	if code == ReasonNotReady {
 		o.wasted(m)

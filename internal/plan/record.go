@@ -211,13 +211,16 @@ func (o *observer) booted(m *Machine) {
 }
 
 // neverUp notes that an order the market had taken came to nothing.
-func (o *observer) neverUp(m *Machine) {
+func (o *observer) neverUp(m *Machine) { o.failedLaunch(m, !o.reclaimed(m)) }
+
+// failedLaunch notes a launch that came to nothing, and whether its host is to blame.
+func (o *observer) failedLaunch(m *Machine, blame bool) {
 	if m.DeployIntent == 0 {
 		return
 	}
 	o.on(m, func(r *HostRecord) {
 		r.Launches += Once
-		if !o.reclaimed(m) {
+		if blame {
 			r.strike(o.l.Now)
 		}
 	})
