@@ -108,7 +108,7 @@ func (t *table) status(s *control.Status, now time.Time) {
 // wrong prints what is, with the command that helps.
 func (t *table) wrong(s *control.Status, now time.Time) {
 	if s.Problem != "" {
-		t.row("problem", cell{shade{bad, s.Problem}, "tdscaler auth"})
+		t.row("problem", cell{shade{bad, s.Problem}, unreadHelp(s.Problem)})
 	}
 	if s.Unwritable != "" && s.Unwritable != s.Problem {
 		t.row("ledger", cell{shade{bad, s.Unwritable}, "tdscaler ledger verify"})
@@ -303,9 +303,18 @@ func fileState(s *control.Status, now time.Time) cell {
 	case s.Reload.Held != "":
 		return cell{shade{caution, s.Config + "; a change on disk is held: " + s.Reload.Held}, "tdscaler reload"}
 	case !s.Reload.Successful:
-		return cell{shade{bad, s.Config + "; not reloaded: " + s.Reload.Problem}, "tdscaler check"}
+		return cell{shade{bad, s.Config + "; what is on disk is not in use: " + firstProblem(s.Reload.Problem)}, "tdscaler check"}
 	}
 	return cell{shade: shade{text: s.Config + ", loaded " + ago(now.Sub(s.Reload.At)) + " ago"}}
+}
+
+// firstProblem is the first problem of a file, of which there may be many below each other.
+func firstProblem(text string) string {
+	first, rest, more := strings.Cut(text, "\n")
+	if more {
+		first, _, _ = strings.Cut(rest, "\n")
+	}
+	return first
 }
 
 func cycleState(s *control.Status, now time.Time) string {
@@ -464,6 +473,15 @@ func waitStyle(w *plan.Wait) style {
 	return unstyled
 }
 
+// unreadHelp is for lists that could not be read: whether TensorDock answers us at all, or
+// since when its answers are not to be believed.
+func unreadHelp(why string) string {
+	if strings.Contains(why, string(market.ClassShapeChanged)) {
+		return "tdscaler ledger cycles"
+	}
+	return "tdscaler auth"
+}
+
 // waitHelp is the command that helps with, or tells more of, what is waited for.
 func waitHelp(w *plan.Wait) string {
 	if slices.Contains(plan.BreakerCodes(), w.Code) {
@@ -477,7 +495,7 @@ func waitHelp(w *plan.Wait) string {
 	case plan.HoldContainer, plan.HoldAlarm, plan.HoldUnlearnt:
 		return "tdscaler container list"
 	case plan.HoldInstances, plan.HoldHosts, plan.HoldReadyMade:
-		return "tdscaler auth"
+		return unreadHelp(w.Text)
 	case plan.HoldDemand:
 		return "tdscaler target"
 	case plan.HoldBackoff:
