@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -361,5 +362,52 @@ func TestQAndCtrlCEndIt(t *testing.T) {
 	s.press("2", "/")
 	if _, cmd := s.Update(tea.KeyPressMsg{Code: 'c', Mod: tea.ModCtrl}); !reflect.DeepEqual(commandsOf(cmd), []tea.Msg{tea.QuitMsg{}}) {
 		t.Error("ctrl+c does not end it while a filter is typed")
+	}
+}
+
+// deskOfTop answers for a daemon that runs or does not, and counts looks at the market.
+type deskOfTop struct {
+	running bool
+	looks   int
+}
+
+func (d *deskOfTop) Status(context.Context, control.StatusRequest) (control.Status, error) {
+	return control.Status{Running: d.running}, nil
+}
+
+func (d *deskOfTop) Machines(context.Context, control.MachinesRequest) ([]control.Machine, error) {
+	return nightMachines(), nil
+}
+
+func (d *deskOfTop) Intents(_ context.Context, r control.IntentsRequest) ([]plan.Intent, error) {
+	return []plan.Intent{{Machine: r.Machine}}, nil
+}
+
+func (d *deskOfTop) Market(_ context.Context, r control.MarketRequest) (control.Market, error) {
+	d.looks++
+	return nightMarket(r.Policy), nil
+}
+
+func TestTheMarketIsLookedAtInItsViewAloneAndOnlyThroughADaemon(t *testing.T) {
+	for _, c := range []struct {
+		ask     topAsk
+		running bool
+		looks   int
+	}{
+		{topAsk{view: viewMarket, policy: "train"}, true, 1},
+		{topAsk{view: viewMarket, policy: "train"}, false, 0}, // each would be one at TensorDock
+		{topAsk{view: viewMarket}, true, 0},
+		{topAsk{view: viewMachines, policy: "train", machine: "m"}, true, 0},
+	} {
+		d, s := &deskOfTop{running: c.running}, topSeen{ask: c.ask}
+		if err := s.from(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if d.looks != c.looks || s.market.Policy.Name != strings.Repeat("train", c.looks) {
+			t.Errorf("%+v: %d looks, of %q", c, d.looks, s.market.Policy.Name)
+		}
+		if len(s.machines) != 3 || s.intents[0].Machine != c.ask.machine {
+			t.Errorf("%+v: %+v", c, s)
+		}
 	}
 }

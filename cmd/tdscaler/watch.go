@@ -28,10 +28,10 @@ const (
 // watcher asks for the status again and again.
 type watcher struct {
 	*session
-	every time.Duration
-	last  control.Status // the newest answer
-	at    time.Time      // when it came; zero before the first
-	trash error          // why there is none since; nil where there is
+	every   time.Duration
+	last    control.Status // the newest answer
+	at      time.Time      // when it came; zero before the first
+	trouble error          // why there is none since; nil where there is
 }
 
 // watchStatus prints the status until the command is interrupted, which is no failure.
@@ -76,7 +76,7 @@ func (s *session) write(text string) error {
 
 // ask gets the status from whoever has it now: a daemon may have come or gone.
 func (w *watcher) ask(ctx context.Context) {
-	w.trash = w.visit(func(s *session) error {
+	w.trouble = w.visit(func(s *session) error {
 		st, err := s.desk.Status(ctx, control.StatusRequest{})
 		if err == nil {
 			w.last, w.at = st, clock.System{}.Now()
@@ -87,12 +87,12 @@ func (w *watcher) ask(ctx context.Context) {
 
 // text prints the newest status, and that it is old where it is.
 func (w *watcher) text(t *table, now time.Time) {
-	if w.trash != nil {
+	if w.trouble != nil {
 		age := "nothing has answered yet: "
 		if !w.at.IsZero() {
 			age = "no answer for " + ago(now.Sub(w.at)) + ", this is from before: "
 		}
-		t.say(bad, "%s%s", age, w.trash)
+		t.say(bad, "%s%s", age, w.trouble)
 	}
 	if !w.at.IsZero() {
 		t.status(&w.last, now)
@@ -142,7 +142,7 @@ func (w *watcher) changes() func(time.Time) error {
 		if key == before {
 			return nil
 		}
-		if w.json && w.trash == nil {
+		if w.json && w.trouble == nil {
 			before = key
 			return printJSON(w.OutOrStdout(), w.last)
 		}
@@ -183,5 +183,5 @@ func (w *watcher) essence() string {
 		limits = append(limits, min(worst(&s.Budgets[i])/10, 10)) // each tenth of a cap
 	}
 	b, _ := json.Marshal([]any{s.Pauses, s.Breakers, s.Overrides, s.Reload, s.Unread})
-	return fmt.Sprint(w.trash != nil, s.Running, s.Mode, s.Problem, s.Unwritable, s.PauseFile, s.Machines, s.Burn, s.HourlyCap, s.Bill.Warned, fleet, holds, waits, limits, string(b))
+	return fmt.Sprint(w.trouble != nil, s.Running, s.Mode, s.Problem, s.Unwritable, s.PauseFile, s.Machines, s.Burn, s.HourlyCap, s.Bill.Warned, fleet, holds, waits, limits, string(b))
 }

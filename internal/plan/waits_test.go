@@ -31,7 +31,7 @@ func TestWhatItWaitsForIsToldWithItsTimesWorstFirst(t *testing.T) {
 	p.BootTimeout, p.Cooldown = 20*time.Minute, 10*time.Minute
 	p.Ready = policy.Ready{Deadline: 30 * time.Minute}
 	p.Drain = policy.Drain{Grace: 5 * time.Minute, Deadline: time.Hour}
-	p.Demand.Signals = []policy.Signal{{Name: "queue"}}
+	p.Demand.Signals = []policy.Signal{{Name: "queue"}, {Name: "fine"}}
 	in := newInput(nil, p)
 	ago := func(d time.Duration) time.Time { return in.Now.Add(-d) }
 	h := &in.History
@@ -62,6 +62,7 @@ func TestWhatItWaitsForIsToldWithItsTimesWorstFirst(t *testing.T) {
 	h.Demand = []demand.Memory{
 		{Reading: demand.Reading{Policy: "p", Signal: "queue", Problem: "connection refused", At: ago(5 * time.Minute)}},
 		{Reading: demand.Reading{Policy: "p", Signal: "gone from the file", Problem: "connection refused"}},
+		{Reading: demand.Reading{Policy: "p", Signal: "fine", At: ago(time.Second)}},
 	}
 	held := []Hold{
 		{Policy: "p", Reason: Reason{HoldPaused, "told above"}},
