@@ -486,12 +486,7 @@ func (d *depth) draw(class string, s size) picture {
 		}
 	}
 	a := newArea(s, 0, max(round(float64(total)*1.04), 4), 0, to)
-	a.rules(func(v float64) string {
-		if v != math.Trunc(v) {
-			return ""
-		}
-		return strconv.Itoa(int(v))
-	})
+	a.rules(func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) })
 	for _, t := range ticks(0, to, int((a.x1-a.x0)/85)) {
 		if a.x(t) > a.x1-16 {
 			continue
