@@ -27,7 +27,7 @@ BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo fals
 RACE     := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-prometheus test-monitoring test-dashboards test-systemd
+.PHONY: help build demo test sim sim-crash soak bench bench-buying bench-auction lint fuzz chaos soak-real vulncheck check clean mutants test-web test-prometheus test-monitoring test-dashboards test-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,7 @@ test: ## go vet, and every test under the race detector; those of the documents'
 	@test -n '$(RACE)' || echo 'WARNING: no C compiler found: testing WITHOUT the race detector'
 	$(GO) test $(RACE) -timeout $(TIMEOUT) ./...
 	cd internal/monitoring && $(GO) vet . && $(GO) test .
+	cd internal/browser && $(GO) vet .
 	for module in site compose; do $(GO) -C tools/$$module vet ./... && $(GO) -C tools/$$module test ./... || exit 1; done
 
 # The simulation of docs/testing.md: its output is that of the tests themselves, and
@@ -83,6 +84,7 @@ lint: $(TOOLS)/.installed ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
 	cd internal/monitoring && $(CURDIR)/$(TOOLS)/staticcheck .
+	cd internal/browser && $(CURDIR)/$(TOOLS)/staticcheck .
 	@bad=$$($(TOOLS)/gofumpt -l cmd internal); test -z "$$bad" || { echo "run $(TOOLS)/gofumpt -w on:"; echo "$$bad"; exit 1; }
 
 mutants: ## break each rule on purpose: its test must fail
@@ -101,6 +103,17 @@ fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 
 chaos: ## kill -9 and a broken network around the built program, each and both, for DURATION=10m
 	TDSCALER_CHAOS=$(DURATION) $(GO) test ./internal/process -run '^TestTheRealProgramNeverBuysTwiceNorLeaks$$' -count 1 -parallel 3 -timeout 0 -v
+
+AXE := $(TOOLS)/axe/node_modules/axe-core/axe.min.js
+
+# As root on Debian or one of its children it installs Chromium; PICTURES=docs/images takes
+# the screenshots of the docs again. axe-core is left out, loudly, without npm.
+test-web: ## the pages in a real Chromium: complaints, following, filters, accessibility, a phone, no script
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	@test -e $(AXE) || npm install --silent --no-audit --no-fund --prefix $(TOOLS)/axe axe-core@4.11.0 || echo 'WARNING: no npm: testing WITHOUT axe-core'
+	cd internal/browser && TDSCALER_CHROMIUM_REQUIRED=1 TDSCALER_AXE=$(if $(shell command -v npm),$(CURDIR)/$(AXE)) TDSCALER_PICTURES=$(if $(PICTURES),$(abspath $(PICTURES))) \
+		$(GO) test -count 1 -v -timeout $(TIMEOUT) .
 
 test-prometheus: $(TOOLS)/prometheus ## the signals of targets against a real Prometheus server
 	TDSCALER_PROMETHEUS_REQUIRED=1 $(GO) test ./internal/signals -count 1 -v -run 'Prometheus'

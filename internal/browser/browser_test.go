@@ -201,3 +201,15 @@ func (w *tab) scripts(on bool) {
 		w.t.Fatal(err)
 	}
 }
+
+// until waits for what a script says to be true; a page may go away meanwhile.
+func (w *tab) until(js string) {
+	w.t.Helper()
+	for range 200 {
+		if ok, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool](js)); err == nil && ok {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	w.t.Fatalf("it never came to be: %s", js)
+}

@@ -103,7 +103,8 @@ func TestThePagesInChromium(t *testing.T) {
 		}
 		w.visit("/timeline")
 		before := eval[int](w, `document.querySelectorAll("tbody tr").length`)
-		w.do(chromedp.SetValue(`select[name="kind"]`, "hold"), chromedp.Click(`.filters button`), chromedp.WaitReady("#main"))
+		w.do(chromedp.SetValue(`select[name="kind"]`, "hold"), chromedp.Click(`.filters button`))
+		w.until(`location.search.includes("kind=hold") && document.readyState === "complete"`)
 		if after := eval[int](w, `document.querySelectorAll("tbody tr").length`); after == 0 || after >= before || !strings.Contains(eval[string](w, `location.search`), "kind=hold") {
 			t.Errorf("%d of %d entries", after, before)
 		}
@@ -112,8 +113,8 @@ func TestThePagesInChromium(t *testing.T) {
 	t.Run("filters show what is asked for, and stay chosen", func(t *testing.T) {
 		w := open(t, browser, s, 1280, 900)
 		w.visit("/timeline")
-		w.do(chromedp.SetValue(`select[name="policy"]`, "sweep"), chromedp.SendKeys(`input[name="q"]`, "price_fell\r"), chromedp.WaitReady("#main"))
-		eval[bool](w, `new Promise((done) => { const look = () => location.search.includes("q=price_fell") && document.readyState === "complete" ? done(true) : setTimeout(look, 50); look(); })`)
+		w.do(chromedp.SetValue(`select[name="policy"]`, "sweep"), chromedp.SendKeys(`input[name="q"]`, "price_fell\r"))
+		w.until(`location.search.includes("q=price_fell") && document.readyState === "complete"`)
 		got := eval[[]string](w, `[...document.querySelectorAll("tbody tr")].map((r) => r.innerText)`)
 		if len(got) == 0 {
 			t.Error("nothing is shown")
@@ -129,8 +130,8 @@ func TestThePagesInChromium(t *testing.T) {
 		w.visit("/fleet")
 		w.do(chromedp.Click(`thead a[href="?sort=-burn"]`), chromedp.WaitReady(`th[aria-sort="descending"]`))
 		w.visit("/market")
-		w.do(chromedp.SetValue(`select[name="model"]`, "rtxa5000-pcie-24gb"), chromedp.Click(`.filters button`), chromedp.WaitReady("#main"))
-		eval[bool](w, `new Promise((done) => { const look = () => location.search.includes("rtxa5000") && document.readyState === "complete" ? done(true) : setTimeout(look, 50); look(); })`)
+		w.do(chromedp.SetValue(`select[name="model"]`, "rtxa5000-pcie-24gb"), chromedp.Click(`.filters button`))
+		w.until(`location.search.includes("rtxa5000") && document.readyState === "complete"`)
 		if n := eval[int](w, `document.querySelectorAll("#prices-h ~ .grid .cell").length`); n != 1 {
 			t.Errorf("%d models are drawn", n)
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tdscaler/tdscaler/internal/clock"
 	"github.com/tdscaler/tdscaler/internal/control"
 	"github.com/tdscaler/tdscaler/internal/market"
 )
@@ -158,7 +159,7 @@ func (s *stream) tell(ctx context.Context) bool {
 
 // write sends text at once; false when it cannot.
 func (s *stream) write(text string) bool {
-	_ = s.to.SetWriteDeadline(s.o.Clock.Now().Add(writeTakes))
+	_ = s.to.SetWriteDeadline(clock.System{}.Now().Add(writeTakes)) // sockets know only the system's clock
 	if _, err := fmt.Fprint(s.w, text); err != nil {
 		return false
 	}

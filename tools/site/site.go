@@ -188,6 +188,9 @@ func (b *builder) page(name string) error {
 func (b *builder) relink(doc ast.Node, name string) error {
 	var folders []*ast.Link
 	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if i, ok := n.(*ast.Image); ok && entering {
+			return ast.WalkContinue, b.picture(i, name)
+		}
 		l, ok := n.(*ast.Link)
 		if !ok || !entering {
 			return ast.WalkContinue, nil
@@ -219,6 +222,19 @@ func (b *builder) relink(doc ast.Node, name string) error {
 		l.Parent().RemoveChild(l.Parent(), l)
 	}
 	return err
+}
+
+// picture takes a picture of the project along.
+func (b *builder) picture(i *ast.Image, name string) (err error) {
+	file, ok := b.within(name, string(i.Destination))
+	if !ok {
+		return nil
+	}
+	if b.out[file], err = fs.ReadFile(b.root, file); err != nil {
+		return fmt.Errorf("the picture %s: %w", i.Destination, err)
+	}
+	i.Destination = []byte(strings.Repeat("../", strings.Count(target(name), "/")) + file)
+	return nil
 }
 
 func title(doc ast.Node, src []byte) string {

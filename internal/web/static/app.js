@@ -108,29 +108,42 @@
   };
   const said = (text) => { const e = document.getElementById("link"); if (e) e.textContent = text; };
 
-  // Told by the server where it can, else by looking every half minute.
-  let poll = 0;
+  // Told by the server where it can, else by looking every half minute. Nobody who does not
+  // look listens: a browser has few connections for one server, and a page that was left
+  // may be kept with its own.
+  let poll = 0, stream = null, retry = 0;
   const polling = (on) => {
     clearInterval(poll);
     poll = on ? setInterval(refresh, 30000) : 0;
   };
+  const hush = () => {
+    clearTimeout(retry);
+    if (stream) stream.close();
+    stream = null;
+  };
   const listen = () => {
-    if (!window.EventSource) { polling(true); return; }
-    const s = new EventSource("/api/v1/events");
-    s.onopen = () => polling(false);
-    s.onmessage = refresh;
-    s.addEventListener("cycle", refresh);
-    s.onerror = () => {
+    hush();
+    polling(true);
+    if (!window.EventSource || document.hidden) return;
+    stream = new EventSource("/api/v1/events");
+    stream.onopen = () => polling(false);
+    stream.addEventListener("cycle", refresh);
+    stream.onerror = () => {
       polling(true);
-      if (s.readyState === EventSource.CLOSED) setTimeout(listen, 60000);
+      if (stream && stream.readyState === EventSource.CLOSED) retry = setTimeout(listen, 60000);
     };
   };
 
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && again) refresh(); });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { hush(); return; }
+    listen();
+    refresh();
+  });
+  addEventListener("pagehide", hush);
+  addEventListener("pageshow", (e) => { if (e.persisted) { listen(); refresh(); } });
   setClock(document);
   setInterval(tick, 1000);
   tick();
   buttons();
-  polling(true);
   listen();
 })();
