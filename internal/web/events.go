@@ -124,7 +124,6 @@ type stream struct {
 // run ends with ctx, which the server's stop ends, or when the visitor is gone. The
 // server's own timeouts are for answers that have an end; here each write has one.
 func (s *stream) run(ctx context.Context) {
-	_ = s.to.SetReadDeadline(time.Time{}) // not every writer has deadlines
 	if !s.write(fmt.Sprintf("retry: %d\n\n", reconnectIn.Milliseconds())) {
 		return
 	}
