@@ -244,7 +244,8 @@ func demoInFolder(ctx context.Context, errw io.Writer, o demo.Options, dir strin
 		return err
 	}
 	cfg.Key, cfg.Token = demo.Credentials()
-	fmt.Fprintf(errw, "a simulated market in real time; policies: %s; try\n  tdscaler machines --config %s\nStop with Ctrl-C.\n", path, path)
+	fmt.Fprintf(errw, "a simulated market in real time, on http://%s/; in another terminal:\n  tdscaler top --config %s\n  tdscaler status --config %s\n"+
+		"Stop with Ctrl-C.\n", cfg.Set.Daemon.Listen, path, path)
 	return runWith(ctx, &cfg, false, errw, func(c daemon.Config) (daemon.Market, error) {
 		r, w, err := o.Connect(c, clock.System{}, engine)
 		return daemon.Market{Reader: r, Writer: w}, err
