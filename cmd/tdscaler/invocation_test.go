@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,8 @@ func shellWords(text string) [][]string {
 		}
 		words = nil
 	}
+	// The number of a stream that is turned elsewhere is no word: "2>/dev/null".
+	text = regexp.MustCompile(`(\s)[0-9]>`).ReplaceAllString(text, "$1>")
 	rs := []rune(strings.ReplaceAll(text, "\\\n", " "))
 	for i := 0; i < len(rs); i++ {
 		r := rs[i]

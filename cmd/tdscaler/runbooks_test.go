@@ -21,6 +21,9 @@ func TestEveryCommandOfTheRunbooksExists(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if isPlayed(string(text)) { // its commands are run, and what they say is no command
+			continue
+		}
 		for _, m := range regexp.MustCompile("(?m)(?:^ *|`)(tdscaler [a-z][^`\n]*)").FindAllStringSubmatch(string(text), -1) {
 			found++
 			if err := parses(strings.Fields(m[1])[1:]); err != nil {
