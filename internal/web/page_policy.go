@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -38,6 +39,8 @@ type policyPage struct {
 	Run        []step
 	Timeline   string
 	Ceiling    market.Rate
+	Helps      []plan.Counterfactual // where it lacks GPUs
+	Explain    string                // the command that says more
 }
 
 func (p policyPage) title() string { return "Policy " + p.Policy.Name }
@@ -66,6 +69,10 @@ func (s *site) policy(v *visitor) (any, error) {
 	if err := s.offers(v, name, &p); err != nil {
 		return nil, err
 	}
+	if p.Helps, err = s.helps(v, r, name); err != nil {
+		return nil, err
+	}
+	p.Explain = command(v.status, "explain", name)
 	p.Wanted, p.Ceiling = wanted(&p.Policy), p.Policy.Ceiling()
 	p.Run = []step{
 		{"Why each offer is in or out, from a fresh look", command(v.status, "explain", name)},
@@ -74,6 +81,14 @@ func (s *site) policy(v *visitor) (any, error) {
 		{"Delete its machines, and end their bills", command(v.status, "destroy", name, "--yes")},
 	}
 	return p, nil
+}
+
+// helps is what would bring a policy the GPUs that it lacks: the planner on the last look,
+// with one condition changed at a time, once a cycle whoever asks.
+func (s *site) helps(v *visitor, r *plan.Report, name string) ([]plan.Counterfactual, error) {
+	return oncePerCycle(v.ctx, s.o.shared, fmt.Sprintf("helps %d %s", r.Cycle, name), func(context.Context) ([]plan.Counterfactual, error) {
+		return plan.Counterfactuals(r.Input, name), nil
+	})
 }
 
 // have is what the policy has, and what it wants.

@@ -238,6 +238,21 @@ func TestAPolicysPageHasItsFunnelInWords(t *testing.T) {
 	}
 }
 
+func TestAPolicyThatLacksGPUsSaysWhatWouldHelpAndOthersDoNot(t *testing.T) {
+	s := aDay(t)
+	e, err := s.Desk.Explain(t.Context(), control.ExplainRequest{Policy: "dream"})
+	if err != nil || len(e.Counterfactuals) == 0 || e.Counterfactuals[0].Hosts == 0 {
+		t.Fatalf("%v: %+v", err, e.Counterfactuals)
+	}
+	_, text, _ := get(s.Handler, "/policies/dream")
+	if !strings.Contains(text, "What would help") || !strings.Contains(text, "max_gpu_hour 0.") || !strings.Contains(text, "would admit") {
+		t.Errorf("nothing of %q", e.Counterfactuals[0].Text)
+	}
+	if _, text, _ := get(s.Handler, "/policies/serve"); strings.Contains(text, "What would help") {
+		t.Error("serve has all that it wants")
+	}
+}
+
 func TestTheTimelineShowsWhatIsAskedFor(t *testing.T) {
 	s := aDay(t)
 	rows := func(query string) []string {

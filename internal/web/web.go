@@ -26,6 +26,8 @@ type Options struct {
 	Published func() <-chan struct{}
 	Clock     clock.Clock // nil is the system's
 	Version   string
+
+	shared *shared // the Desk as visitors have it
 }
 
 // Handler serves / /metrics, the health endpoints and service discovery, for GET and
@@ -35,7 +37,8 @@ func Handler(o Options) http.Handler {
 		o.Clock = clock.System{}
 	}
 	if o.Desk != nil {
-		o.Desk = newShared(o)
+		o.shared = newShared(o)
+		o.Desk = o.shared
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 8}))
