@@ -71,7 +71,7 @@ func (m *manager) attend(ctx context.Context, d *daemon.Daemon) {
 			break
 		}
 		m.alive()
-		if s := m.status(d); s != m.said {
+		if s := m.status(d); s != m.last() {
 			m.tell(s)
 		}
 	}
@@ -133,6 +133,13 @@ func (m *manager) tell(words ...string) {
 	if _, err := systemd.SdNotify(false, strings.Join(words, "\n")); err != nil {
 		m.log.Warn("the service manager cannot be told", zap.String("words", words[0]), zap.Error(err))
 	}
+}
+
+// last is the last status that was told; a reload may be telling one just now.
+func (m *manager) last() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.said
 }
 
 const statusPrefix = "STATUS="

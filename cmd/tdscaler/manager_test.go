@@ -159,6 +159,31 @@ func TestTheServiceManagerIsToldOfEachStep(t *testing.T) {
 	s.hears(n, `STOPPING=1\nSTATUS=stopping; [^\n]*`)
 }
 
+// Reloads and cycles tell the service manager side by side; the race detector listens.
+func TestAReloadIsToldBesideTheCycles(t *testing.T) {
+	cfg, connect := managed(t)
+	l, err := openLedger(&cfg)
+	must(t, err)
+	defer closeLedger(l, zap.NewNop())
+	d, err := daemon.New(daemonOptions(&cfg, l, connect))
+	must(t, err)
+	m := newManager(zap.NewNop())
+	m.every = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { m.attend(ctx, d) })
+	reloads := 0
+	for range 50 {
+		m.reported(plan.Report{})
+		m.reloading(d, func() { reloads++ })
+	}
+	cancel()
+	wg.Wait()
+	if reloads != 50 || m.last() != statusWord("stopping; machines are left as they are, and cost") {
+		t.Errorf("%d reloads, and then %q", reloads, m.last())
+	}
+}
+
 func TestWhoDoesNotStartIsNeverReady(t *testing.T) {
 	s := newSupervisor(t)
 	cfg, connect := managed(t)
