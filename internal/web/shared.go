@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,11 +97,7 @@ func (s *shared) forget(key string, e *kept) {
 func oncePerCycle[T any](ctx context.Context, s *shared, key string, ask func(context.Context) (T, error)) (T, error) {
 	e, mine := s.entry(key)
 	if mine {
-		e.value, e.err = seated(context.WithoutCancel(ctx), s, ask)
-		if e.err != nil {
-			s.forget(key, e)
-		}
-		close(e.done)
+		fill(ctx, s, key, e, ask)
 	}
 	var none T
 	select {
@@ -112,6 +109,21 @@ func oncePerCycle[T any](ctx context.Context, s *shared, key string, ask func(co
 		return none, e.err
 	}
 	return e.value.(T), nil
+}
+
+// errEnded is what others are told where asking ended in a panic, which net/http catches.
+var errEnded = errors.New("the question could not be answered")
+
+// fill asks for an entry. Whatever becomes of that, nobody waits for it any longer.
+func fill[T any](ctx context.Context, s *shared, key string, e *kept, ask func(context.Context) (T, error)) {
+	e.err = errEnded
+	defer func() {
+		if e.err != nil {
+			s.forget(key, e)
+		}
+		close(e.done)
+	}()
+	e.value, e.err = seated(context.WithoutCancel(ctx), s, ask)
 }
 
 // seated asks what costs time, in a place.

@@ -133,6 +133,25 @@ func TestAFailureIsNotKept(t *testing.T) {
 	}
 }
 
+func TestAQuestionThatPanicsKeepsNobodyWaitingAndIsAskedAgain(t *testing.T) {
+	d := newCostly()
+	s := newShared(Options{Desk: d, Published: d.published, Clock: clock.System{}})
+	ask := func(context.Context) (int, error) { panic("a bug") }
+	for range 2 * places { // nor does it keep its place
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("it was not asked again")
+				}
+			}()
+			_, _ = oncePerCycle(t.Context(), s, "key", ask)
+		}()
+	}
+	if n, err := oncePerCycle(t.Context(), s, "key", func(context.Context) (int, error) { return 7, nil }); n != 7 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
 func TestFewQuestionsThatTakeTimeAreUnderWayAndTheOthersAreTurnedAway(t *testing.T) {
 	d := newCostly()
 	d.let = make(chan struct{})
