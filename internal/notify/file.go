@@ -24,6 +24,9 @@ func ReadState(path string) (s State, err error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return State{}, fmt.Errorf("read what was told, in %s: %w", path, err)
 	}
+	if !s.sound() {
+		return State{}, fmt.Errorf("read what was told, in %s: it is not as we write it", path)
+	}
 	return s, nil
 }
 

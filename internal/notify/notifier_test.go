@@ -230,6 +230,26 @@ func TestAStateThatCannotBeReadOrWrittenKeepsNobodyFromBeingTold(t *testing.T) {
 	})
 }
 
+func TestAStateThatIsNotAsWeWriteItIsRefusedAndDoesNotEndTheProcess(t *testing.T) {
+	for _, text := range []string{
+		`{"alerts": {"x": null}}`, `{"sinks": {"ops": null}}`, `{"sinks": {"ops": {"groups": {"unauthorized": null}}}}`,
+		`{"sinks": {"ops": {"groups": {"unauthorized": {"firing": {"x": {}}}}}}, "alerts": {"x": {"event": "unauthorized"}}}`,
+	} {
+		state := filepath.Join(t.TempDir(), "state")
+		if err := os.WriteFile(state, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			b := open(t, state, "ops")
+			b.cycles(7, refused())
+			b.stop()
+			if b.logs.FilterMessageSnippet("what was told is not known").Len() != 1 || b.pipes["ops"].all() == "" {
+				t.Errorf("%s: told %q", text, b.pipes["ops"].all())
+			}
+		})
+	}
+}
+
 func TestAReloadTakesOtherSinksAndABadOneLeavesThoseBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, "", "ops")

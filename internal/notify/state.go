@@ -3,6 +3,7 @@ package notify
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tdscaler/tdscaler/internal/policy"
@@ -82,6 +83,27 @@ type flight struct {
 
 // mostNotices are kept for one message; what is more is counted.
 const mostNotices = 50
+
+// sound says whether Step can go on from what was read: a file that was tampered with must
+// not end the process that holds the machines.
+func (s *State) sound() bool {
+	for _, a := range s.Alerts {
+		if a == nil {
+			return false
+		}
+	}
+	for _, t := range s.Sinks {
+		if t == nil {
+			return false
+		}
+		for _, g := range t.Groups {
+			if g == nil || slices.ContainsFunc(slices.Collect(maps.Keys(g.Firing)), func(key string) bool { return strings.Count(key, "\x1f") < 2 }) {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // clone copies a State: Step changes no argument.
 func (s State) clone() State {
